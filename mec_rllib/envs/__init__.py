@@ -1,0 +1,1 @@
+"""The world's Gymnasium face: configuration, observation, single and vector environment."""

@@ -1,0 +1,169 @@
+"""The `env:` section of a config: typed, checked, and able to build the world it describes."""
+
+import inspect
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from mec_rllib.imports import find, is_import_path
+from mec_rllib.sim.jobs import REFERENCE_CLASSES, JobClass
+from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.traces import DEFAULT_RULES, ClassRule, TraceWorkload, read_trace
+from mec_rllib.sim.workloads import BernoulliWorkload, Workload
+
+Units = Annotated[int, Field(ge=0, le=100_000)]
+Slots = Annotated[int, Field(ge=0, le=100_000)]
+Load = Annotated[float, Field(gt=0, le=1000)]
+Range = tuple[Slots, Slots]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys, NaN and infinities are errors."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+class ClassConfig(Section):
+    """One job class of the bernoulli workload."""
+
+    name: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="its name in reports")
+    mix: float = Field(ge=0, le=1e9, description="share of the jobs, relative to the others")
+    resources: tuple[Units, Units] | list[tuple[Units, Units]] = Field(
+        description="[lowest, highest] units, or one such pair per resource kind"
+    )
+    execution: Range = Field(description="[shortest, longest] execution time, slots")
+    slack: Range = Field(description="[least, most] slots it may wait")
+    weight: float = Field(gt=0, le=1e9, description="what it is worth")
+
+    def build(self) -> JobClass:
+        """The class as the simulator wants it."""
+        pairs = self.resources if isinstance(self.resources, list) else [self.resources]
+        return JobClass(
+            self.name, self.mix, tuple(pairs), self.execution, self.slack, self.weight
+        )
+
+
+class ClassRuleConfig(Section):
+    """Slack and weight of a trace class: slack = ceil(slack_base + slack_per_slot * e)."""
+
+    slack_base: float = Field(ge=0, le=100_000, description="slots")
+    slack_per_slot: float = Field(ge=0, le=1000, description="slots per slot of execution")
+    weight: float = Field(gt=0, le=1e9, description="what a job of this class is worth")
+
+
+class TraceConfig(Section):
+    """A recorded workload."""
+
+    path: str = Field(description="CSV file: arrival_s, duration_s, demand, job_class")
+    slot_s: PositiveFloat = Field(1.0, le=1e9, description="seconds per slot")
+    load: Load | None = Field(
+        0.3, description="time is rescaled to this offered load; null keeps the recorded time"
+    )
+    end: Literal["loop", "stop"] = Field("loop", description="after the last job")
+    max_execution: int = Field(100, ge=1, le=100_000, description="cap on execution time, slots")
+    rules: dict[str, ClassRuleConfig] = Field(
+        default_factory=lambda: {k: ClassRuleConfig(**vars(r)) for k, r in DEFAULT_RULES.items()},
+        description="slack and weight per job class",
+    )
+
+    def build(self, capacity: tuple[int, ...]) -> TraceWorkload:
+        """Reads the file and rescales it."""
+        rules = {name: ClassRule(**rule.model_dump()) for name, rule in self.rules.items()}
+        return TraceWorkload(
+            read_trace(self.path),
+            capacity,
+            self.slot_s,
+            self.load,
+            self.end,
+            self.max_execution,
+            rules,
+        )
+
+
+class TrainingJobConfig(Section):
+    """What a training job takes."""
+
+    share: float = Field(1.0, gt=0, le=1, description="share of every resource kind it needs")
+    slots: int = Field(1, ge=1, le=10_000, description="slots it runs")
+    mode: Literal["drain", "backfill", "pause"] = Field(
+        "drain", description="user jobs around it: nothing starts, short ones start, all freeze"
+    )
+
+
+class EnvConfig(Section):
+    """The server and its jobs."""
+
+    workload: str = Field(
+        "bernoulli", description="bernoulli, trace, or an import path package.module:Class"
+    )
+    workload_args: dict[str, Any] = Field(
+        default_factory=dict, description="arguments of a workload of your own"
+    )
+    load: Load | list[tuple[Annotated[float, Field(ge=0)], Load]] = Field(
+        0.3, description="offered load of the bernoulli workload, or [[slot, load], ...]"
+    )
+    capacity: PositiveInt | list[PositiveInt] = Field(
+        10, description="units of the server, or a list with one number per resource kind"
+    )
+    buffer: int = Field(10, ge=1, le=10_000, description="jobs that may wait")
+    users: int = Field(20, ge=1, le=1_000_000, description="independent users that send jobs")
+    classes: list[ClassConfig] = Field(
+        default_factory=lambda: [_as_config(c) for c in REFERENCE_CLASSES],
+        min_length=1,
+        description="job classes of the bernoulli workload",
+    )
+    trace: TraceConfig | None = Field(None, description="the recorded workload")
+    training_job: TrainingJobConfig = Field(
+        default_factory=TrainingJobConfig, description="what a training job takes"
+    )
+
+    @model_validator(mode="after")
+    def _has_what_it_names(self) -> Self:
+        if self.workload == "trace" and self.trace is None:
+            raise ValueError("workload is trace, but trace.path is missing")
+        if self.workload_args and not is_import_path(self.workload):
+            raise ValueError("workload_args is for a workload of your own (package.module:Class)")
+        return self
+
+    def build_workload(self) -> Workload:
+        """The workload, ready to be asked for arrivals.
+
+        Raises:
+            ValueError: a trace that cannot be read, classes that do not fit the capacity, an
+                import path that leads nowhere.
+        """
+        units = tuple(self.capacity) if isinstance(self.capacity, list) else (self.capacity,)
+        if self.workload == "trace" and self.trace is not None:
+            return self.trace.build(units)
+        if self.workload == "bernoulli":
+            return BernoulliWorkload([c.build() for c in self.classes], self.load, units, self.users)
+        workload = find(self.workload, {"bernoulli": None, "trace": None}, "workload")
+        try:
+            inspect.signature(workload).bind(**self.workload_args)
+        except TypeError as error:
+            raise ValueError(f"workload_args of {self.workload}: {error}") from None
+        return workload(**self.workload_args)
+
+    def build_servers(self, num_servers: int = 1, seed: int = 0, first_index: int = 0) -> ServerBatch:
+        """N servers on the workload (see `ServerBatch`)."""
+        return ServerBatch(
+            self.build_workload(),
+            num_servers,
+            self.buffer,
+            self.training_job.share,
+            self.training_job.slots,
+            self.training_job.mode,
+            seed,
+            first_index,
+        )
+
+
+def _as_config(c: JobClass) -> ClassConfig:
+    return ClassConfig(
+        name=c.name,
+        mix=c.mix,
+        resources=c.resources[0],
+        execution=c.execution,
+        slack=c.slack,
+        weight=c.weight,
+    )

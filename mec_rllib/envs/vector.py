@@ -1,0 +1,95 @@
+"""N MEC servers as one Gymnasium vector environment, on one kernel call per slot."""
+
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from mec_rllib.envs.config import EnvConfig
+from mec_rllib.envs.observation import Encoder
+
+
+class MecVectorEnv(VectorEnv):
+    """N servers in lockstep; server k of a seed sees the same jobs whatever N is.
+
+    Infos hold `action_mask` (N, M + 1) and `reward_terms` (N, 3: start, expiry, drop, not
+    scaled). Autoreset is NEXT_STEP: after a truncation the next step plays no slot. A continuing
+    task needs no reset at all: without `max_episode_steps` nothing is ever truncated, unless a
+    workload ends.
+
+    Args:
+        num_envs: N.
+        max_episode_steps: slots of an episode; None: endless.
+        first_index: index of the first server (see `ServerBatch`).
+        observe: extras of the observation (arguments of `Encoder`).
+        config: the env section, typed; or give its keys as **env.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        max_episode_steps: int | None = None,
+        first_index: int = 0,
+        observe: dict[str, Any] | None = None,
+        config: EnvConfig | None = None,
+        **env: Any,
+    ):
+        self.servers = (config or EnvConfig(**env)).build_servers(num_envs, 0, first_index)
+        self.encoder = Encoder(self.servers, **(observe or {}))
+        self.num_envs = num_envs
+        self.single_observation_space = spaces.Box(0.0, 1.0, (self.encoder.size,), np.float32)
+        self.single_action_space = spaces.Discrete(self.servers.buffer + 1)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._max_episode_steps = max_episode_steps
+        self._episode_steps = 0
+        self._ended = False
+        self._seeded = False
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Observations (N, size) and infos; a seed starts afresh, without one time goes on."""
+        super().reset(seed=seed)
+        if seed is None and not self._seeded:
+            seed = int(self.np_random.integers(2**31))
+        if seed is not None:
+            self.servers.reset(seed)
+        self._seeded = True
+        self._episode_steps, self._ended = 0, False
+        return self.encoder.encode(), self._infos()
+
+    def step(
+        self, actions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Plays one slot of every server: observations, rewards / largest weight, and the rest."""
+        if self._ended:  # the autoreset step: only the bookkeeping of the episode starts anew
+            self._episode_steps, self._ended = 0, False
+            rewards = np.zeros(self.num_envs)
+        else:
+            rewards = self.servers.step(actions) / self.servers.workload.max_weight
+            self._episode_steps += 1
+            length = self.servers.workload.length
+            self._ended = self._episode_steps == self._max_episode_steps or (
+                length is not None and self.servers.slot >= length
+            )
+        terminated = np.zeros(self.num_envs, bool)
+        truncated = np.full(self.num_envs, self._ended)
+        return self.encoder.encode(), rewards, terminated, truncated, self._infos()
+
+    def request_training(self, wanted: np.ndarray) -> None:
+        """Inserts a training job where wanted (N,), unless one waits or runs."""
+        self.servers.request_training(np.asarray(wanted, bool))
+
+    def _infos(self) -> dict[str, Any]:
+        present = np.ones(self.num_envs, bool)
+        return {
+            "action_mask": self.servers.mask.copy(),
+            "_action_mask": present,
+            "reward_terms": self.servers.reward_terms.copy(),
+            "_reward_terms": present,
+        }

@@ -1,0 +1,37 @@
+"""Names in a config that lead to code: built-in names, or `package.module:Class`."""
+
+import difflib
+import importlib
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """' Did you mean X?' for the closest known name, or ' Known: ...' if none is close."""
+    known = list(known)
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+
+
+def is_import_path(name: str) -> bool:
+    """Whether the name has the form `package.module:Class`."""
+    return ":" in name
+
+
+def find(name: str, builtin: Mapping[str, T], kind: str) -> T | Any:
+    """The built-in of that name, or the class that an import path leads to.
+
+    Raises:
+        ValueError: unknown name, or an import path that leads nowhere; one line.
+    """
+    if not is_import_path(name):
+        if name not in builtin:
+            raise ValueError(f"unknown {kind} {name!r}; {nearest(name, builtin)}")
+        return builtin[name]
+    module_name, _, attribute = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module_name), attribute)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{kind} {name!r} cannot be imported: {error}") from None

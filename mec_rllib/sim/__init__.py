@@ -1,0 +1,1 @@
+"""The world: jobs, workloads and servers. Knows neither Gymnasium nor Ray."""

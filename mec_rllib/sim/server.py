@@ -1,0 +1,443 @@
+"""The slot, beat by beat, for a batch of N independent servers.
+
+One numba kernel plays the slot of every server; `ServerBatch` owns the arrays and feeds it jobs.
+All servers share the slot number, nothing else. The beats of slot t:
+
+    arrivals -> gate (`request_training`) -> decide -> serve -> expire -> arrivals of t + 1
+
+`step` plays decide to the arrivals of the next slot, so that a drop is counted in the transition
+that ends with the arrival. What the source leaves open is *reconstructed* and marked so.
+"""
+
+from typing import Literal, NamedTuple, get_args
+
+import numpy as np
+from numba import njit
+
+from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
+from mec_rllib.sim.workloads import Workload
+
+TrainingMode = Literal["drain", "backfill", "pause"]
+DRAIN, BACKFILL, PAUSE = range(3)
+
+ARRIVED, STARTED, EXPIRED, DROPPED = range(4)  # columns of Tally.jobs
+START, EXPIRY, DROP = range(3)  # columns of Tally.reward: the reward's terms
+WAITING = -1  # Servers.training while a training job waits for its demand
+
+# Jobs are drawn for so many slots at once. Part of what a seed means: changing it changes streams.
+CHUNK_SLOTS = 1024
+
+
+# Calls between kernels would count references to every array of the tuples that they pass.
+inlined = njit(inline="always")
+
+
+class Servers(NamedTuple):
+    """State of N servers: buffers of M rows (first come first), D resource kinds, horizon H."""
+
+    waiting: Ints  # (N,) jobs in the buffer
+    requirement: Ints  # (N, M, D) units
+    execution: Ints  # (N, M) slots
+    slack: Ints  # (N, M) slots a job may wait
+    wait: Ints  # (N, M) slots it has waited
+    weight: Floats  # (N, M)
+    job_class: Ints  # (N, M)
+    used: Ints  # (N, D) units held by user jobs, frozen ones included
+    releases: Ints  # (N, H, D) units given back when service slot h (mod H) ends
+    clock: Ints  # (N,) service slots played; stands still while user jobs are frozen
+    last_end: Ints  # (N,) service slot after which no user job of now is running
+    training: Ints  # (N,) 0 none, WAITING, or slots left of the running training job
+    since_training: Ints  # (N,) slots since the last training job completed (or since slot 0)
+
+
+class Tally(NamedTuple):
+    """What happened so far, per server. Every resolved job is in here once."""
+
+    jobs: Ints  # (N, classes, 4) arrived, started, expired, dropped
+    reward: Floats  # (N, 3) sums of the start, expiry and drop terms, not scaled
+    weight: Floats  # (N,) weight of the resolved jobs
+    slots: Ints  # (N,)
+    training_slots: Ints  # (N,) slots in which a training job ran
+    blocked_slots: Ints  # (N,) slots in which a training job waited and did not run
+    training_jobs: Ints  # (N,) completed
+    used: Ints  # (N, D) unit-slots held by user jobs that ran
+
+
+class Rules(NamedTuple):
+    """What does not change during a run."""
+
+    capacity: Ints  # (D,) units
+    demand: Ints  # (D,) units of a training job
+    training_slots: int  # duration of a training job
+    mode: int  # DRAIN, BACKFILL or PAUSE
+
+
+class ServerBatch:
+    """N servers on one workload; same seed and server index, same jobs, whatever N is.
+
+    Args:
+        workload: where jobs come from; it also brings the capacity.
+        num_servers: N.
+        buffer: M, jobs that may wait per server.
+        training_share: demand of a training job, share of every resource kind, (0, 1].
+        training_slots: duration of a training job, at least 1.
+        mode: what user jobs do around a training job. "drain": nothing starts until it runs.
+            "backfill": a job may start if it ends no later than the longest running job (and,
+            when the demand is already free, fits beside it). "pause": running jobs freeze while
+            it runs, nothing starts; waits go on. Known is only that it takes all C for one slot.
+        seed: any non-negative int.
+        first_index: index of the first server; index k draws from the generator (seed, k).
+
+    Raises:
+        ValueError: a parameter out of its range.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        num_servers: int = 1,
+        buffer: int = 10,
+        training_share: float = 1.0,
+        training_slots: int = 1,
+        mode: TrainingMode = "drain",
+        seed: int = 0,
+        first_index: int = 0,
+    ):
+        if num_servers < 1 or buffer < 1 or training_slots < 1:
+            raise ValueError("num_servers, buffer and training_slots must be at least 1")
+        if not 0 < training_share <= 1:
+            raise ValueError(f"training_share must be in (0, 1], not {training_share}")
+        if mode not in get_args(TrainingMode):
+            raise ValueError(f"mode must be one of {', '.join(get_args(TrainingMode))}: {mode!r}")
+        self.workload = workload
+        self.num_servers = num_servers
+        self.buffer = buffer
+        self.first_index = first_index
+        capacity = np.array(workload.capacity, np.int64)
+        self.rules = Rules(
+            capacity,
+            # As for requirements of a trace: 0.3 * 10 must not ask for a fourth unit.
+            np.ceil(training_share * capacity - 1e-9).astype(np.int64),
+            training_slots,
+            get_args(TrainingMode).index(mode),
+        )
+        self.reset(seed)
+
+    def reset(self, seed: int) -> None:
+        """Empties every server, clears the tallies and plays the arrivals of slot 0."""
+        n, m, d = self.num_servers, self.buffer, len(self.rules.capacity)
+        horizon = self.workload.max_execution + 1
+        zeros = lambda *shape: np.zeros((n, *shape), np.int64)  # noqa: E731
+        self.servers = Servers(
+            waiting=zeros(),
+            requirement=zeros(m, d),
+            execution=zeros(m),
+            slack=zeros(m),
+            wait=zeros(m),
+            weight=np.zeros((n, m)),
+            job_class=zeros(m),
+            used=zeros(d),
+            releases=zeros(horizon, d),
+            clock=zeros(),
+            last_end=zeros(),
+            training=zeros(),
+            since_training=zeros(),
+        )
+        self.tally = Tally(
+            jobs=zeros(len(self.workload.class_names), 4),
+            reward=np.zeros((n, 3)),
+            weight=np.zeros(n),
+            slots=zeros(),
+            training_slots=zeros(),
+            blocked_slots=zeros(),
+            training_jobs=zeros(),
+            used=zeros(d),
+        )
+        self.slot = 0
+        self.mask: Bools = np.zeros((n, m + 1), bool)  # (N, M + 1) actions allowed now
+        self.reward_terms = np.zeros((n, 3))  # (N, 3) of the last step, not scaled
+        self.completed: Bools = np.zeros(n, bool)  # (N,) a training job completed in the last step
+        self.rngs = [np.random.default_rng([seed, self.first_index + i]) for i in range(n)]
+        self._draw_chunk()
+        _open(self.servers, self.tally, self.rules, self._stream, self._cursor, self.mask)
+
+    def request_training(self, wanted: Bools) -> None:
+        """Gate: inserts a training job where wanted (N,) and none is waiting or running."""
+        _request(self.servers, self.rules, wanted, self.mask)
+
+    def step(self, actions: Ints) -> Floats:
+        """Plays the slot: decide, serve, expire, then the arrivals of the next slot.
+
+        Args:
+            actions: (N,) 0 = start nothing, i = start the i-th waiting job. An action that
+                `mask` does not allow starts nothing.
+
+        Returns:
+            (N,) sum of `reward_terms`, not scaled.
+        """
+        self.slot += 1
+        if self.slot % CHUNK_SLOTS == 0:
+            self._draw_chunk()
+        _step(
+            self.servers,
+            self.tally,
+            self.rules,
+            self._stream,
+            self._cursor,
+            self.slot,
+            np.asarray(actions, np.int64),
+            self.mask,
+            self.reward_terms,
+            self.completed,
+        )
+        return self.reward_terms.sum(axis=1)
+
+    def mask_with_training(self) -> Bools:
+        """(N, M + 1) actions that would be allowed if a training job waited now."""
+        return _mask_with_training(self.servers, self.rules, self.mask)
+
+    @property
+    def training_waiting(self) -> Bools:
+        """(N,) whether a training job waits for its demand."""
+        return self.servers.training == WAITING
+
+    @property
+    def units_in_use(self) -> Ints:
+        """(N, D) units in use at this moment, by user jobs or a running training job."""
+        running = (self.servers.training > 0)[:, None]
+        if self.rules.mode == PAUSE:  # frozen jobs use nothing
+            return np.where(running, self.rules.demand, self.servers.used)
+        return self.servers.used + running * self.rules.demand
+
+    @property
+    def is_empty(self) -> Bools:
+        """(N,) no unit in use; jobs may wait."""
+        return ~self.units_in_use.any(axis=1)
+
+    @property
+    def is_idle(self) -> Bools:
+        """(N,) no unit in use and nobody waits."""
+        return self.is_empty & (self.servers.waiting == 0)
+
+    def _draw_chunk(self) -> None:
+        start = self.slot
+        tables = [
+            self.workload.arrivals(rng, start, start + CHUNK_SLOTS) for rng in self.rngs
+        ]
+        ends = np.cumsum([len(table.arrival) for table in tables])
+        self._stream = Jobs.concatenate(tables)
+        self._cursor = np.stack([np.concatenate(([0], ends[:-1])), ends], axis=1)
+
+
+@njit(cache=True)
+def _step(
+    servers, tally, rules, stream, cursor, next_slot, actions, mask, reward_terms, completed
+):
+    for i in range(len(actions)):
+        start = 0.0
+        if 0 < actions[i] < mask.shape[1] and mask[i, actions[i]]:
+            start = _start(servers, tally, i, actions[i] - 1)
+        completed[i] = _serve(servers, tally, rules, i)
+        expiry = _expire(servers, tally, i)
+        drop = _admit(servers, tally, stream, cursor, next_slot, i)
+        _allow(servers, rules, i, mask)
+        reward_terms[i, START] = start
+        reward_terms[i, EXPIRY] = expiry
+        reward_terms[i, DROP] = drop
+        for term in range(3):
+            tally.reward[i, term] += reward_terms[i, term]
+        tally.slots[i] += 1
+
+
+@njit(cache=True)
+def _open(servers, tally, rules, stream, cursor, mask):
+    """Slot 0 has arrivals, but no transition that ends with them."""
+    for i in range(len(cursor)):
+        tally.reward[i, DROP] += _admit(servers, tally, stream, cursor, 0, i)
+        _allow(servers, rules, i, mask)
+
+
+@inlined
+def _start(servers, tally, i, row):
+    """Decide: the job in this row takes its units; returns the start term of the reward."""
+    end = servers.clock[i] + servers.execution[i, row]
+    horizon = servers.releases.shape[1]
+    for d in range(servers.used.shape[1]):
+        servers.used[i, d] += servers.requirement[i, row, d]
+        servers.releases[i, (end - 1) % horizon, d] += servers.requirement[i, row, d]
+    servers.last_end[i] = max(servers.last_end[i], end)
+    weight = servers.weight[i, row]
+    tally.jobs[i, servers.job_class[i, row], STARTED] += 1
+    tally.weight[i] += weight
+    term = weight * (1.0 - 0.5 * servers.wait[i, row] / (servers.slack[i, row] + 1))
+    _remove(servers, i, row)
+    return term
+
+
+@inlined
+def _serve(servers, tally, rules, i):
+    """Serve: training starts if it can, everything that runs ticks; True if training completed."""
+    if servers.training[i] == WAITING:
+        if rules.mode == PAUSE or _demand_is_free(servers, rules, i):
+            servers.training[i] = rules.training_slots
+        else:
+            tally.blocked_slots[i] += 1
+    trains = servers.training[i] > 0
+    if not (trains and rules.mode == PAUSE):
+        now = servers.clock[i] % servers.releases.shape[1]
+        for d in range(servers.used.shape[1]):
+            tally.used[i, d] += servers.used[i, d]
+            servers.used[i, d] -= servers.releases[i, now, d]
+            servers.releases[i, now, d] = 0
+        servers.clock[i] += 1
+    completed = False
+    if trains:
+        tally.training_slots[i] += 1
+        servers.training[i] -= 1
+        if servers.training[i] == 0:
+            tally.training_jobs[i] += 1
+            servers.since_training[i] = 0
+            completed = True
+    servers.since_training[i] += 1
+    return completed
+
+
+@inlined
+def _expire(servers, tally, i):
+    """Expire: waits grow; who can no longer meet the deadline leaves; returns the expiry term."""
+    term = 0.0
+    kept = 0
+    for row in range(servers.waiting[i]):
+        servers.wait[i, row] += 1
+        if servers.wait[i, row] > servers.slack[i, row]:
+            term -= servers.weight[i, row]
+            tally.weight[i] += servers.weight[i, row]
+            tally.jobs[i, servers.job_class[i, row], EXPIRED] += 1
+        else:
+            if kept != row:
+                _copy(servers, i, row, kept)
+            kept += 1
+    for row in range(kept, servers.waiting[i]):
+        _clear(servers, i, row)
+    servers.waiting[i] = kept
+    return term
+
+
+@inlined
+def _admit(servers, tally, stream, cursor, slot, i):
+    """Arrivals: jobs of this slot enter the buffer, a full one drops them; returns the drop term."""
+    term = 0.0
+    while cursor[i, 0] < cursor[i, 1] and stream.arrival[cursor[i, 0]] <= slot:
+        j = cursor[i, 0]
+        cursor[i, 0] += 1
+        tally.jobs[i, stream.job_class[j], ARRIVED] += 1
+        row = servers.waiting[i]
+        if row == servers.execution.shape[1]:
+            tally.jobs[i, stream.job_class[j], DROPPED] += 1
+            tally.weight[i] += stream.weight[j]
+            term -= stream.weight[j]
+        else:
+            for d in range(servers.used.shape[1]):
+                servers.requirement[i, row, d] = stream.requirement[j, d]
+            servers.execution[i, row] = stream.execution[j]
+            servers.slack[i, row] = stream.slack[j]
+            servers.wait[i, row] = 0
+            servers.weight[i, row] = stream.weight[j]
+            servers.job_class[i, row] = stream.job_class[j]
+            servers.waiting[i] += 1
+    return term
+
+
+@njit(cache=True)
+def _request(servers, rules, wanted, mask):
+    for i in range(len(wanted)):
+        if wanted[i] and servers.training[i] == 0:
+            servers.training[i] = WAITING
+            _allow(servers, rules, i, mask)
+
+
+@inlined
+def _allow(servers, rules, i, mask):
+    """Which actions are allowed now: jobs that fit, less what a training job holds back."""
+    mask[i, :] = False
+    mask[i, 0] = True
+    training = servers.training[i]
+    nothing_starts = (rules.mode == PAUSE and training != 0) or (
+        rules.mode == DRAIN and training == WAITING
+    )
+    if not nothing_starts:
+        for row in range(servers.waiting[i]):
+            mask[i, row + 1] = _fits(servers, rules, i, row, training > 0)
+            if training == WAITING:
+                mask[i, row + 1] &= _backfills(servers, rules, i, row)
+
+
+@njit(cache=True)
+def _mask_with_training(servers, rules, mask):
+    flagged = np.zeros_like(mask)
+    for i in range(len(mask)):
+        flagged[i, 0] = True
+        if servers.training[i] != 0:
+            flagged[i] = mask[i]
+        elif rules.mode == BACKFILL:
+            for row in range(servers.waiting[i]):
+                flagged[i, row + 1] = mask[i, row + 1] and _backfills(servers, rules, i, row)
+    return flagged
+
+
+@inlined
+def _fits(servers, rules, i, row, beside_training):
+    for d in range(len(rules.capacity)):
+        free = rules.capacity[d] - servers.used[i, d]
+        if beside_training:
+            free -= rules.demand[d]
+        if servers.requirement[i, row, d] > free:
+            return False
+    return True
+
+
+@inlined
+def _backfills(servers, rules, i, row):
+    """Reconstructed: may this job start while a training job waits, without delaying it?"""
+    if servers.clock[i] + servers.execution[i, row] > servers.last_end[i]:
+        return False
+    return not _demand_is_free(servers, rules, i) or _fits(servers, rules, i, row, True)
+
+
+@inlined
+def _demand_is_free(servers, rules, i):
+    for d in range(len(rules.capacity)):
+        if servers.used[i, d] + rules.demand[d] > rules.capacity[d]:
+            return False
+    return True
+
+
+@inlined
+def _remove(servers, i, row):
+    for later in range(row + 1, servers.waiting[i]):
+        _copy(servers, i, later, later - 1)
+    servers.waiting[i] -= 1
+    _clear(servers, i, servers.waiting[i])
+
+
+@inlined
+def _copy(servers, i, source, target):
+    for d in range(servers.used.shape[1]):
+        servers.requirement[i, target, d] = servers.requirement[i, source, d]
+    servers.execution[i, target] = servers.execution[i, source]
+    servers.slack[i, target] = servers.slack[i, source]
+    servers.wait[i, target] = servers.wait[i, source]
+    servers.weight[i, target] = servers.weight[i, source]
+    servers.job_class[i, target] = servers.job_class[i, source]
+
+
+@inlined
+def _clear(servers, i, row):
+    """Empty rows hold zeros, so that observations need no second look at `waiting`."""
+    for d in range(servers.used.shape[1]):
+        servers.requirement[i, row, d] = 0
+    servers.execution[i, row] = 0
+    servers.slack[i, row] = 0
+    servers.wait[i, row] = 0
+    servers.weight[i, row] = 0.0
+    servers.job_class[i, row] = 0
