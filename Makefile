@@ -1,0 +1,30 @@
+PYTHON ?= python3
+VENV := .venv
+
+.PHONY: help setup test lint check clean
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
+
+setup: $(VENV)/.installed ## create .venv with the locked dependencies
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' \
+	  || { echo "mec-rllib needs Python 3.11 to 3.13; name one with make PYTHON=python3.12" >&2; exit 2; }
+	@test -x $(VENV)/bin/pip || $(PYTHON) -m venv $(VENV) \
+	  || { echo "venv is missing: apt-get install python3-venv" >&2; exit 2; }
+	$(VENV)/bin/pip install -q -r requirements.lock
+	$(VENV)/bin/pip install -q --no-deps -e .
+	@touch $@
+
+test: setup ## run the tests
+	$(VENV)/bin/python -m pytest -q
+
+lint: setup ## ruff and mypy
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+check: lint test ## everything that CI runs
+
+clean: ## remove runs and caches, not .venv
+	rm -rf runs .pytest_cache .ruff_cache .mypy_cache .hypothesis

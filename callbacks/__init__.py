@@ -1,0 +1,1 @@
+"""RLlib callbacks: the training gate and the metrics of a run."""

@@ -1,0 +1,290 @@
+"""When to train: the gates. Pure rules on numpy arrays, batched over N servers.
+
+Each slot a gate sees a `GateView` and answers a boolean per server: insert a training job now?
+A gate is asked for all servers; the answer counts where no training job waits or runs. One
+completed training job is one credit, worth `updates_per_job` learner updates.
+
+`ideal`, `pts` and `ats` follow the source (arXiv 2411.07086); what it leaves open is
+*reconstructed*: the TD statistic, the tie rules, and the naive gates `idle` and `server_empty`.
+"""
+
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from mec_rllib.sim.jobs import Bools, Floats, Ints
+
+State = dict[str, Any]
+Ties = Literal["ge", "gt", "random"]
+
+
+class GateView(NamedTuple):
+    """What a gate sees in one slot."""
+
+    slot: int  # slots every server has played so far
+    psi: Floats  # (N,) what a training job now is worth, in Q: <= 0 if it costs; NaN if not asked
+    can_ask: Bools  # (N,) no training job waits or runs
+    is_idle: Bools  # (N,) no unit in use and nobody waits
+    is_empty: Bools  # (N,) no unit in use; jobs may wait
+    since_training: Ints  # (N,) slots since the last training job completed
+    td_statistic: Floats  # (N,) EMA(|TD error|) / EMA(|V|): how unreliable Q is
+    rng: np.random.Generator  # for gates that draw
+
+
+class Gate:
+    """Base of all gates; a gate of your own needs `wants` only.
+
+    Args:
+        num_servers: N.
+    """
+
+    needs_psi = False  # psi costs a second row in every forward pass
+    occupies = True  # False: training is free, every `True` is a credit at once
+
+    def __init__(self, num_servers: int):
+        self.num_servers = num_servers
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) whether to insert a training job now."""
+        raise NotImplementedError(f"{type(self).__name__} must say when it wants to train")
+
+    def get_state(self) -> State:
+        """Everything `wants` remembers, as numpy arrays and plain numbers."""
+        return {}
+
+    def set_state(self, state: State) -> None:
+        """Takes over what `get_state` returned."""
+
+    def metrics(self) -> dict[str, float]:
+        """Figures of the last slot, for TensorBoard."""
+        return {}
+
+
+class Ideal(Gate):
+    """Every slot, for free: the source's upper reference."""
+
+    occupies = False
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) always True."""
+        return np.ones(self.num_servers, bool)
+
+
+class Never(Gate):
+    """Not at all: the weights stay as they are."""
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) always False."""
+        return np.zeros(self.num_servers, bool)
+
+
+class PTS(Gate):
+    """Every `period` slots, counted from the completion of the last training job."""
+
+    def __init__(self, num_servers: int, period: int = 100):
+        super().__init__(num_servers)
+        self.period = period
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) whether the period is over."""
+        return view.since_training >= self.period
+
+
+class Always(PTS):
+    """Whenever possible, one user slot between two jobs: naive continual learning."""
+
+    def __init__(self, num_servers: int):
+        super().__init__(num_servers, period=2)
+
+
+class Idle(PTS):
+    """When the period is over and the server is empty and nobody waits (reconstructed)."""
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) whether the period is over and the server is idle."""
+        return super().wants(view) & view.is_idle
+
+
+class ServerEmpty(PTS):
+    """When the period is over and no unit is in use; jobs may wait (reconstructed).
+
+    Args:
+        num_servers: N.
+        period: slots between two training jobs, at least.
+        longest_wait: trains anyway after this many slots; None: never forced.
+    """
+
+    def __init__(self, num_servers: int, period: int = 100, longest_wait: int | None = None):
+        super().__init__(num_servers, period)
+        self.longest_wait = longest_wait
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) whether the period is over and the server is empty, or the wait was too long."""
+        wanted = super().wants(view) & view.is_empty
+        if self.longest_wait is not None:
+            wanted |= view.since_training >= self.longest_wait
+        return wanted
+
+
+class ATS(Gate):
+    """Trains where psi is among its highest recent values: when training costs least.
+
+    psi at or above the `percentile` of the last `window` values of the same server fires. While
+    Q is unreliable (TD statistic above `td_cutoff`) or there is no threshold yet, it trains
+    periodically instead, as PTS.
+
+    A psi equal to the threshold is a tie. "ge": a tie fires as well, but only if the last
+    training job is as long ago as the percentile means on average (100 slots for 99), else a
+    constant psi would train in every slot (reconstructed). "gt": a tie never fires, and a
+    constant psi never trains. "random": ties fire at random, so that 1 - percentile of the
+    recent values would have fired.
+
+    Args:
+        num_servers: N.
+        period: slots between training jobs while Q is unreliable.
+        percentile: in (0, 100).
+        window: recent values kept, per server.
+        min_history: values needed before there is a threshold.
+        refresh: slots between two looks at the percentile.
+        ties: "ge", "gt" or "random".
+        td_cutoff: highest TD statistic at which psi is trusted.
+    """
+
+    needs_psi = True
+
+    def __init__(
+        self,
+        num_servers: int,
+        period: int = 100,
+        percentile: float = 99.0,
+        window: int = 1000,
+        min_history: int = 500,
+        refresh: int = 10,
+        ties: Ties = "ge",
+        td_cutoff: float = 0.1,
+    ):
+        super().__init__(num_servers)
+        self.period = period
+        self.percentile = percentile
+        self.min_history = min_history
+        self.refresh = refresh
+        self.ties = ties
+        self.td_cutoff = td_cutoff
+        self.tie_spacing = round(1.0 / (1.0 - percentile / 100.0))
+        # Values not yet seen are +inf: they sort behind the seen ones.
+        self._recent = np.full((num_servers, window), np.inf)
+        self._seen = np.zeros(num_servers, np.int64)  # values ever seen
+        self._threshold = np.full(num_servers, np.nan)  # NaN: not enough history
+        self._tie_chance = np.zeros(num_servers)
+        self._slots = 0
+        self._falls_back = np.ones(num_servers, bool)
+        self._psi = np.full(num_servers, np.nan)
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) whether psi is high enough, or the period over where Q is unreliable."""
+        self._remember(view.psi, view.can_ask)
+        if self._slots % self.refresh == 0:
+            self._renew_threshold()
+        self._slots += 1
+        self._psi = view.psi
+        self._falls_back = (view.td_statistic > self.td_cutoff) | np.isnan(self._threshold)
+        is_high = (view.psi > self._threshold) | self._wins_tie(view)
+        return np.where(self._falls_back, view.since_training >= self.period, is_high)
+
+    def get_state(self) -> State:
+        """Window, threshold and counters."""
+        return {
+            "recent": self._recent.copy(),
+            "seen": self._seen.copy(),
+            "threshold": self._threshold.copy(),
+            "tie_chance": self._tie_chance.copy(),
+            "slots": self._slots,
+        }
+
+    def set_state(self, state: State) -> None:
+        """Takes over what `get_state` returned."""
+        self._recent = state["recent"].copy()
+        self._seen = state["seen"].copy()
+        self._threshold = state["threshold"].copy()
+        self._tie_chance = state["tie_chance"].copy()
+        self._slots = state["slots"]
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the servers: psi, its threshold, and the share that falls back to PTS."""
+        figures = {"fallback_share": float(self._falls_back.mean())}
+        for name, values in (("psi", self._psi), ("psi_threshold", self._threshold)):
+            if np.isfinite(values).any():
+                figures[name] = float(np.nanmean(values))
+        return figures
+
+    def _remember(self, psi: Floats, can_ask: Bools) -> None:
+        servers = np.flatnonzero(can_ask)
+        self._recent[servers, self._seen[servers] % self._recent.shape[1]] = psi[servers]
+        self._seen[servers] += 1
+
+    def _renew_threshold(self) -> None:
+        known = np.minimum(self._seen, self._recent.shape[1])
+        ready = np.flatnonzero(known >= self.min_history)
+        if not len(ready):
+            return
+        ordered = np.sort(self._recent[ready], axis=1)
+        rank = self.percentile / 100.0 * (known[ready] - 1)  # linear between ranks, as numpy's
+        below, rows = rank.astype(np.int64), np.arange(len(ready))
+        lower, upper = ordered[rows, below], ordered[rows, np.ceil(rank).astype(np.int64)]
+        self._threshold[ready] = threshold = lower + (upper - lower) * (rank - below)
+        above = ((ordered > threshold[:, None]) & np.isfinite(ordered)).sum(axis=1)
+        tied = (ordered == threshold[:, None]).sum(axis=1)
+        missing = (1.0 - self.percentile / 100.0) * known[ready] - above
+        self._tie_chance[ready] = np.clip(missing / np.maximum(tied, 1), 0.0, 1.0)
+
+    def _wins_tie(self, view: GateView) -> Bools:
+        tie = view.psi == self._threshold
+        if self.ties == "gt":
+            return np.zeros_like(tie)
+        if self.ties == "random":
+            return tie & (view.rng.random(self.num_servers) < self._tie_chance)
+        return tie & (view.since_training >= self.tie_spacing)
+
+
+class TDStatistic:
+    """EMA(|TD error|) / EMA(|V|) per server, on the stream the agent experiences (reconstructed).
+
+    Both averages start at 0; their common bias cancels in the ratio. Without data it is infinite:
+    an agent that has seen nothing is not to be trusted.
+    """
+
+    def __init__(self, num_servers: int, rate: float = 5e-4):
+        self.rate = rate
+        self._td_error = np.zeros(num_servers)
+        self._value = np.zeros(num_servers)
+
+    def update(self, td_error: Floats, value: Floats) -> None:
+        """Adds one TD error and one value V = max_a Q per server, (N,) each."""
+        self._td_error += self.rate * (np.abs(td_error) - self._td_error)
+        self._value += self.rate * (np.abs(value) - self._value)
+
+    @property
+    def ratio(self) -> Floats:
+        """(N,) the statistic."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.where(self._value > 0, self._td_error / self._value, np.inf)
+
+    def get_state(self) -> State:
+        """Both averages."""
+        return {"td_error": self._td_error.copy(), "value": self._value.copy()}
+
+    def set_state(self, state: State) -> None:
+        """Takes over what `get_state` returned."""
+        self._td_error, self._value = state["td_error"].copy(), state["value"].copy()
+
+
+GATES: dict[str, Callable[..., Gate]] = {
+    "ideal": Ideal,
+    "never": Never,
+    "always": Always,
+    "pts": PTS,
+    "ats": ATS,
+    "idle": Idle,
+    "server_empty": ServerEmpty,
+}

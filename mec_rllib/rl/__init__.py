@@ -1,0 +1,1 @@
+"""The learner on RLlib's new API stack: runner, replay, learner, algorithm."""

@@ -1,0 +1,238 @@
+"""GatedDQN: DQN whose learner updates have to be paid for with training jobs.
+
+One iteration: runners play slots -> transitions go to the flat replay, completed training jobs
+become credits -> the gating callback says how many updates they pay for -> the learner trains ->
+weights go back to the runners.
+"""
+
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.dqn import DQN, DQNConfig
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.utils.metrics import (
+    ENV_RUNNER_RESULTS,
+    LEARNER_RESULTS,
+    NUM_ENV_STEPS_SAMPLED,
+    NUM_ENV_STEPS_SAMPLED_LIFETIME,
+)
+
+from mec_rllib.envs.registration import ENV_ID
+from mec_rllib.gates import ATS, Gate
+from mec_rllib.rl.env_runner import Fragment, MecEnvRunner
+from mec_rllib.rl.gating import find_gating
+from mec_rllib.rl.learner import GatedDQNTorchLearner
+from mec_rllib.rl.replay import PrioritizedReplay
+from mec_rllib.sim.totals import Totals
+
+
+class EpsilonDecay(NamedTuple):
+    """epsilon = floor + (start - floor) * exp(-5 t / decay_slots) until decay_slots, then floor.
+
+    Exponential over 350 episodes, then 0.1: known; the rate 5 is reconstructed.
+    """
+
+    start: float = 1.0
+    floor: float = 0.1
+    decay_slots: int = 87_500
+
+    def at(self, slot: int) -> float:
+        """Epsilon at a slot of the agent's lifetime."""
+        if slot >= self.decay_slots:
+            return self.floor
+        return self.floor + (self.start - self.floor) * float(np.exp(-5 * slot / self.decay_slots))
+
+
+class GatedDQNConfig(DQNConfig):
+    """DQNConfig with the source's agent as defaults, plus `gating` and `replay`.
+
+    Defaults: Double DQN, no dueling, 2x64 ReLU, Adam 5e-4, Huber, gamma 0.95, soft targets
+    (tau 0.005) after every update, batch 32.
+    """
+
+    def __init__(self, algo_class: type[Algorithm] | None = None):
+        super().__init__(algo_class=algo_class or GatedDQN)
+        self.gate_class: type[Gate] = ATS
+        self.gate_args: dict[str, Any] = {}
+        self.updates_per_job = 32
+        self.td_rate = 5e-4
+        self.observe: dict[str, Any] = {}
+        self.epsilon_decay = EpsilonDecay()
+        self.slots_per_iteration = 1000
+        self.learning_starts = 500
+        self.replay_capacity, self.replay_alpha, self.replay_beta = 65_536, 0.6, 0.5
+        self.seed = 0
+        self.environment(ENV_ID, env_config={})
+        self.env_runners(
+            env_runner_cls=MecEnvRunner,
+            num_env_runners=0,
+            rollout_fragment_length=100,
+            create_env_on_local_worker=False,
+        )
+        self.rl_module(model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": "relu"})
+        self.training(
+            gamma=0.95,
+            lr=5e-4,
+            tau=0.005,
+            train_batch_size_per_learner=32,
+            double_q=True,
+            dueling=False,
+            num_atoms=1,
+            n_step=1,
+            noisy=False,
+            td_error_loss_fn="huber",
+            grad_clip=None,
+        )
+        self._dont_auto_sync_env_runner_states = True
+
+    def gating(
+        self,
+        *,
+        gate: type[Gate] = NotProvided,
+        gate_args: dict[str, Any] = NotProvided,
+        updates_per_job: int = NotProvided,
+        td_rate: float = NotProvided,
+    ) -> Self:
+        """Sets the gate (a class, its arguments), K updates per training job, the TD rate."""
+        for name, value in (
+            ("gate_class", gate),
+            ("gate_args", gate_args),
+            ("updates_per_job", updates_per_job),
+            ("td_rate", td_rate),
+        ):
+            if value is not NotProvided:
+                setattr(self, name, value)
+        return self
+
+    def replay(
+        self,
+        *,
+        capacity: int = NotProvided,
+        alpha: float = NotProvided,
+        beta: float = NotProvided,
+        learning_starts: int = NotProvided,
+    ) -> Self:
+        """Sets the flat prioritized replay and the transitions it needs before any training."""
+        for name, value in (
+            ("replay_capacity", capacity),
+            ("replay_alpha", alpha),
+            ("replay_beta", beta),
+            ("learning_starts", learning_starts),
+        ):
+            if value is not NotProvided:
+                setattr(self, name, value)
+        return self
+
+    def get_default_learner_class(self) -> type[GatedDQNTorchLearner]:
+        """The learner that trains from the flat replay."""
+        return GatedDQNTorchLearner
+
+    def validate(self) -> None:
+        """RLlib's checks, and what GatedDQN does not do.
+
+        Raises:
+            ValueError: remote learners, n-step returns, noisy or distributional networks.
+        """
+        super().validate()
+        if self.num_learners:
+            self._value_error("GatedDQN trains in the driver: `num_learners` must be 0")
+        if self.n_step != 1 or self.num_atoms != 1 or self.noisy:
+            self._value_error("GatedDQN needs n_step=1, num_atoms=1 and noisy=False")
+
+
+class GatedDQN(DQN):
+    """DQN under a training gate; see the module's docstring for the flow of an iteration."""
+
+    @classmethod
+    def get_default_config(cls) -> GatedDQNConfig:
+        """The source's agent."""
+        return GatedDQNConfig()
+
+    def setup(self, config: AlgorithmConfig) -> None:
+        """Builds RLlib's parts, then the replay, the counters and the shared module."""
+        super().setup(config)
+        self._gating = find_gating(self.callbacks)
+        obs_space, action_space = self.spaces[DEFAULT_MODULE_ID]
+        self.replay = PrioritizedReplay(
+            self.config.replay_capacity,
+            obs_space.shape[0],
+            action_space.n,
+            self.config.replay_alpha,
+            self.config.replay_beta,
+            seed=self.config.seed,
+        )
+        self.totals: Totals | None = None
+        self.credits = self.learner_updates = self.vetoed_updates = 0
+        self.training_slots: list[int] = []  # of the last iteration
+        if self._samples_locally:
+            # One module for acting and learning: an update acts in the next slot, without a copy.
+            self.env_runner.use_module(self._learner_module())
+
+    def training_step(self) -> None:
+        """Plays `slots_per_iteration` slots, training whenever the gate has paid for it."""
+        goal = self.slots + self.config.slots_per_iteration
+        self.training_slots = []
+        while self.slots < goal:
+            before = self.slots
+            for fragment in self._sample(goal - before):
+                self._store(fragment)
+            self._train(requested=self.slots - before)
+        self.metrics.log_dict(
+            {
+                NUM_ENV_STEPS_SAMPLED: self.config.slots_per_iteration,
+                NUM_ENV_STEPS_SAMPLED_LIFETIME: self.slots,
+            },
+            key=ENV_RUNNER_RESULTS,
+            window=1,
+        )
+
+    @property
+    def slots(self) -> int:
+        """Slots played so far, all servers together."""
+        return int(self.totals.slots) if self.totals else 0
+
+    @property
+    def _samples_locally(self) -> bool:
+        return self.config.num_env_runners == 0
+
+    def _learner_module(self) -> Any:
+        return self.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped()
+
+    def _sample(self, slots: int) -> list[Fragment]:
+        """At most `slots` slots (rounded up to whole slots of all servers)."""
+        servers = self.config.num_envs_per_env_runner * max(self.config.num_env_runners, 1)
+        per_server = -(-slots // servers)
+        if self._samples_locally:
+            return [self.env_runner.sample(num_slots=per_server, until_credit=True)]
+        length = min(per_server, self.config.get_rollout_fragment_length())
+        return self.env_runner_group.foreach_env_runner(
+            lambda runner: runner.sample(num_slots=length), local_env_runner=False
+        )
+
+    def _store(self, fragment: Fragment) -> None:
+        self.replay.add(fragment.transitions)
+        self.totals = fragment.totals if self.totals is None else self.totals + fragment.totals
+        self.credits += fragment.credits
+        self.training_slots += fragment.training_slots.tolist()
+        self.metrics.log_dict(fragment.gate_metrics, key=("gate",), window=1)
+
+    def _train(self, requested: int) -> None:
+        """Runs the updates that are paid for and vetoes the rest of one update per slot."""
+        allowed = self._gating.allow_updates(self, requested)
+        self.vetoed_updates += max(requested - allowed, 0)
+        if not allowed:
+            return
+        (metrics,) = (
+            result.get()
+            for result in self.learner_group.foreach_learner(
+                lambda learner: learner.learn(self.replay, allowed)
+            )
+        )
+        self.learner_updates += metrics.updates
+        self.metrics.log_dict(metrics._asdict(), key=(LEARNER_RESULTS,), window=1)
+        if not self._samples_locally:
+            self.env_runner_group.sync_weights(
+                from_worker_or_learner_group=self.learner_group, inference_only=True
+            )

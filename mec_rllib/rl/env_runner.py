@@ -1,0 +1,220 @@
+"""The lean environment runner: acts, asks the gate, and hands flat transitions back.
+
+Stock sampling builds an episode object per server and a connector call per slot; measured, that
+is the bottleneck. This runner keeps RLlib's runner contract (module, weights, remote actors) and
+replaces the sampling loop.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from ray.rllib.callbacks.utils import make_callback
+from ray.rllib.env.env_context import EnvContext
+from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
+
+from mec_rllib.envs.config import EnvConfig
+from mec_rllib.envs.observation import Observations
+from mec_rllib.envs.vector import MecVectorEnv
+from mec_rllib.gates import GateView, TDStatistic
+from mec_rllib.rl.gating import find_gating
+from mec_rllib.rl.policy import QFunction, greedy
+from mec_rllib.rl.replay import Transitions
+from mec_rllib.schedulers import random_actions
+from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.totals import Totals
+
+
+class Fragment(NamedTuple):
+    """What one `sample` call brings back: B = slots * N transitions, slot by slot.
+
+    Experience, credits and figures travel together: a lost fragment loses all, counts none twice.
+    """
+
+    transitions: Transitions
+    totals: Totals  # of this fragment only
+    credits: int  # training jobs completed in it (or granted for free)
+    training_slots: Ints  # slots (per-server clock) in which a training job completed
+    gate_metrics: dict[str, float]
+
+
+class MecEnvRunner(SingleAgentEnvRunner):
+    """Plays N servers with one module and one gate."""
+
+    env: MecVectorEnv
+
+    def __init__(self, *, config: Any, **kwargs: Any):
+        super().__init__(config=config, **kwargs)
+        self._gating = find_gating(self._callbacks)
+        if self.env is None:  # the local runner beside remote ones: keeps a module, samples nothing
+            return
+        self._rng = np.random.default_rng([config.seed, self._index, 1])
+        self._td = TDStatistic(self.num_envs, config.td_rate)
+        self._last_q = np.full(self.num_envs, np.nan)  # Q(s, a) of the last slot; NaN before
+        self._last_reward = np.zeros(self.num_envs)
+        self._obs, _ = self.env.reset(seed=config.seed)
+        self._reported = Totals.of(self.env.servers)
+        self._reported -= self._reported  # the jobs of slot 0 belong to the first fragment
+        self.use_module(self.module)
+
+    @property
+    def _index(self) -> int:
+        """Place among the runners that sample: 0 for the local one and the first remote one."""
+        return max((self.worker_index or 0) - 1, 0)
+
+    def make_env(self) -> None:
+        """Builds the N servers; runner k owns the servers k * N and up."""
+        servers = self.config.num_envs_per_env_runner
+        self.env = MecVectorEnv(
+            servers,
+            first_index=self._index * servers,
+            observe=self.config.observe,
+            config=EnvConfig.model_validate(self.config.env_config),
+        )
+        self.num_envs = servers
+        make_callback(
+            "on_environment_created",
+            callbacks_objects=self._callbacks,
+            callbacks_functions=self.config.callbacks_on_environment_created,
+            kwargs={
+                "env_runner": self,
+                "metrics_logger": self.metrics,
+                "env": self.env,
+                "env_context": EnvContext(self.config.env_config, self.worker_index),
+            },
+        )
+
+    def use_module(self, module: Any) -> None:
+        """Acts with this module from now on; the local runner is given the learner's own."""
+        self.module = module
+        self._q = QFunction(module)
+
+    @property
+    def can_learn(self) -> bool:
+        """Whether there is enough experience for a training job to make sense."""
+        return self._lifetime_slots >= self.config.learning_starts
+
+    @property
+    def epsilon(self) -> float:
+        """Share of random actions now; it moves with every slot, all runners' slots count."""
+        return self.config.epsilon_decay.at(self._lifetime_slots)
+
+    @property
+    def _lifetime_slots(self) -> int:
+        return self.env.servers.slot * self.num_envs * max(self.config.num_env_runners, 1)
+
+    def sample(self, *, num_slots: int, until_credit: bool = False, **kwargs: Any) -> Fragment:
+        """Plays up to `num_slots` slots of every server.
+
+        Args:
+            num_slots: slots per server.
+            until_credit: return as soon as a training job is paid for, so that the learner can
+                train right after it.
+            **kwargs: RLlib's other arguments; not used.
+        """
+        rows = self._empty_rows(num_slots)
+        granted, completions, played = 0, [], 0
+        while played < num_slots and not (until_credit and granted):
+            credits = self._play_slot(*(column[played] for column in rows))
+            played += 1
+            if credits:
+                granted += credits
+                completions += [self.env.servers.slot - 1] * credits
+        totals = Totals.of(self.env.servers)
+        window, self._reported = totals - self._reported, totals
+        transitions = Transitions(
+            *(column[:played].reshape(-1, *column.shape[2:]) for column in rows)
+        )
+        completed = np.array(completions, np.int64)
+        return Fragment(transitions, window, granted, completed, self._metrics())
+
+    def _play_slot(
+        self,
+        obs: Observations,
+        actions: Ints,
+        rewards: Floats,
+        next_obs: Observations,
+        next_mask: Bools,
+    ) -> int:
+        """One slot of every server, written into the rows given; returns the credits earned."""
+        servers, gate = self.env.servers, self._gating.gate
+        obs[:] = self._obs
+        q = self._gate_beat(obs)
+        actions[:] = self._choose(q)
+        rewards[:] = self._last_reward = servers.step(actions) / servers.workload.max_weight
+        self._obs = self.env.encoder.encode()
+        next_obs[:], next_mask[:] = self._obs, servers.mask
+        self._last_q = q[np.arange(self.num_envs), actions].astype(float)
+        if gate.occupies:
+            return int(servers.completed.sum())
+        return self.num_envs if self._was_granted else 0
+
+    def _gate_beat(self, obs: Observations) -> Observations:
+        """Asks the gate, inserts training jobs, sets their flag in `obs`; returns Q (N, M + 1)."""
+        servers, gate = self.env.servers, self._gating.gate
+        n, flag = self.num_envs, self.env.encoder.flag
+        psi = np.full(n, np.nan)
+        if gate.needs_psi:
+            flagged = obs.copy()
+            flagged[:, flag] = 1.0
+            q, q_flagged = np.split(self._q(np.concatenate([obs, flagged])), 2)
+            value = _best(q, servers.mask)
+            psi = _best(q_flagged, servers.mask_with_training()) - value
+            self._measure_td(value)
+        wanted = self._gating.want_training(self, self._view(psi))
+        self._was_granted = not gate.occupies and bool(wanted.all())
+        if gate.occupies and wanted.any():
+            servers.request_training(wanted)
+            obs[servers.training_waiting, flag] = 1.0
+            if gate.needs_psi:
+                q = np.where(servers.training_waiting[:, None], q_flagged, q)
+        return q if gate.needs_psi else self._q(obs)
+
+    def _view(self, psi: Floats) -> GateView:
+        servers = self.env.servers
+        return GateView(
+            servers.slot,
+            psi,
+            servers.servers.training == 0,
+            servers.is_idle,
+            servers.is_empty,
+            servers.servers.since_training,
+            self._td.ratio,
+            self._rng,
+        )
+
+    def _choose(self, q: Observations) -> Ints:
+        """Epsilon-greedy over the allowed actions."""
+        mask = self.env.servers.mask
+        actions = greedy(q, mask)
+        explores = self._rng.random(self.num_envs) < self.epsilon
+        if explores.any():
+            actions = np.where(explores, random_actions(mask, self._rng), actions)
+        return actions
+
+    def _measure_td(self, value: Floats) -> None:
+        """TD error of the slot before, with V of the state it led to (before the gate's beat)."""
+        td_error = self._last_reward + self.config.gamma * value - self._last_q
+        if not np.isnan(td_error[0]):
+            self._td.update(td_error, value)
+
+    def _metrics(self) -> dict[str, float]:
+        figures = {"epsilon": self.epsilon} | self._gating.gate.metrics()
+        if self._gating.gate.needs_psi:
+            figures["td_statistic"] = float(np.minimum(self._td.ratio, 1e3).mean())
+        return figures
+
+    def _empty_rows(self, slots: int) -> Transitions:
+        """Columns of shape (slots, N, ...)."""
+        n, size, actions = self.num_envs, self.env.encoder.size, self.env.servers.buffer + 1
+        return Transitions(
+            np.empty((slots, n, size), np.float32),
+            np.empty((slots, n), np.int64),
+            np.empty((slots, n), np.float32),
+            np.empty((slots, n, size), np.float32),
+            np.empty((slots, n, actions), bool),
+        )
+
+
+def _best(q: Observations, mask: Bools) -> Floats:
+    """(N,) the highest Q over the allowed actions."""
+    return np.where(mask, q, -np.inf).max(axis=1).astype(float)

@@ -1,0 +1,96 @@
+"""Q-values from an RLModule, and the greedy policy as a scheduler like any other."""
+
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.rl_module import RLModule
+from torch import nn
+
+from mec_rllib.envs.observation import Encoder, Observations
+from mec_rllib.sim.jobs import Bools, Ints
+from mec_rllib.sim.server import ServerBatch
+
+
+class QFunction:
+    """Q-values of a module's online network for a batch of observations.
+
+    A plain ReLU network is evaluated in numpy on the module's own memory (no copy: it sees every
+    update at once); for the few rows of a slot that is several times faster than torch. Any
+    other network goes through `compute_q_values`.
+    """
+
+    def __init__(self, module: RLModule):
+        self._module = module
+        self._layers = None
+        linears = relu_mlp(module, "encoder", "af")
+        if linears and linears[0].weight.device.type == "cpu":
+            self._layers = [(m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in linears]
+
+    def __call__(self, obs: Observations) -> Observations:
+        """(B, F) observations to (B, M + 1) Q-values, float32."""
+        if self._layers is None:
+            with torch.inference_mode():
+                batch = {Columns.OBS: torch.from_numpy(obs)}
+                return self._module.compute_q_values(batch)[QF_PREDS].numpy()
+        x = obs
+        for weight, bias in self._layers[:-1]:
+            x = np.maximum(x @ weight + bias, 0.0)
+        weight, bias = self._layers[-1]
+        return x @ weight + bias
+
+
+def relu_mlp(module: RLModule, *parts: str) -> list[nn.Linear] | None:
+    """The linear layers of the module's parts, if together they are a plain ReLU network."""
+    leaves = [
+        layer
+        for layer in chain.from_iterable(getattr(module, part).modules() for part in parts)
+        if not list(layer.children())
+    ]
+    kinds = "".join({nn.Linear: "L", nn.ReLU: "r"}.get(type(leaf), "?") for leaf in leaves)
+    plain = kinds == "Lr" * (len(leaves) // 2) + "L"
+    if not plain or getattr(module, "uses_dueling", True) or getattr(module, "num_atoms", 1) != 1:
+        return None
+    linears = [leaf for leaf in leaves if isinstance(leaf, nn.Linear)]
+    return linears if all(layer.bias is not None for layer in linears) else None
+
+
+def greedy(q: Observations, mask: Bools) -> Ints:
+    """(B,) the best allowed action; the first among equals."""
+    return np.where(mask, q, -np.inf).argmax(axis=1)
+
+
+class GreedyPolicy:
+    """A trained module as a scheduler: always the allowed action with the highest Q.
+
+    Args:
+        module: a DQN module.
+        observe: extras of the observation that the module was trained with.
+    """
+
+    def __init__(self, module: RLModule, observe: dict | None = None):
+        self._q = QFunction(module)
+        self._observe = observe or {}
+        self._encoder: Encoder | None = None
+        self._batch: ServerBatch | None = None
+
+    def select(self, batch: ServerBatch) -> Ints:
+        """Actions (N,)."""
+        if self._encoder is None or self._batch is not batch:
+            self._batch, self._encoder = batch, Encoder(batch, **self._observe)
+        return greedy(self._q(self._encoder.encode()), batch.mask)
+
+
+def load_module(checkpoint: str | Path) -> RLModule:
+    """The RLModule of a GatedDQN checkpoint.
+
+    Raises:
+        ValueError: no such checkpoint.
+    """
+    path = Path(checkpoint).absolute() / "learner_group" / "learner" / "rl_module"
+    if not path.is_dir():
+        raise ValueError(f"checkpoint {checkpoint}: no policy found in it")
+    return RLModule.from_checkpoint(path / "default_policy")

@@ -1,0 +1,141 @@
+"""Flat prioritized replay: transitions in arrays, priorities in a sum tree.
+
+Proportional prioritization after Schaul et al. 2016 (PER): a transition is drawn with probability
+p^alpha / sum p^alpha, its weight is (n * probability)^-beta over the largest weight of the batch.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from mec_rllib.sim.jobs import Bools, Floats, Ints
+
+
+class Transitions(NamedTuple):
+    """B transitions of a continuing task (no terminal flag)."""
+
+    obs: NDArray[np.float32]  # (B, F) as the agent acted on it, training flag included
+    actions: Ints  # (B,)
+    rewards: NDArray[np.float32]  # (B,)
+    next_obs: NDArray[np.float32]  # (B, F) before the gate's next decision
+    next_mask: Bools  # (B, M + 1) actions allowed in it
+
+
+class PrioritizedReplay:
+    """Ring of transitions with prioritized sampling.
+
+    Args:
+        capacity: transitions kept.
+        obs_size: F.
+        num_actions: M + 1.
+        alpha: 0 draws uniformly, 1 proportionally to the priority.
+        beta: correction of the bias by importance weights, 1 = full.
+        seed: of the sampling.
+    """
+
+    def __init__(
+        self,
+        capacity: int,
+        obs_size: int,
+        num_actions: int,
+        alpha: float = 0.6,
+        beta: float = 0.5,
+        seed: int = 0,
+    ):
+        self.capacity, self.alpha, self.beta = capacity, alpha, beta
+        self._rng = np.random.default_rng(seed)
+        self._rows = Transitions(
+            np.zeros((capacity, obs_size), np.float32),
+            np.zeros(capacity, np.int64),
+            np.zeros(capacity, np.float32),
+            np.zeros((capacity, obs_size), np.float32),
+            np.zeros((capacity, num_actions), bool),
+        )
+        # A complete binary tree: node k has children 2k and 2k + 1, leaves start at _leaves.
+        self._leaves = 1 << max(capacity - 1, 1).bit_length()
+        self._tree = np.zeros(2 * self._leaves)
+        self._largest = 1.0  # priority (to the power alpha) of a new transition
+        self._added = 0
+
+    def __len__(self) -> int:
+        return min(self._added, self.capacity)
+
+    def add(self, new: Transitions) -> None:
+        """Appends transitions, oldest first; the oldest ones kept so far make room."""
+        new = Transitions(*(column[-self.capacity :] for column in new))
+        rows = (self._added + np.arange(len(new.actions))) % self.capacity
+        for column, values in zip(self._rows, new, strict=True):
+            column[rows] = values
+        self._added += len(rows)
+        _set_priorities(self._tree, self._leaves, rows, np.full(len(rows), self._largest))
+
+    def sample(self, batch: int) -> tuple[Transitions, Ints, NDArray[np.float32]]:
+        """Draws B transitions: (transitions, their rows (B,), importance weights (B,)).
+
+        Raises:
+            ValueError: the replay is empty.
+        """
+        if not len(self):
+            raise ValueError("cannot sample from an empty replay")
+        # One draw per B-th of the total (stratified), as in the PER paper.
+        points = (np.arange(batch) + self._rng.random(batch)) / batch
+        rows = _find(self._tree, self._leaves, points * self._tree[1], len(self))
+        probability = self._tree[self._leaves + rows] / self._tree[1]
+        weights = (len(self) * probability) ** -self.beta
+        drawn = Transitions(*(column[rows] for column in self._rows))
+        return drawn, rows, (weights / weights.max()).astype(np.float32)
+
+    def update_priorities(self, rows: Ints, td_errors: Floats) -> None:
+        """Sets the priorities of these rows to |TD error|."""
+        priorities = (np.abs(td_errors) + 1e-6) ** self.alpha
+        self._largest = max(self._largest, float(priorities.max()))
+        _set_priorities(self._tree, self._leaves, rows, priorities)
+
+    def get_state(self) -> dict[str, Any]:
+        """All rows, priorities and the generator."""
+        n = len(self)
+        return {
+            "rows": [column[:n].copy() for column in self._rows],
+            "priorities": self._tree[self._leaves : self._leaves + n].copy(),
+            "largest": self._largest,
+            "added": self._added,
+            "rng": self._rng.bit_generator.state,
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `get_state` of a replay of the same shape returned."""
+        n = len(state["priorities"])
+        for column, values in zip(self._rows, state["rows"], strict=True):
+            column[:n] = values
+        self._tree[:] = 0.0
+        _set_priorities(self._tree, self._leaves, np.arange(n), state["priorities"])
+        self._largest, self._added = state["largest"], state["added"]
+        self._rng.bit_generator.state = state["rng"]
+
+
+@njit(cache=True)
+def _set_priorities(tree, leaves, rows, priorities):
+    for j in range(len(rows)):
+        node = leaves + rows[j]
+        tree[node] = priorities[j]
+        node //= 2
+        while node >= 1:
+            # Sums are taken anew, never adjusted: rounding errors cannot pile up.
+            tree[node] = tree[2 * node] + tree[2 * node + 1]
+            node //= 2
+
+
+@njit(cache=True)
+def _find(tree, leaves, points, filled):
+    rows = np.empty(len(points), np.int64)
+    for j in range(len(points)):
+        point, node = points[j], 1
+        while node < leaves:
+            node *= 2
+            if point >= tree[node] and tree[node + 1] > 0.0:
+                point -= tree[node]
+                node += 1
+        rows[j] = min(node - leaves, filled - 1)
+    return rows

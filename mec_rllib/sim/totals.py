@@ -1,0 +1,88 @@
+"""What happened, summed over servers: the figures that every row and curve is made of."""
+
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import numpy as np
+
+from mec_rllib.sim.jobs import Floats, Ints
+from mec_rllib.sim.server import ARRIVED, DROPPED, EXPIRED, STARTED, ServerBatch
+
+
+@dataclass
+class Totals:
+    """Sums over servers and slots; totals of a later moment minus an earlier one are a window."""
+
+    jobs: Ints  # (classes, 4) arrived, started, expired, dropped
+    waiting: Ints  # (classes,) jobs in buffers now
+    reward: Floats  # (3,) start, expiry and drop terms, not scaled
+    weight: Floats  # () weight of the resolved jobs
+    slots: Ints  # () slots of all servers together
+    training_slots: Ints  # () slots in which a training job ran
+    blocked_slots: Ints  # () slots in which a training job waited for its demand
+    training_jobs: Ints  # () completed
+    used_share: Floats  # (D,) share of the capacity held by running user jobs, summed over slots
+
+    @classmethod
+    def of(cls, batch: ServerBatch) -> "Totals":
+        """The totals of a batch since its reset."""
+        tally, servers = batch.tally, batch.servers
+        present = np.arange(batch.buffer) < servers.waiting[:, None]
+        waiting = np.bincount(servers.job_class[present], minlength=tally.jobs.shape[1])
+        return cls(
+            tally.jobs.sum(axis=0),
+            waiting,
+            tally.reward.sum(axis=0),
+            tally.weight.sum(),
+            tally.slots.sum(),
+            tally.training_slots.sum(),
+            tally.blocked_slots.sum(),
+            tally.training_jobs.sum(),
+            tally.used.sum(axis=0) / batch.rules.capacity,
+        )
+
+    def __add__(self, other: "Totals") -> "Totals":
+        return Totals(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: "Totals") -> "Totals":
+        return Totals(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def mean_reward(self) -> float:
+        """R = sum(w * u) / sum(w) over resolved jobs, in [-1, 1]; NaN if none was resolved."""
+        return float(self.reward.sum() / self.weight) if self.weight > 0 else float("nan")
+
+    @property
+    def miss_rate(self) -> float:
+        """Share of the resolved jobs that expired or were dropped; NaN if none was resolved."""
+        missed = self.jobs[:, [EXPIRED, DROPPED]].sum()
+        resolved = missed + self.jobs[:, STARTED].sum()
+        return float(missed / resolved) if resolved else float("nan")
+
+    def counts(self) -> dict[str, int]:
+        """The job counts of a row of `summary.json`."""
+        return {
+            "jobs_arrived": int(self.jobs[:, ARRIVED].sum()),
+            "jobs_started": int(self.jobs[:, STARTED].sum()),
+            "jobs_expired": int(self.jobs[:, EXPIRED].sum()),
+            "jobs_dropped": int(self.jobs[:, DROPPED].sum()),
+            "jobs_waiting": int(self.waiting.sum()),
+        }
+
+    def shares(self) -> dict[str, float]:
+        """Rates over the slots: training, blocked by a training job, and the server's use."""
+        slots = max(int(self.slots), 1)
+        return {
+            "share_training": float(self.training_slots / slots),
+            "share_blocked": float(self.blocked_slots / slots),
+            "server_use": float(self.used_share.max() / slots),
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists and numbers, for JSON; `from_dict` takes it back."""
+        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> "Totals":
+        """The inverse of `to_dict`."""
+        return cls(**{name: np.asarray(value) for name, value in values.items()})
