@@ -26,7 +26,9 @@ class Section(BaseModel):
 class ClassConfig(Section):
     """One job class of the bernoulli workload."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)] = Field(description="its name in reports")
+    name: Annotated[str, Field(min_length=1, max_length=100)] = Field(
+        description="its name in reports"
+    )
     mix: float = Field(ge=0, le=1e9, description="share of the jobs, relative to the others")
     resources: tuple[Units, Units] | list[tuple[Units, Units]] = Field(
         description="[lowest, highest] units, or one such pair per resource kind"
@@ -38,9 +40,7 @@ class ClassConfig(Section):
     def build(self) -> JobClass:
         """The class as the simulator wants it."""
         pairs = self.resources if isinstance(self.resources, list) else [self.resources]
-        return JobClass(
-            self.name, self.mix, tuple(pairs), self.execution, self.slack, self.weight
-        )
+        return JobClass(self.name, self.mix, tuple(pairs), self.execution, self.slack, self.weight)
 
 
 class ClassRuleConfig(Section):
@@ -136,15 +136,20 @@ class EnvConfig(Section):
         if self.workload == "trace" and self.trace is not None:
             return self.trace.build(units)
         if self.workload == "bernoulli":
-            return BernoulliWorkload([c.build() for c in self.classes], self.load, units, self.users)
-        workload = find(self.workload, {"bernoulli": None, "trace": None}, "workload")
+            return BernoulliWorkload(
+                [c.build() for c in self.classes], self.load, units, self.users
+            )
+        known = {"bernoulli": BernoulliWorkload, "trace": TraceWorkload}
+        workload: Any = find(self.workload, known, "workload")
         try:
             inspect.signature(workload).bind(**self.workload_args)
         except TypeError as error:
             raise ValueError(f"workload_args of {self.workload}: {error}") from None
         return workload(**self.workload_args)
 
-    def build_servers(self, num_servers: int = 1, seed: int = 0, first_index: int = 0) -> ServerBatch:
+    def build_servers(
+        self, num_servers: int = 1, seed: int = 0, first_index: int = 0
+    ) -> ServerBatch:
         """N servers on the workload (see `ServerBatch`)."""
         return ServerBatch(
             self.build_workload(),

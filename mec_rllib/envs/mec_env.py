@@ -73,11 +73,12 @@ class MecEnv(gymnasium.Env):
         if self.render_mode is None:
             return None
         s, names = self.servers.servers, self.servers.workload.class_names
+        units = lambda vector: "/".join(map(str, vector))  # noqa: E731
         jobs = [
-            f"{names[s.job_class[0, k]]}:{'/'.join(map(str, s.requirement[0, k]))}x{s.execution[0, k]}"
+            f"{names[s.job_class[0, k]]}:{units(s.requirement[0, k])}x{s.execution[0, k]}"
             for k in range(s.waiting[0])
         ]
-        used = "/".join(map(str, self.servers.units_in_use[0]))
+        used = units(self.servers.units_in_use[0])
         training = {0: "", -1: " training waits"}.get(int(s.training[0]), " training runs")
         return f"slot {self.servers.slot}: {used} in use,{training} [{', '.join(jobs)}]"
 

@@ -85,6 +85,8 @@ class GatedDQNConfig(DQNConfig):
             td_error_loss_fn="huber",
             grad_clip=None,
         )
+        # One training step is one iteration: `slots_per_iteration` is counted there.
+        self.reporting(min_sample_timesteps_per_iteration=0, min_time_s_per_iteration=None)
         self._dont_auto_sync_env_runner_states = True
 
     def gating(

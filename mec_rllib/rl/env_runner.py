@@ -121,8 +121,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
                 completions += [self.env.servers.slot - 1] * credits
         totals = Totals.of(self.env.servers)
         window, self._reported = totals - self._reported, totals
-        transitions = Transitions(
-            *(column[:played].reshape(-1, *column.shape[2:]) for column in rows)
+        transitions = Transitions._make(
+            column[:played].reshape(-1, *column.shape[2:]) for column in rows
         )
         completed = np.array(completions, np.int64)
         return Fragment(transitions, window, granted, completed, self._metrics())

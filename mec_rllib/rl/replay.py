@@ -64,7 +64,7 @@ class PrioritizedReplay:
 
     def add(self, new: Transitions) -> None:
         """Appends transitions, oldest first; the oldest ones kept so far make room."""
-        new = Transitions(*(column[-self.capacity :] for column in new))
+        new = Transitions._make(column[-self.capacity :] for column in new)
         rows = (self._added + np.arange(len(new.actions))) % self.capacity
         for column, values in zip(self._rows, new, strict=True):
             column[rows] = values
@@ -84,7 +84,7 @@ class PrioritizedReplay:
         rows = _find(self._tree, self._leaves, points * self._tree[1], len(self))
         probability = self._tree[self._leaves + rows] / self._tree[1]
         weights = (len(self) * probability) ** -self.beta
-        drawn = Transitions(*(column[rows] for column in self._rows))
+        drawn = Transitions._make(column[rows] for column in self._rows)
         return drawn, rows, (weights / weights.max()).astype(np.float32)
 
     def update_priorities(self, rows: Ints, td_errors: Floats) -> None:

@@ -52,9 +52,9 @@ class Jobs(NamedTuple):
 
     def take(self, rows: slice | Ints) -> "Jobs":
         """The rows asked for, as a table of their own."""
-        return Jobs(*(column[rows] for column in self))
+        return Jobs._make(column[rows] for column in self)
 
     @staticmethod
     def concatenate(tables: "list[Jobs]") -> "Jobs":
         """One table after the other."""
-        return Jobs(*(np.concatenate(columns) for columns in zip(*tables, strict=True)))
+        return Jobs._make(np.concatenate(columns) for columns in zip(*tables, strict=True))

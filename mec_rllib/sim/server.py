@@ -212,7 +212,7 @@ class ServerBatch:
     @property
     def is_empty(self) -> Bools:
         """(N,) no unit in use; jobs may wait."""
-        return ~self.units_in_use.any(axis=1)
+        return ~np.any(self.units_in_use, axis=1)
 
     @property
     def is_idle(self) -> Bools:
@@ -221,18 +221,14 @@ class ServerBatch:
 
     def _draw_chunk(self) -> None:
         start = self.slot
-        tables = [
-            self.workload.arrivals(rng, start, start + CHUNK_SLOTS) for rng in self.rngs
-        ]
+        tables = [self.workload.arrivals(rng, start, start + CHUNK_SLOTS) for rng in self.rngs]
         ends = np.cumsum([len(table.arrival) for table in tables])
         self._stream = Jobs.concatenate(tables)
         self._cursor = np.stack([np.concatenate(([0], ends[:-1])), ends], axis=1)
 
 
 @njit(cache=True)
-def _step(
-    servers, tally, rules, stream, cursor, next_slot, actions, mask, reward_terms, completed
-):
+def _step(servers, tally, rules, stream, cursor, next_slot, actions, mask, reward_terms, completed):
     for i in range(len(actions)):
         start = 0.0
         if 0 < actions[i] < mask.shape[1] and mask[i, actions[i]]:
@@ -325,7 +321,7 @@ def _expire(servers, tally, i):
 
 @inlined
 def _admit(servers, tally, stream, cursor, slot, i):
-    """Arrivals: jobs of this slot enter the buffer, a full one drops them; returns the drop term."""
+    """Arrivals: this slot's jobs enter the buffer, a full one drops them; returns the drop term."""
     term = 0.0
     while cursor[i, 0] < cursor[i, 1] and stream.arrival[cursor[i, 0]] <= slot:
         j = cursor[i, 0]

@@ -67,7 +67,7 @@ class BernoulliWorkload:
             down, or a load at which a user would have to fire more than once a slot.
     """
 
-    length = None
+    length: int | None = None
 
     def __init__(
         self,

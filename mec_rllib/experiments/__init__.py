@@ -1,0 +1,1 @@
+"""Experiments: config, runs through Ray Tune, files, statistics and reports."""

@@ -1,0 +1,57 @@
+"""The Gymnasium face: the checkers' view, registration, and N = 1 against N = 64."""
+
+import warnings
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium.utils.env_checker import check_env
+
+import mec_rllib
+from mec_rllib.envs.mec_env import MecEnv
+from mec_rllib.envs.vector import MecVectorEnv
+
+
+def test_env_checker_has_no_complaints():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env(MecEnv(), skip_render_check=False)
+
+
+def test_importing_the_package_registers_the_environment():
+    env = gymnasium.make(mec_rllib.ENV_ID, load=0.5, buffer=4)
+    observation, info = env.reset(seed=1)
+    assert observation.shape == (4 * 4 + 2,)
+    assert info["action_mask"].shape == (5,)
+
+
+@pytest.mark.parametrize("index", [0, 7, 63])
+def test_a_server_of_64_is_the_server_alone(index):
+    fleet, alone = MecVectorEnv(64, load=0.6), MecEnv(server_index=index, load=0.6)
+    fleet.reset(seed=5)
+    alone.reset(seed=5)
+    for slot in range(1500):  # longer than a chunk of drawn jobs
+        mask = fleet.servers.mask
+        actions = mask.argmax(axis=1) + (mask.sum(axis=1) > 1)  # first job that fits, or nothing
+        if slot % 40 == 0:
+            fleet.request_training(np.ones(64, bool))
+            alone.request_training()
+            mask = fleet.servers.mask
+            actions = np.zeros(64, int)
+        observations, rewards, *_ = fleet.step(actions)
+        observation, reward, *_ = alone.step(actions[index])
+        assert reward == rewards[index]
+        np.testing.assert_array_equal(observation, observations[index])
+    assert alone.servers.tally.training_jobs[0] > 10
+
+
+def test_an_episode_is_bookkeeping_and_empties_nothing():
+    env = gymnasium.make(mec_rllib.ENV_ID)
+    env.reset(seed=3)
+    for _ in range(250):
+        *_, truncated, _ = env.step(0)
+    assert truncated
+    before = env.unwrapped.servers.servers.waiting.copy()
+    env.reset()
+    assert env.unwrapped.servers.slot == 250
+    assert env.unwrapped.servers.servers.waiting == before
