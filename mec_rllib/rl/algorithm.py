@@ -165,6 +165,7 @@ class GatedDQN(DQN):
             self.config.replay_beta,
             seed=self.config.seed,
         )
+        self.slots_per_iteration: int = self.config.slots_per_iteration  # may change on the way
         self.totals: Totals | None = None
         self.credits = self.learner_updates = self.vetoed_updates = 0
         self.training_slots: list[int] = []  # of the last iteration
@@ -174,7 +175,7 @@ class GatedDQN(DQN):
 
     def training_step(self) -> None:
         """Plays `slots_per_iteration` slots, training whenever the gate has paid for it."""
-        goal = self.slots + self.config.slots_per_iteration
+        goal = self.slots + self.slots_per_iteration
         self.training_slots = []
         while self.slots < goal:
             before = self.slots
@@ -183,7 +184,7 @@ class GatedDQN(DQN):
             self._train(requested=self.slots - before)
         self.metrics.log_dict(
             {
-                NUM_ENV_STEPS_SAMPLED: self.config.slots_per_iteration,
+                NUM_ENV_STEPS_SAMPLED: self.slots_per_iteration,
                 NUM_ENV_STEPS_SAMPLED_LIFETIME: self.slots,
             },
             key=ENV_RUNNER_RESULTS,

@@ -86,3 +86,15 @@ class Totals:
     def from_dict(cls, values: dict[str, Any]) -> "Totals":
         """The inverse of `to_dict`."""
         return cls(**{name: np.asarray(value) for name, value in values.items()})
+
+
+def world_figures(totals: Totals, before: Totals | None) -> dict[str, Any]:
+    """Reward, misses and the server's use: over the lifetime, and since the last report."""
+    window = totals - before if before is not None else totals
+    return {
+        "timesteps_total": int(totals.slots),
+        "reward": {"lifetime": totals.mean_reward, "window": window.mean_reward},
+        "miss_rate": {"lifetime": totals.miss_rate, "window": window.miss_rate},
+        "server": window.shares(),
+        "share_training": totals.shares()["share_training"],
+    }

@@ -1,0 +1,38 @@
+"""What a run reports, over slots: the groups that TensorBoard, progress and reports show."""
+
+from typing import Any
+
+from ray.rllib.callbacks.callbacks import RLlibCallback
+from ray.rllib.utils.metrics import LEARNER_RESULTS
+
+from mec_rllib.rl.algorithm import GatedDQN
+from mec_rllib.sim.totals import Totals, world_figures
+
+
+class MetricsCallback(RLlibCallback):
+    """Adds the figures of an iteration to the result of GatedDQN.
+
+    `timesteps_total` is the number of slots, so it is the x-axis in TensorBoard.
+    """
+
+    def on_algorithm_init(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
+        """Nothing has been reported so far."""
+        self._reported: Totals | None = None
+
+    def on_train_result(self, *, algorithm: GatedDQN, result: dict, **kwargs: Any) -> None:
+        """Adds the groups reward, miss_rate, server, training, gate and learner."""
+        totals = algorithm.totals
+        assert totals is not None  # an iteration plays at least a slot
+        result |= world_figures(totals, self._reported)
+        self._reported = totals
+        result["training"] = {
+            "jobs": int(totals.training_jobs),
+            "updates": algorithm.learner_updates,
+            "vetoed_updates": algorithm.vetoed_updates,
+        }
+        result["gate"] = {name: float(value) for name, value in result.get("gate", {}).items()}
+        result["learner"] = {
+            name: float(value) for name, value in result.get(LEARNER_RESULTS, {}).items()
+        } | {"epsilon": result["gate"].pop("epsilon")}
+        # A tuple: Tune's TensorBoard logger would draw a histogram of a list in every iteration.
+        result["training_slots"] = tuple(algorithm.training_slots)

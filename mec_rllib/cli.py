@@ -1,0 +1,156 @@
+"""The verbs of the command line; each only reads its arguments and calls the one that does it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mec_rllib.experiments.config import ConfigError, Experiment, load
+
+app = typer.Typer(
+    help="Edge servers whose scheduler learns while it works, and pays for learning.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Config = Annotated[
+    Path, typer.Argument(help="config file (YAML), for example tune_configs/demo.yaml")
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="override a config key: --set env.load=0.6"),
+]
+Out = Annotated[Path, typer.Option(help="new folder for everything that the run writes")]
+
+
+@app.command()
+def train(config: Config, out: Out, set_: Sets = None) -> None:
+    """Train one agent: the first strategy of the config with its first seed.
+
+    Example: mec-rllib train tune_configs/demo.yaml --set strategies=[ats] --out runs/ats
+    """
+    experiment = load(config, set_ or [])
+    first = {"strategies": experiment.strategies[:1], "seeds": experiment.seeds[:1]}
+    _run(experiment.model_copy(update=first), out, None)
+
+
+@app.command()
+def tune(
+    config: Config,
+    out: Out,
+    set_: Sets = None,
+    address: Annotated[
+        str | None, typer.Option(help="a running Ray cluster (host:port or auto); default: local")
+    ] = None,
+) -> None:
+    """Run an experiment, strategies x seeds, through Ray Tune.
+
+    Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
+    """
+    _run(load(config, set_ or []), out, address)
+
+
+@app.command()
+def evaluate(
+    config: Annotated[Path, typer.Option(help="config file: the environment to play")],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="a checkpoint, or the folder of a trial that has one")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(help="a scheduler: sjf, reservation, my_package.rules:Mine")
+    ] = None,
+    set_: Sets = None,
+    slots: Annotated[int | None, typer.Option(help="slots per seed; default: the config's")] = None,
+    seeds: Annotated[
+        str | None, typer.Option(help="for example 0,1,2; default: the config's")
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Play a trained policy, greedily and without training, or a scheduler.
+
+    Example: mec-rllib evaluate --scheduler sjf --config tune_configs/demo.yaml --seeds 0,1,2
+    """
+    overrides = list(set_ or [])
+    overrides += [f"slots={slots}"] if slots is not None else []
+    overrides += [f"seeds=[{seeds}]"] if seeds is not None else []
+    experiment = load(config, overrides)
+    if (checkpoint is None) == (scheduler is None):
+        raise ConfigError("evaluate: needs either --checkpoint or --scheduler")
+    from rich.console import Console
+
+    from mec_rllib.experiments.evaluate import policy_of, scheduler_of
+    from mec_rllib.experiments.progress import ExperimentProgress
+    from mec_rllib.experiments.report import print_rows
+    from mec_rllib.experiments.results import finite
+    from mec_rllib.experiments.trial import evaluate as play
+
+    if scheduler is not None:
+        label, player = scheduler_of(experiment, scheduler)
+    elif checkpoint is not None:
+        label, player = policy_of(experiment, checkpoint)
+    # Progress goes to stderr: stdout is for the result.
+    progress = ExperimentProgress(Console(stderr=True), len(experiment.seeds), experiment.slots)
+    with progress:
+        rows = play(label, experiment, player, progress.show)
+    if json_:
+        print(json.dumps(finite({"rows": rows})))
+    else:
+        print_rows(rows, Console())
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment")]) -> None:
+    """Tables, claims and a picture of an experiment, finished or still running.
+
+    Example: mec-rllib report runs/demo
+    """
+    from rich.console import Console
+
+    from mec_rllib.experiments.report import report as show
+
+    show(folder, Console())
+
+
+def _run(experiment: Experiment, out: Path, address: str | None) -> None:
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(f"--out {out}: is taken; name a folder that is new or empty")
+    from rich.console import Console
+
+    from mec_rllib.experiments.progress import ExperimentProgress
+    from mec_rllib.experiments.report import report as show
+    from mec_rllib.experiments.runner import check, run_experiment
+
+    console = Console()
+    trials = len(check(experiment)) * len(experiment.seeds)
+    with ExperimentProgress(console, trials, experiment.slots) as progress:
+        failures = run_experiment(experiment, out, address, progress)
+    show(out, console)
+    for failure in failures:
+        print(f"failed: {failure}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Runs the command line: exit code 0, 1 on failure, 2 on bad input, 130 on Ctrl-C."""
+    sys.path.insert(0, str(Path.cwd()))  # import paths in a config start where the user stands
+    try:
+        sys.exit(app(standalone_mode=False))
+    except ConfigError as error:
+        _fail(error, 2)
+    except KeyboardInterrupt:
+        _fail("interrupted", 130)
+    except Exception as error:
+        # Typer's own errors (unknown option, missing argument) know their line and exit code.
+        if not hasattr(error, "format_message"):
+            raise
+        _fail(error.format_message(), getattr(error, "exit_code", 2))
+
+
+def _fail(message: object, code: int) -> None:
+    print(f"mec-rllib: {message}", file=sys.stderr)
+    sys.exit(code)

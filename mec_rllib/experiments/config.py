@@ -1,0 +1,302 @@
+"""The config file: typed sections, `--set` overrides, and errors of one line.
+
+An experiment is data: strategies x seeds on one environment. `load` turns a YAML file into an
+`Experiment` or says in one line what is wrong, where, and what the nearest right value is.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+
+from mec_rllib.envs.config import EnvConfig, Section
+from mec_rllib.gates import Ties
+from mec_rllib.imports import nearest
+
+
+class GateConfig(Section):
+    """When to train; a strategy may give its own values for these keys."""
+
+    period: int = Field(
+        100,
+        ge=1,
+        le=10**9,
+        description="slots between training jobs (pts, idle, server_empty, ats)",
+    )
+    percentile: float = Field(
+        99.0, gt=0, lt=100, description="ats: percentile of recent psi that fires"
+    )
+    window: int = Field(1000, ge=2, le=10**7, description="ats: recent psi values kept per server")
+    min_history: int = Field(500, ge=1, description="ats: values needed before it may act")
+    refresh: int = Field(10, ge=1, description="ats: slots between two looks at the percentile")
+    ties: Ties = Field("ge", description="ats: psi equal to the threshold: ge fires, gt does not")
+    td_cutoff: float = Field(
+        0.1, ge=0, description="ats: falls back to pts while the TD statistic is above this"
+    )
+    td_rate: float = Field(5e-4, gt=0, le=1, description="rate of the TD statistic's averages")
+    longest_wait: int | None = Field(
+        None, ge=1, description="server_empty: trains anyway after this many slots; null = never"
+    )
+    updates_per_job: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="K learner updates per training job; null = 32, for ideal and always 1",
+    )
+
+    @model_validator(mode="after")
+    def _window_holds_the_history(self) -> Self:
+        if self.min_history > self.window:
+            raise ValueError(
+                f"min_history is {self.min_history}, but the window holds {self.window}"
+            )
+        return self
+
+
+class EpsilonConfig(Section):
+    """Exploration: floor + (start - floor) * exp(-5 t / decay_slots), then the floor."""
+
+    start: float = Field(1.0, ge=0, le=1, description="epsilon at slot 0")
+    floor: float = Field(0.1, ge=0, le=1, description="epsilon from decay_slots on")
+    decay_slots: int = Field(87_500, ge=1, description="slots until the floor")
+
+
+class ObserveConfig(Section):
+    """Extras of the observation, off by default."""
+
+    free_ahead: int = Field(0, ge=0, le=10_000, description="show the free share 1..n slots ahead")
+    job_class: bool = Field(False, description="show each job's class, one-hot")
+
+
+class LearnerConfig(Section):
+    """The DQN: Double DQN, ReLU, Adam, Huber."""
+
+    gamma: float = Field(0.95, ge=0, lt=1, description="discount per slot")
+    lr: float = Field(5e-4, gt=0, le=1, description="Adam's step size")
+    hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(
+        [64, 64], min_length=1, max_length=100, description="units per hidden layer"
+    )
+    batch: int = Field(32, ge=1, le=1_000_000, description="transitions per update")
+    tau: float = Field(0.005, gt=0, le=1, description="soft target step per update")
+    replay: int = Field(65_536, ge=1, le=10**8, description="transitions kept")
+    alpha: float = Field(0.6, ge=0, le=1, description="prioritization; 0 = uniform")
+    beta: float = Field(0.5, ge=0, le=1, description="importance weights; 1 = full correction")
+    learning_starts: int = Field(500, ge=1, description="transitions before any training")
+    epsilon: EpsilonConfig = Field(default_factory=EpsilonConfig, description="exploration")
+    observe: ObserveConfig = Field(default_factory=ObserveConfig, description="what it sees")
+
+    @model_validator(mode="after")
+    def _replay_can_start(self) -> Self:
+        if self.learning_starts > self.replay:
+            raise ValueError(
+                f"learning_starts is {self.learning_starts}, but the replay holds {self.replay}"
+            )
+        return self
+
+
+class RunnersConfig(Section):
+    """Who plays the servers."""
+
+    num: int = Field(0, ge=0, le=10_000, description="remote env runners; 0 = in the trial itself")
+    servers: int = Field(1, ge=1, le=1_000_000, description="servers per runner, one agent for all")
+
+
+class EvaluationConfig(Section):
+    """The greedy evaluation at the end: no exploration, no training, a stream of its own."""
+
+    slots: int = Field(80_000, ge=1, description="slots, all servers together")
+    servers: int = Field(8, ge=1, le=100_000, description="servers (a trace is replayed on one)")
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+
+
+class Experiment(Section):
+    """Everything an experiment is: the root of the config file."""
+
+    name: str = Field("experiment", min_length=1, max_length=100, description="what reports say")
+    strategies: list[str | dict[str, Any]] = Field(
+        ["ats"],
+        min_length=1,
+        description="gates and schedulers by name, or {gate: or scheduler: NAME, label, "
+        "gate keys, args (of your own class), set: {config.key: value}}",
+    )
+    seeds: list[Seed] = Field([0], min_length=1, description="each strategy runs once per seed")
+    slots: int = Field(200_000, ge=1, le=10**12, description="slots, all servers together")
+    env: EnvConfig = Field(default_factory=EnvConfig, description="the servers and their jobs")
+    gate: GateConfig = Field(default_factory=GateConfig, description="when to train")
+    agent: Literal["paper"] = Field("paper", description="the source's Double DQN")
+    exploration: Literal["epsilon_greedy"] = Field("epsilon_greedy", description="how it explores")
+    learner: LearnerConfig = Field(default_factory=LearnerConfig, description="how it learns")
+    runners: RunnersConfig = Field(default_factory=RunnersConfig, description="who plays")
+    evaluation: EvaluationConfig = Field(
+        default_factory=EvaluationConfig, description="greedy evaluation at the end"
+    )
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError("a seed is named twice")
+        return seeds
+
+
+class ConfigError(ValueError):
+    """Bad input; the message is one line for the user."""
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML in which a key may not be given twice."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
+        """A dict; raises on a repeated key."""
+        keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
+        for key, (key_node, _) in zip(keys, node.value, strict=True):
+            if key != "<<" and keys.count(key) > 1:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is given twice", key_node.start_mark
+                )
+        return super().construct_mapping(node, deep)
+
+
+def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
+    """Reads a config file and applies `--set` overrides.
+
+    Args:
+        path: YAML file.
+        overrides: "a.b=value", the value in YAML; numbers index lists.
+
+    Raises:
+        ConfigError: one line: what, where, the nearest right value.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
+        raise ConfigError(f"{path}: cannot be read ({reason})") from None
+    values = _parse_yaml(text, str(path))
+    if values is None:
+        values = {}
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path}: must hold keys and values, not a {type(values).__name__}")
+    for override in overrides:
+        _override(values, override)
+    return build(values, str(path))
+
+
+def build(values: Mapping[str, Any], source: str) -> Experiment:
+    """A checked experiment from plain values; `source` names them in errors."""
+    try:
+        return Experiment.model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(f"{source}: {_one_line(error)}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: nested too deeply") from None
+
+
+def with_values(experiment: Experiment, values: Mapping[str, Any], source: str) -> Experiment:
+    """A copy with the dotted keys set, checked again."""
+    plain = experiment.model_dump(mode="json")
+    for key, value in values.items():
+        _set(plain, str(key), value, source)
+    return build(plain, source)
+
+
+def _parse_yaml(text: str, source: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark
+        place = f"line {mark.line + 1}: " if mark else ""
+        raise ConfigError(f"{source}: {place}{error.problem or error.context}") from None
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ConfigError(f"{source}: no valid YAML: {reason}") from None
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    source = f"--set {override}"
+    key, equals, text = override.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"{source}: must have the form a.b=value")
+    _set(values, key.strip(), _parse_yaml(text, source), source)
+
+
+def _set(values: dict[str, Any], key: str, value: Any, source: str) -> None:
+    *parents, last = key.split(".")
+    place: Any = values
+    for part in parents:
+        if isinstance(place, dict):
+            if place.get(part) is None:  # absent, or an empty section in the file
+                place[part] = {}
+            place = place[part]
+        else:
+            place = _item(place, part, source)
+    if isinstance(place, dict):
+        place[last] = value
+    else:
+        _item(place, last, source)
+        place[int(last)] = value
+
+
+def _item(place: Any, part: str, source: str) -> Any:
+    if not isinstance(place, list):
+        raise ConfigError(f"{source}: {part!r} is below a value that has no keys")
+    if not part.isdigit() or int(part) >= len(place):
+        raise ConfigError(f"{source}: {part!r} is no index of a list of {len(place)}")
+    return place[int(part)]
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first problem: its place, what is wrong, and the nearest right key."""
+    problems = error.errors(include_url=False)
+    # In a union every alternative complains; the longest place is the one the user meant.
+    first = max(problems, key=lambda p: (p["type"] == "extra_forbidden", len(p["loc"])))
+    model, shown = _walk(first["loc"])
+    where = ".".join(shown) or "config"
+    if first["type"] == "extra_forbidden" and model is not None:
+        return f"{where}: unknown key; {nearest(shown[-1], model.model_fields)}"
+    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if first["type"] == "value_error" or first["type"] == "missing":
+        return f"{where}: {_clean(message)}"
+    return f"{where}: {_clean(message)}, not {_short(first['input'])}"
+
+
+def _walk(loc: Iterable[int | str]) -> tuple[type[BaseModel] | None, list[str]]:
+    """The model that the place is in, and the place without pydantic's union labels."""
+    model: type[BaseModel] | None = Experiment
+    shown: list[str] = []
+    for part in loc:
+        field = model.model_fields.get(part) if model and isinstance(part, str) else None
+        if field:
+            model = _model_of(field.annotation)
+        if field or not shown or not _is_union_label(part):
+            shown.append(str(part))
+    return model, shown
+
+
+def _is_union_label(part: int | str) -> bool:
+    if isinstance(part, int):
+        return False
+    return part in ("float", "int", "str", "constrained-int", "constrained-float") or "[" in part
+
+
+def _model_of(annotation: Any) -> type[BaseModel] | None:
+    """The section inside an annotation such as `list[ClassConfig]` or `TraceConfig | None`."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in get_args(annotation):
+        if found := _model_of(inner):
+            return found
+    return None
+
+
+def _clean(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _short(value: Any) -> str:
+    text = _clean(repr(value))
+    return text if len(text) <= 60 else text[:57] + "..."

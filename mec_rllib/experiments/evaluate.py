@@ -1,0 +1,48 @@
+"""What `evaluate` plays: a scheduler by name, or the policy of a checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mec_rllib.experiments.config import ConfigError, Experiment
+from mec_rllib.experiments.strategies import resolve
+from mec_rllib.schedulers import Scheduler
+
+Player = tuple[str, Callable[[int], Scheduler]]  # label, and what plays a seed
+
+
+def scheduler_of(experiment: Experiment, name: str) -> Player:
+    """A scheduler of the project or of the user.
+
+    Raises:
+        ConfigError: an unknown name, or an environment that cannot be built.
+    """
+    _check_env(experiment)
+    asked = experiment.model_copy(update={"strategies": [{"scheduler": name}]})
+    (strategy,) = resolve(asked)
+    return strategy.label, strategy.build_scheduler
+
+
+def policy_of(experiment: Experiment, checkpoint: Path) -> Player:
+    """The greedy policy of a checkpoint, or of the newest one in a trial's folder.
+
+    Raises:
+        ConfigError: no checkpoint there, or one that was trained on other observations.
+    """
+    _check_env(experiment)
+    from mec_rllib.rl.policy import GreedyPolicy, load_module
+
+    inside = sorted(checkpoint.glob("checkpoint_*")) or [checkpoint]
+    try:
+        module = load_module(inside[-1])
+        policy = GreedyPolicy(module, experiment.learner.observe.model_dump())
+        policy.select(experiment.env.build_servers(1))
+    except ValueError as error:
+        raise ConfigError(f"--checkpoint: {error}") from None
+    return checkpoint.resolve().name, lambda seed: policy
+
+
+def _check_env(experiment: Experiment) -> None:
+    try:
+        experiment.env.build_workload()
+    except ValueError as error:
+        raise ConfigError(f"env: {error}") from None

@@ -1,0 +1,84 @@
+"""Live progress of an experiment: bars on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+LINE_EVERY_S = 15.0  # without a terminal
+
+
+class ExperimentProgress:
+    """Shows slots done, reward so far, training share and time left, per trial and in all.
+
+    Args:
+        console: where to; not a terminal: a line per finished trial and one now and then.
+        trials: how many there are.
+        slots: of one trial.
+    """
+
+    def __init__(self, console: Console, trials: int, slots: int):
+        self._console, self._trials, self._slots = console, trials, slots
+        self._done: dict[str, int] = {}  # slots per trial
+        self._started = self._last_line = time.monotonic()
+        self._tasks: dict[str, TaskID] = {}
+        self._bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TextColumn("{task.fields[figures]}"),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self._all = self._bars.add_task("all", total=trials * slots, figures="")
+
+    def __enter__(self) -> "ExperimentProgress":
+        self._bars.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bars.stop()
+
+    def show(self, name: str, result: Mapping[str, Any]) -> None:
+        """Takes one report of a trial."""
+        self._done[name] = result["timesteps_total"]
+        figures = (
+            f"{result['timesteps_total']:,}/{self._slots:,} slots  "
+            f"reward {result['reward']['lifetime']:.3f}  "
+            f"training {result['share_training']:.2%}"
+        )
+        if name not in self._tasks:
+            self._tasks[name] = self._bars.add_task(name, total=self._slots, figures="")
+        self._bars.update(self._tasks[name], completed=self._done[name], figures=figures)
+        self._bars.update(
+            self._all, completed=sum(self._done.values()), figures=f"{self._trials} trials"
+        )
+        if result.get("done"):
+            self._finish(name, figures)
+        elif not self._console.is_terminal and self._is_time():
+            self._console.print(f"{name}: {figures}, {self._left()} left in all", highlight=False)
+
+    def fail(self, name: str) -> None:
+        """A trial failed; the others go on."""
+        self._finish(name, "[red]failed[/]")
+
+    def _finish(self, name: str, figures: str) -> None:
+        self._console.print(f"{name}: {figures}", highlight=False)
+        if name in self._tasks:
+            self._bars.update(self._tasks[name], visible=False)
+
+    def _is_time(self) -> bool:
+        is_time = time.monotonic() - self._last_line >= LINE_EVERY_S
+        if is_time:
+            self._last_line = time.monotonic()
+        return is_time
+
+    def _left(self) -> str:
+        done, total = sum(self._done.values()), self._trials * self._slots
+        left = (time.monotonic() - self._started) * (total - done) / max(done, 1)
+        return f"{left // 60:.0f}:{left % 60:02.0f}"

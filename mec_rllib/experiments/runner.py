@@ -1,0 +1,267 @@
+"""From config to results: one strategy with one seed is a Tune trial, whatever the strategy is.
+
+`train` and `tune` both go through `run_experiment`; the folder that it leaves is Tune's.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import ray
+import yaml
+from ray import tune
+
+from callbacks.metrics import MetricsCallback
+from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.experiments.config import ConfigError, Experiment, build
+from mec_rllib.experiments.progress import ExperimentProgress
+from mec_rllib.experiments.strategies import Strategy, resolve
+from mec_rllib.experiments.trial import SchedulerRun, StrategyRun, Trial
+from mec_rllib.rl.algorithm import EpsilonDecay, GatedDQN, GatedDQNConfig
+from mec_rllib.rl.policy import GreedyPolicy
+from mec_rllib.schedulers import Scheduler
+from mec_rllib.sim.totals import Totals
+
+
+class LearnerRun:
+    """A DQN under a gate."""
+
+    def __init__(self, strategy: Strategy, seed: int):
+        self._observe = strategy.experiment.learner.observe.model_dump()
+        self._algorithm: GatedDQN = algorithm_config(strategy, seed).build_algo()
+
+    @property
+    def totals(self) -> Totals:
+        """Sums since the start."""
+        totals = self._algorithm.totals
+        assert totals is not None  # something has been played
+        return totals
+
+    @property
+    def learner_updates(self) -> int:
+        """Updates since the start."""
+        return self._algorithm.learner_updates
+
+    def play(self, slots: int) -> dict[str, Any]:
+        """One iteration of the algorithm."""
+        self._algorithm.slots_per_iteration = slots
+        result = self._algorithm.train()
+        shown = ("timesteps_total", "reward", "miss_rate", "server", "share_training")
+        learned = ("training", "gate", "learner", "training_slots")
+        return {name: result[name] for name in shown + learned}
+
+    def policy(self) -> Scheduler:
+        """The greedy policy."""
+        return GreedyPolicy(self._algorithm.get_module(), self._observe)
+
+    def save(self, folder: str) -> None:
+        """An RLlib checkpoint of the algorithm."""
+        self._algorithm.save_to_path(Path(folder).absolute())
+
+    def stop(self) -> None:
+        """Ends its runners."""
+        self._algorithm.stop()
+
+
+def algorithm_config(strategy: Strategy, seed: int) -> GatedDQNConfig:
+    """The AlgorithmConfig of a strategy that learns."""
+    experiment = strategy.experiment
+    learner, runners = experiment.learner, experiment.runners
+    assert strategy.gate is not None
+    config = (
+        GatedDQNConfig()
+        .environment(env_config=experiment.env.model_dump(mode="json"))
+        .env_runners(num_env_runners=runners.num, num_envs_per_env_runner=runners.servers)
+        .rl_module(model_config={"fcnet_hiddens": learner.hidden, "fcnet_activation": "relu"})
+        .training(
+            gamma=learner.gamma,
+            lr=learner.lr,
+            tau=learner.tau,
+            train_batch_size_per_learner=learner.batch,
+        )
+        .gating(
+            gate=strategy.gate,
+            gate_args=dict(strategy.args or {}),
+            updates_per_job=strategy.updates_per_job,
+            td_rate=experiment.gate.td_rate,
+        )
+        .replay(
+            capacity=learner.replay,
+            alpha=learner.alpha,
+            beta=learner.beta,
+            learning_starts=learner.learning_starts,
+        )
+        .callbacks([TrainingGateCallback, MetricsCallback])
+        .debugging(seed=seed, log_level="ERROR")
+    )
+    config.epsilon_decay = EpsilonDecay(**learner.epsilon.model_dump())
+    config.observe = learner.observe.model_dump()
+    return config
+
+
+def start(strategy: Strategy, seed: int) -> StrategyRun:
+    """The strategy at slot 0."""
+    if strategy.gate is not None:
+        return LearnerRun(strategy, seed)
+    runners = strategy.experiment.runners
+    batch = strategy.experiment.env.build_servers(max(runners.num, 1) * runners.servers, seed)
+    return SchedulerRun(strategy.build_scheduler(seed), batch)
+
+
+class StrategyTrial(tune.Trainable):
+    """A Tune trial: {"strategy": label, "seed": s} of an experiment."""
+
+    def setup(self, config: dict[str, Any], experiment: dict[str, Any]) -> None:
+        """Starts the strategy; the actor may be reused for another one."""
+        self._strategies = {s.label: s for s in resolve(build(experiment, "experiment"))}
+        self._start(config)
+
+    def _start(self, config: dict[str, Any]) -> None:
+        strategy = self._strategies[config["strategy"]]
+        strategy_run = start(strategy, config["seed"])
+        self._trial = Trial(strategy.label, config["seed"], strategy.experiment, strategy_run)
+
+    def step(self) -> dict[str, Any]:
+        """One report."""
+        return self._trial.play_report()
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes over another trial: starting a process costs more than many a trial."""
+        self._trial.run.stop()
+        self._start(new_config)
+        return True
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """What has been learned so far."""
+        self._trial.run.save(checkpoint_dir)
+
+    def cleanup(self) -> None:
+        """Ends the strategy's runners."""
+        self._trial.run.stop()
+
+
+def check(experiment: Experiment) -> list[Strategy]:
+    """The strategies, after building once everything that can be built without Ray.
+
+    Raises:
+        ConfigError: whatever would fail at the start of a trial.
+    """
+    strategies = resolve(experiment)
+    for strategy in strategies:
+        try:
+            strategy.experiment.env.build_workload()
+        except ValueError as error:
+            raise ConfigError(f"env: {error}") from None
+        try:
+            if strategy.gate is not None:
+                strategy.gate(strategy.experiment.runners.servers, **(strategy.args or {}))
+            else:
+                strategy.build_scheduler(seed=0)
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"strategy {strategy.label}: {error}") from None
+    return strategies
+
+
+def run_experiment(
+    experiment: Experiment,
+    out: Path,
+    address: str | None = None,
+    progress: ExperimentProgress | None = None,
+) -> list[str]:
+    """Runs all strategies x seeds through Ray Tune; `out` becomes Tune's experiment folder.
+
+    Returns:
+        One line per trial that failed, with the place of its traceback.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+    """
+    strategies = check(experiment)
+    resources = {s.label: _resources(s) for s in strategies}
+    _start_ray(address, max(sum(b["CPU"] for b in r.bundles) for r in resources.values()))
+    trainable = tune.with_resources(
+        tune.with_parameters(StrategyTrial, experiment=experiment.model_dump(mode="json")),
+        lambda config: resources[config["strategy"]],
+    )
+    out = out.absolute()
+    tuner = tune.Tuner(
+        trainable,
+        param_space={
+            "seed": tune.grid_search(experiment.seeds),
+            "strategy": tune.grid_search([s.label for s in strategies]),
+        },
+        tune_config=tune.TuneConfig(
+            reuse_actors=True, trial_name_creator=_name, trial_dirname_creator=_name
+        ),
+        run_config=tune.RunConfig(
+            name=out.name,
+            storage_path=str(out.parent),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
+            callbacks=[_ShowProgress(progress)] if progress else [],
+            verbose=0,
+        ),
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "config.yaml").write_text(
+        yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    )
+    results = tuner.fit()
+    unfinished = [r for r in results if not r.error and not (r.metrics or {}).get("done")]
+    if unfinished:
+        raise KeyboardInterrupt
+    return [
+        f"{Path(r.path).name}: {str(r.error).strip().splitlines()[-1]} (see {r.path}/error.txt)"
+        for r in results
+        if r.error
+    ]
+
+
+class _ShowProgress(tune.Callback):
+    """Hands the trials' reports to the display."""
+
+    def __init__(self, progress: ExperimentProgress):
+        self._progress: ExperimentProgress | None = progress
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune stores its callbacks with the experiment; a display cannot be stored."""
+        return {"_progress": None}
+
+    def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
+        if self._progress:
+            self._progress.show(_name(trial), result)
+
+    def on_trial_error(self, iteration, trials, trial, **info) -> None:
+        if self._progress:
+            self._progress.fail(_name(trial))
+
+
+def _name(trial: Any) -> str:
+    return f"{trial.config['strategy']}_seed{trial.config['seed']}"
+
+
+def _resources(strategy: Strategy) -> tune.PlacementGroupFactory:
+    runners = strategy.experiment.runners.num if strategy.gate is not None else 0
+    return tune.PlacementGroupFactory([{"CPU": 1.0}] * (1 + runners))
+
+
+def _start_ray(address: str | None, cpus: float) -> None:
+    # Progress, failures and places of files are ours to print, each once.
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        return
+    here = os.getcwd()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    paths = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    ray.init(
+        address=address or "local",
+        # Trials that need more processes than there are cores share them, instead of waiting.
+        num_cpus=None if address else max(int(cpus), os.cpu_count() or 1),
+        include_dashboard=None if address else False,
+        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}},
+        log_to_driver=False,
+        logging_level="ERROR",
+    )

@@ -1,0 +1,38 @@
+"""Statistics of claims: intervals over seeds, and differences paired by seed."""
+
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+from scipy import stats
+
+Verdict = Literal["holds", "fails", "undecided"]
+CONFIDENCE = 0.95
+
+
+class Interval(NamedTuple):
+    """A mean and its 95 % t-interval; NaN bounds where there are fewer than two values."""
+
+    mean: float
+    low: float
+    high: float
+
+
+def interval(values: Sequence[float]) -> Interval:
+    """Mean and 95 % interval (Student's t over seeds); values that are NaN are left out."""
+    x = np.asarray(values, float)
+    x = x[np.isfinite(x)]
+    if not len(x):
+        return Interval(np.nan, np.nan, np.nan)
+    mean = float(x.mean())
+    if len(x) < 2:
+        return Interval(mean, np.nan, np.nan)
+    half = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(x) - 1) * stats.sem(x))
+    return Interval(mean, mean - half, mean + half)
+
+
+def verdict(difference: Interval, above: float) -> Verdict:
+    """Whether the difference is above a bound: decided only if the whole interval agrees."""
+    if difference.low > above:
+        return "holds"
+    return "fails" if difference.high <= above else "undecided"

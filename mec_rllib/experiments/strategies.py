@@ -1,0 +1,145 @@
+"""What competes: each entry under `strategies:` names a scheduler, or a gate for the DQN."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mec_rllib.experiments.config import ConfigError, Experiment, GateConfig, with_values
+from mec_rllib.gates import GATES, Gate
+from mec_rllib.imports import find, is_import_path, nearest
+from mec_rllib.schedulers import SCHEDULERS, Scheduler
+
+# Training every slot, or every other slot, pays for one update each, not for 32.
+ONE_UPDATE_GATES = ("ideal", "always")
+DEFAULT_UPDATES_PER_JOB = 32
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One competitor: a gate that trains a DQN, or a scheduler that learns nothing.
+
+    Its experiment is the whole config as this strategy sees it (after its `set` keys).
+    """
+
+    label: str
+    experiment: Experiment
+    gate: type[Gate] | None = None
+    scheduler: Callable[..., Scheduler] | None = None
+    args: Mapping[str, Any] | None = None  # of the gate or the scheduler
+    updates_per_job: int = 0
+
+    def build_scheduler(self, seed: int) -> Scheduler:
+        """The scheduler; one that draws gets the seed."""
+        assert self.scheduler is not None
+        args = dict(self.args or {})
+        if "seed" in inspect.signature(self.scheduler).parameters:
+            args.setdefault("seed", seed)
+        return self.scheduler(**args)
+
+
+def resolve(experiment: Experiment) -> list[Strategy]:
+    """All strategies of an experiment, with labels that differ.
+
+    Raises:
+        ConfigError: an unknown name or key, an import path that leads nowhere, a label twice.
+    """
+    strategies: list[Strategy] = []
+    for k, entry in enumerate(experiment.strategies):
+        strategy = _resolve(experiment, entry, f"strategies.{k}")
+        if strategy.label in [other.label for other in strategies]:
+            raise ConfigError(
+                f"strategies.{k}: label {strategy.label!r} is taken; give it one of its own "
+                f"({{..., label: {strategy.label}2}})"
+            )
+        strategies.append(strategy)
+    return strategies
+
+
+def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str) -> Strategy:
+    options = dict(entry) if isinstance(entry, Mapping) else {}
+    if not options:
+        kind, name = None, str(entry)
+    elif ("gate" in options) == ("scheduler" in options):
+        raise ConfigError(f"{place}: needs either gate: NAME or scheduler: NAME")
+    else:
+        kind = "gate" if "gate" in options else "scheduler"
+        name = str(options.pop(kind))
+    found = _find(kind, name, place)
+    label = str(options.pop("label", name.rpartition(":")[2]))
+    if not label or not all(c.isalnum() or c in "-_.+=" for c in label) or len(label) > 60:
+        raise ConfigError(f"{place}: label {label!r} must be 1-60 letters, digits, or any of -_.+=")
+    experiment = _with_overrides(experiment, options.pop("set", {}), place)
+    own_args = options.pop("args", {})
+    if not isinstance(own_args, Mapping):
+        raise ConfigError(f"{place}: args must be keys and values")
+    if isinstance(found, type) and issubclass(found, Gate):
+        if own_args and not is_import_path(name):
+            raise ConfigError(
+                f"{place}: args is for gates of your own; write {name}'s keys directly"
+            )
+        return _gate(experiment, name, found, label, options, own_args, place)
+    if options:
+        known = ["scheduler", "label", "args", "set"]
+        key = next(iter(options))
+        raise ConfigError(f"{place}: unknown key {key!r}; {nearest(key, known)}")
+    _check_arguments(found, own_args, place)
+    return Strategy(label, experiment, scheduler=found, args=own_args)
+
+
+def _find(kind: str | None, name: str, place: str) -> Any:
+    gates: dict[str, Any] = {} if kind == "scheduler" else GATES
+    builtin = gates | ({} if kind == "gate" else SCHEDULERS)
+    try:
+        found = find(name, builtin, kind or "strategy")
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    is_gate = isinstance(found, type) and issubclass(found, Gate)
+    if kind == "gate" and not is_gate:
+        raise ConfigError(f"{place}: {name} is no mec_rllib.gates.Gate")
+    if not is_gate and not callable(getattr(found, "select", None)):
+        raise ConfigError(f"{place}: {name} is neither a Gate nor a scheduler with `select`")
+    return found
+
+
+def _gate(
+    experiment: Experiment,
+    name: str,
+    gate: type[Gate],
+    label: str,
+    options: Mapping[str, Any],
+    own_args: Mapping[str, Any],
+    place: str,
+) -> Strategy:
+    takes = inspect.signature(gate).parameters
+    usable = [
+        k for k in GateConfig.model_fields if k in takes or k in ("td_rate", "updates_per_job")
+    ]
+    for key in options:
+        if key not in usable:
+            raise ConfigError(
+                f"{place}: {label} has no key {str(key)!r}; "
+                + nearest(str(key), [*usable, "label", "set", "args"])
+            )
+    experiment = _with_overrides(experiment, {f"gate.{k}": v for k, v in options.items()}, place)
+    args = {k: getattr(experiment.gate, k) for k in usable if k in takes} | dict(own_args)
+    _check_arguments(gate, {"num_servers": 1, **args}, place)
+    default = 1 if name in ONE_UPDATE_GATES else DEFAULT_UPDATES_PER_JOB
+    updates = experiment.gate.updates_per_job or default
+    return Strategy(label, experiment, gate=gate, args=args, updates_per_job=updates)
+
+
+def _with_overrides(experiment: Experiment, values: Any, place: str) -> Experiment:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{place}: set must be keys and values")
+    for key in values:
+        if str(key).split(".")[0] in ("strategies", "seeds", "slots", "name"):
+            raise ConfigError(f"{place}: set.{key}: all strategies share {key}")
+    return with_values(experiment, values, place) if values else experiment
+
+
+def _check_arguments(target: Callable, args: Mapping[str, Any], place: str) -> None:
+    try:
+        inspect.signature(target).bind(**args)
+    except TypeError as error:
+        raise ConfigError(f"{place}: args: {error}") from None

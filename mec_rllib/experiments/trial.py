@@ -1,0 +1,160 @@
+"""One strategy with one seed from the first slot to its row, whoever decides and learns.
+
+A trial plays its slots in about 100 reports, then evaluates what it has learned. No Ray in here.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from mec_rllib.experiments.config import Experiment
+from mec_rllib.schedulers import Scheduler, run
+from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.totals import Totals, world_figures
+
+REPORTS = 100  # per trial
+LAST_SHARE = 0.2  # of the slots that `reward_last20` looks at
+# The greedy evaluation must not see the jobs that the agent learned on.
+EVALUATION_SEED = 2**31
+
+
+class StrategyRun(Protocol):
+    """A strategy in motion."""
+
+    @property
+    def totals(self) -> Totals:
+        """Sums since the start, once something has been played."""
+        ...
+
+    @property
+    def learner_updates(self) -> int:
+        """Updates since the start."""
+        ...
+
+    def play(self, slots: int) -> dict[str, Any]:
+        """Plays about so many slots and returns the figures to report."""
+        ...
+
+    def policy(self) -> Scheduler:
+        """What the strategy would do now, without exploring or learning."""
+        ...
+
+    def save(self, folder: str) -> None:
+        """Writes what has been learned."""
+        ...
+
+    def stop(self) -> None:
+        """Gives everything back."""
+        ...
+
+
+class SchedulerRun:
+    """A scheduler at work: it learns nothing and pays for nothing."""
+
+    learner_updates = 0
+
+    def __init__(self, scheduler: Scheduler, batch: ServerBatch):
+        self._scheduler, self._batch = scheduler, batch
+
+    @property
+    def totals(self) -> Totals:
+        """Sums since the start."""
+        return Totals.of(self._batch)
+
+    def play(self, slots: int) -> dict[str, Any]:
+        """Plays the slots (rounded up to whole slots of all servers)."""
+        before = self.totals
+        run(self._batch, self._scheduler, -(-slots // self._batch.num_servers))
+        return world_figures(self.totals, before)
+
+    def policy(self) -> Scheduler:
+        """The scheduler."""
+        return self._scheduler
+
+    def save(self, folder: str) -> None:
+        """A rule has nothing to keep."""
+
+    def stop(self) -> None:
+        """Holds nothing."""
+
+
+class Trial:
+    """Plays a strategy to the end, report by report, and sums it up in a row."""
+
+    def __init__(self, label: str, seed: int, experiment: Experiment, strategy_run: StrategyRun):
+        self.run = strategy_run
+        self._label, self._seed, self._experiment = label, seed, experiment
+        runners = experiment.runners
+        servers = max(runners.num, 1) * runners.servers
+        self._report_slots = math.ceil(experiment.slots / REPORTS / servers) * servers
+        self._played = 0
+        self._at_last: Totals | None = None
+        self._started = time.perf_counter()
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all slots are played."""
+        return self._played >= self._experiment.slots
+
+    def play_report(self) -> dict[str, Any]:
+        """Plays until the next report; the last one carries the row."""
+        result = self.run.play(min(self._report_slots, self._experiment.slots - self._played))
+        self._played = int(self.run.totals.slots)
+        last_starts = (1.0 - LAST_SHARE) * self._experiment.slots
+        if self._at_last is None and self._played >= last_starts:
+            self._at_last = self.run.totals
+        if self.is_done:
+            result |= {"row": self._row(), "done": True}
+        return result
+
+    def _row(self) -> dict[str, Any]:
+        totals, shares = self.run.totals, self.run.totals.shares()
+        wall_s = time.perf_counter() - self._started
+        window = totals - self._at_last if self._at_last is not None else totals
+        return {
+            "strategy": self._label,
+            "seed": self._seed,
+            "slots": int(totals.slots),
+            "reward_lifetime": totals.mean_reward,
+            "reward_last20": window.mean_reward,
+            "reward_greedy": evaluate_greedy(self._experiment, self.run.policy(), self._seed),
+            "miss_rate": totals.miss_rate,
+            "share_training": shares["share_training"],
+            "share_blocked": shares["share_blocked"],
+            "server_use": shares["server_use"],
+            "training_jobs": int(totals.training_jobs),
+            "learner_updates": self.run.learner_updates,
+            **totals.counts(),
+            "wall_s": wall_s,
+        }
+
+
+def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> float:
+    """R of a policy that neither explores nor trains, on jobs it has not seen.
+
+    A trace is always the same, so it is replayed once, on one server.
+    """
+    wanted = experiment.evaluation
+    servers = 1 if experiment.env.workload == "trace" else wanted.servers
+    batch = experiment.env.build_servers(servers, EVALUATION_SEED + seed)
+    run(batch, policy, math.ceil(wanted.slots / servers))
+    return Totals.of(batch).mean_reward
+
+
+def evaluate(
+    label: str,
+    experiment: Experiment,
+    scheduler_of: Callable[[int], Scheduler],
+    on_report: Callable[[str, dict[str, Any]], None],
+) -> list[dict[str, Any]]:
+    """Rows of a scheduler or a trained policy, one per seed; `scheduler_of` a seed."""
+    rows = []
+    for seed in experiment.seeds:
+        batch = experiment.env.build_servers(experiment.runners.servers, seed)
+        trial = Trial(label, seed, experiment, SchedulerRun(scheduler_of(seed), batch))
+        while not trial.is_done:
+            result = trial.play_report()
+            on_report(f"{label}_seed{seed}", result)
+        rows.append(result["row"])
+    return rows
