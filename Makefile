@@ -1,7 +1,8 @@
 PYTHON ?= python3
 VENV := .venv
+RUN := runs/demo
 
-.PHONY: help setup test lint check clean
+.PHONY: help setup demo test lint check docs clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -16,6 +17,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(VENV)/bin/pip install -q --no-deps -e .
 	@touch $@
 
+demo: setup ## the main job into runs/demo; TRACE=file.csv runs it on a recorded workload
+	rm -rf $(RUN)
+	$(VENV)/bin/mec-rllib tune tune_configs/demo.yaml --out $(RUN) \
+	  $(if $(TRACE),--set env.workload=trace --set env.trace.path='$(TRACE)')
+
 test: setup ## run the tests
 	$(VENV)/bin/python -m pytest -q
 
@@ -23,6 +29,9 @@ lint: setup ## ruff and mypy
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+
+docs: setup ## write docs/config.md from the typed config
+	$(VENV)/bin/python -m mec_rllib.experiments.config_reference > docs/config.md
 
 check: lint test ## everything that CI runs
 

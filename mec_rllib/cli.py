@@ -3,7 +3,7 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -127,7 +127,10 @@ def _run(experiment: Experiment, out: Path, address: str | None) -> None:
     console = Console()
     trials = len(check(experiment)) * len(experiment.seeds)
     with ExperimentProgress(console, trials, experiment.slots) as progress:
-        failures = run_experiment(experiment, out, address, progress)
+        try:
+            failures = run_experiment(experiment, out, address, progress)
+        except KeyboardInterrupt:
+            _fail(f"interrupted; what is finished: mec-rllib report {out}", 130)
     show(out, console)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
@@ -136,14 +139,12 @@ def _run(experiment: Experiment, out: Path, address: str | None) -> None:
 
 
 def main() -> None:
-    """Runs the command line: exit code 0, 1 on failure, 2 on bad input, 130 on Ctrl-C."""
+    """Runs the command line: exit code 0, 1 on failure, 2 on bad input, 130 on Ctrl-C (Typer's)."""
     sys.path.insert(0, str(Path.cwd()))  # import paths in a config start where the user stands
     try:
         sys.exit(app(standalone_mode=False))
     except ConfigError as error:
         _fail(error, 2)
-    except KeyboardInterrupt:
-        _fail("interrupted", 130)
     except Exception as error:
         # Typer's own errors (unknown option, missing argument) know their line and exit code.
         if not hasattr(error, "format_message"):
@@ -151,6 +152,6 @@ def main() -> None:
         _fail(error.format_message(), getattr(error, "exit_code", 2))
 
 
-def _fail(message: object, code: int) -> None:
+def _fail(message: object, code: int) -> NoReturn:
     print(f"mec-rllib: {message}", file=sys.stderr)
     sys.exit(code)

@@ -1,9 +1,18 @@
 """The `env:` section of a config: typed, checked, and able to build the world it describes."""
 
 import inspect
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    field_validator,
+    model_validator,
+)
 
 from mec_rllib.imports import find, is_import_path
 from mec_rllib.sim.jobs import REFERENCE_CLASSES, JobClass
@@ -65,6 +74,11 @@ class TraceConfig(Section):
         default_factory=lambda: {k: ClassRuleConfig(**vars(r)) for k, r in DEFAULT_RULES.items()},
         description="slack and weight per job class",
     )
+
+    @field_validator("path")
+    @classmethod
+    def _stands_on_its_own(cls, path: str) -> str:
+        return str(Path(path).expanduser().absolute())  # Tune's trials run in other folders
 
     def build(self, capacity: tuple[int, ...]) -> TraceWorkload:
         """Reads the file and rescales it."""

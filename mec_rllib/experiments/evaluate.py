@@ -1,8 +1,10 @@
 """What `evaluate` plays: a scheduler by name, or the policy of a checkpoint."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from mec_rllib.envs.observation import Encoder
 from mec_rllib.experiments.config import ConfigError, Experiment
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.schedulers import Scheduler
@@ -29,15 +31,26 @@ def policy_of(experiment: Experiment, checkpoint: Path) -> Player:
         ConfigError: no checkpoint there, or one that was trained on other observations.
     """
     _check_env(experiment)
+    logging.getLogger("ray._common.deprecation").setLevel(
+        logging.ERROR
+    )  # RLlib warns of its own deprecations
     from mec_rllib.rl.policy import GreedyPolicy, load_module
 
     inside = sorted(checkpoint.glob("checkpoint_*")) or [checkpoint]
     try:
         module = load_module(inside[-1])
-        policy = GreedyPolicy(module, experiment.learner.observe.model_dump())
-        policy.select(experiment.env.build_servers(1))
     except ValueError as error:
         raise ConfigError(f"--checkpoint: {error}") from None
+    observe = experiment.learner.observe.model_dump()
+    servers = experiment.env.build_servers(1)
+    seen = (Encoder(servers, **observe).size, servers.buffer + 1)
+    trained = (module.observation_space.shape[0], int(module.action_space.n))
+    if seen != trained:
+        raise ConfigError(
+            f"--checkpoint {checkpoint}: was trained on {trained[0]} inputs and {trained[1]} "
+            f"actions, the config has {seen[0]} and {seen[1]} (env.buffer, learner.observe)"
+        )
+    policy = GreedyPolicy(module, observe)
     return checkpoint.resolve().name, lambda seed: policy
 
 

@@ -1,0 +1,5 @@
+"""`python -m mec_rllib`."""
+
+from mec_rllib.cli import main
+
+main()

@@ -1,0 +1,132 @@
+"""Good configs, bad configs: one line that names the place and the nearest right value."""
+
+from pathlib import Path
+
+import pytest
+
+from mec_rllib.experiments.config import ConfigError, load
+from mec_rllib.experiments.config_reference import reference
+from mec_rllib.experiments.runner import check
+from mec_rllib.experiments.strategies import resolve
+
+ROOT = Path(__file__).parent.parent
+CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text(
+        "strategies: [ats, {gate: pts, period: 400, label: pts400}, sjf]\nslots: 1000\n"
+    )
+    return path
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_configs_that_we_ship_are_good(path):
+    assert check(load(path))
+
+
+def test_overrides_are_yaml_and_reach_into_lists(config):
+    overrides = ["env.load=[[0, 0.1], [100, 0.3]]", "strategies.1.period=50", "env.trace=null"]
+    experiment = load(config, overrides)
+    assert experiment.env.load == [(0, 0.1), (100, 0.3)]
+    assert resolve(experiment)[1].args == {"period": 50}
+
+
+def test_a_strategy_sees_its_own_values(config):
+    own = "strategies=[{gate: ats, percentile: 90, set: {learner.epsilon.floor: 0.02}}, ats]"
+    with pytest.raises(ConfigError, match="label 'ats' is taken"):
+        resolve(load(config, [own]))
+    first, second = resolve(load(config, [own.replace("90", "90, label: a")]))
+    assert (first.args["percentile"], second.args["percentile"]) == (90, 99)
+    assert first.experiment.learner.epsilon.floor == 0.02
+    assert second.experiment.learner.epsilon.floor == 0.1
+
+
+def test_free_training_and_naive_training_pay_for_one_update(config):
+    strategies = resolve(load(config, ["strategies=[ideal, always, ats, pts]"]))
+    assert [s.updates_per_job for s in strategies] == [1, 1, 32, 32]
+
+
+JOB_CLASS = "name: a, resources: [1, 9], execution: [1, 2], slack: [0, 1], weight: 1"
+BAD = {  # an override, and what the one line must say
+    "slts=3": "slts: unknown key; did you mean 'slots'?",
+    "gate.persentile=3": "gate.persentile: unknown key; did you mean 'percentile'?",
+    "learner.epsilon.flor=0": "learner.epsilon.flor: unknown key; did you mean 'floor'?",
+    "slots=many": "slots: Input should be a valid integer",
+    "slots=0": "slots: Input should be greater than or equal to 1, not 0",
+    "slots": "must have the form a.b=value",
+    "slots=a: b: c": "mapping values are not allowed here",
+    "seeds=[]": "seeds: List should have at least 1 item",
+    "seeds=[0, 0]": "seeds: a seed is named twice",
+    "env=5": "env: Input should be a valid dictionary",
+    "env.load=0": "env.load: Input should be greater than 0, not 0",
+    "env.load=-0.3": "env.load: Input should be greater than 0",
+    "env.load=.nan": "env.load: Input should be a finite number, not nan",
+    "env.load=[[0, 0.1], [5, -1]]": "env.load.1.1: Input should be greater than 0, not -1",
+    "env.load=[[9, 0.1], [5, 0.1]]": "the slots of a load schedule must rise",
+    "env.load=100": "at most load 48.3, or more users",
+    "env.load.x=1": "env.load",
+    "env.classes=[]": "env.classes: List should have at least 1 item",
+    f"env.classes=[{{mix: 0, {JOB_CLASS}}}]": "not all zero",
+    f"env.classes=[{{mix: .nan, {JOB_CLASS}}}]": "env.classes.0.mix: Input should be a finite",
+    f"env.classes=[{{mix: 1, {JOB_CLASS.replace('9', '99')}}}]": "99 units, the capacity is 10",
+    f"env.classes=[{{mixx: 1, {JOB_CLASS}}}]": "env.classes.0",
+    "env.capacity=0": "env.capacity",
+    "env.workload=trac": "unknown workload 'trac'; did you mean 'trace'?",
+    "env.workload=trace": "trace.path is missing",
+    "env.trace.path=/no/such.csv": "",
+    "env.training_job.mode=drian": "'drain', 'backfill' or 'pause', not 'drian'",
+    "env.training_job.share=1.5": "env.training_job.share: Input should be less than or equal to 1",
+    "gate.min_history=5000": "min_history is 5000, but the window holds 1000",
+    "learner.learning_starts=100000": "the replay holds 65536",
+    "strategies=[]": "strategies: List should have at least 1 item",
+    "strategies=[atx]": "unknown strategy 'atx'; did you mean 'ats'?",
+    "strategies=[{gate: sjf}]": "unknown gate 'sjf'",
+    "strategies=[{gate: ats, scheduler: sjf}]": "needs either gate: NAME or scheduler: NAME",
+    "strategies=[{gate: ats, perid: 3}]": "ats has no key 'perid'; did you mean 'period'?",
+    "strategies=[{gate: pts, window: 30}]": "pts has no key 'window'",
+    "strategies=[{gate: pts, period: 0}]": "gate.period: Input should be greater than or equal",
+    "strategies=[{scheduler: sjf, label: ../up}]": "label '../up' must be",
+    "strategies=[no.such:Thing]": "cannot be imported: No module named 'no'",
+    "strategies=[mec_rllib.gates:Nothing]": "cannot be imported",
+    "strategies=[mec_rllib.gates:TDStatistic]": "neither a Gate nor a scheduler",
+    "strategies=[{scheduler: reservation, args: {patients: 3}}]": "patients",
+    "strategies=[{gate: ats, set: {slots: 3}}]": "all strategies share slots",
+}
+
+
+@pytest.mark.parametrize("override", BAD, ids=lambda override: override[:60])
+def test_bad_values_are_named_in_one_line(config, override):
+    overrides = [override]
+    if "/no/such" in override:
+        overrides.append("env.workload=trace")
+    with pytest.raises(ConfigError) as caught:
+        check(load(config, overrides))
+    assert BAD[override] in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("slots: [1", "line 1"),
+        ("- a\n- b\n", "must hold keys and values, not a list"),
+        ("slots: 1\nslots: 2\n", "line 2: key 'slots' is given twice"),
+        ("name: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
+        ("[" * 5000, ""),
+    ],
+)
+def test_bad_files_are_named_in_one_line(tmp_path, text, message):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert message in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_config_reference_is_that_of_the_code():
+    assert (ROOT / "docs" / "config.md").read_text() == reference(), "run `make docs`"

@@ -1,0 +1,172 @@
+"""A whole experiment through Ray Tune: rows, conservation, files, and what users bring along."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from mec_rllib.experiments.config import load
+from mec_rllib.experiments.trial import SchedulerRun, Trial
+from mec_rllib.schedulers import SJF
+
+ROOT = Path(__file__).parent.parent
+ROW = {
+    *("strategy", "seed", "slots", "reward_lifetime", "reward_last20", "reward_greedy"),
+    *("miss_rate", "share_training", "share_blocked", "training_jobs", "learner_updates"),
+    *("jobs_arrived", "jobs_started", "jobs_expired", "jobs_dropped", "jobs_waiting", "wall_s"),
+}
+
+
+def mec_rllib(*arguments, cwd):
+    command = [sys.executable, "-m", "mec_rllib", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240)
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """The demo, shrunk, with two seeds for one more look at pairing."""
+    out = tmp_path_factory.mktemp("runs") / "demo"
+    small = ["slots=3000", "seeds=[0, 1]", "strategies=[ats, idle, ideal, never, sjf]"]
+    sets = [part for value in [*small, "evaluation.slots=800"] for part in ("--set", value)]
+    code, stdout, stderr = mec_rllib(
+        "tune", ROOT / "tune_configs/demo.yaml", "--out", out, *sets, cwd=ROOT
+    )
+    assert code == 0, stderr
+    return out, json.loads((out / "summary.json").read_text()), stdout
+
+
+@pytest.mark.ray
+class TestDemo:
+    def test_every_strategy_and_seed_has_a_row_in_which_no_job_is_lost(self, demo):
+        rows = demo[1]["rows"]
+        assert len(rows) == 10
+        for row in rows:
+            assert set(row) >= ROW
+            ends = row["jobs_started"] + row["jobs_expired"] + row["jobs_dropped"]
+            assert row["jobs_arrived"] == ends + row["jobs_waiting"]
+            assert row["slots"] == 3000
+
+    def test_the_same_seed_brings_the_same_jobs_to_all(self, demo):
+        arrived = {(r["seed"], r["jobs_arrived"]) for r in demo[1]["rows"]}
+        assert len(arrived) == 2
+
+    def test_updates_are_paid_for(self, demo):
+        rows = {(r["strategy"], r["seed"]): r for r in demo[1]["rows"]}
+        for gate in ("ats", "idle"):
+            row = rows[gate, 0]
+            assert row["learner_updates"] == 32 * row["training_jobs"] > 0
+        ideal = rows["ideal", 0]
+        assert (ideal["learner_updates"], ideal["training_jobs"]) == (2500, 0)
+        assert ideal["share_training"] == ideal["share_blocked"] == 0
+        assert rows["never", 0]["learner_updates"] == 0
+
+    def test_claims_are_paired_differences(self, demo):
+        rows = {(r["strategy"], r["seed"]): r["reward_lifetime"] for r in demo[1]["rows"]}
+        claim = next(c for c in demo[1]["claims"] if c["id"] == "ats_above_sjf_lifetime")
+        differences = [rows["ats", s] - rows["sjf", s] for s in (0, 1)]
+        assert claim["estimate"] == pytest.approx(sum(differences) / 2)
+        assert claim["ci95"][0] < claim["estimate"] < claim["ci95"][1]
+
+    def test_tensorboard_shows_the_figures_over_slots(self, demo):
+        events = EventAccumulator(str(demo[0] / "ats_seed0")).Reload()
+        names = [
+            *("reward/window", "miss_rate/window", "gate/psi", "gate/psi_threshold"),
+            *("gate/td_statistic", "gate/fallback_share", "training/jobs", "training/updates"),
+            *("training/vetoed_updates", "server/server_use", "learner/epsilon"),
+        ]
+        for name in names:
+            points = events.Scalars(f"ray/tune/{name}")
+            assert points[-1].step == 3000
+        assert (
+            len(events.Scalars("ray/tune/reward/lifetime")) >= 95
+        )  # of 100; NaN before the first job
+
+    def test_the_output_ends_with_table_and_picture(self, demo):
+        out, _, stdout = demo
+        assert (out / "rewards.png").stat().st_size > 10_000
+        assert "ats" in stdout
+        assert str(out / "rewards.png") in stdout
+        assert "sjf_seed1: 3,000/3,000 slots" in stdout  # no terminal: plain lines
+
+    def test_its_policy_can_be_evaluated(self, demo):
+        code, stdout, stderr = mec_rllib(
+            *("evaluate", "--checkpoint", demo[0] / "ats_seed0", "--slots", 500, "--json"),
+            *("--seeds", "5,6", "--config", ROOT / "tune_configs/demo.yaml"),
+            cwd=ROOT,
+        )
+        assert code == 0, stderr
+        rows = json.loads(stdout)["rows"]
+        assert [row["seed"] for row in rows] == [5, 6]
+        assert set(rows[0]) >= ROW
+
+    def test_a_folder_that_holds_a_run_is_not_written_to(self, demo):
+        before = sorted(demo[0].rglob("*"))
+        code, stdout, stderr = mec_rllib(
+            "train", ROOT / "tune_configs/demo.yaml", "--out", demo[0], cwd=ROOT
+        )
+        assert (code, stdout) == (2, "")
+        assert "is taken" in stderr
+        assert sorted(demo[0].rglob("*")) == before
+
+
+@pytest.mark.ray
+def test_gate_scheduler_and_workload_of_the_readme_run(readme_examples):
+    code, _, stderr = mec_rllib("tune", "mine.yaml", "--out", "out", cwd=readme_examples)
+    assert code == 0, stderr
+    rows = json.loads(Path("out/summary.json").read_text())["rows"]
+    heaviest, monday = rows
+    assert heaviest["strategy"] == "Heaviest"
+    assert monday["training_jobs"] == 3  # slots 500, 1000, 1500; nothing to learn from at 0
+    assert monday["jobs_arrived"] == 1001  # every other slot, slot 2000's is there at the end
+
+
+def test_evaluate_gives_the_row_that_tune_would_give(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text("strategies: [sjf]\nslots: 2000\nevaluation: {slots: 800}\n")
+    code, stdout, stderr = mec_rllib(
+        "evaluate", "--scheduler", "sjf", "--config", config, "--seeds", "3", "--json", cwd=tmp_path
+    )
+    assert code == 0, stderr
+    (row,) = json.loads(stdout)["rows"]
+    experiment = load(config)
+    trial = Trial("sjf", 3, experiment, SchedulerRun(SJF(), experiment.env.build_servers(1, 3)))
+    while not trial.is_done:
+        expected = trial.play_report().get("row")
+    assert {**row, "wall_s": 0} == {**expected, "wall_s": 0}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tune", "nope.yaml", "--out", "out"], "nope.yaml: cannot be read"),
+        (["tune", "c.yaml", "--out", "out", "--set", "env.lod=1"], "did you mean 'load'?"),
+        (["train", "c.yaml"], "Missing option '--out'"),
+        (["evaluate", "--scheduler", "sfj", "--config", "c.yaml"], "did you mean 'sjf'?"),
+        (["evaluate", "--config", "c.yaml"], "needs either --checkpoint or --scheduler"),
+        (["evaluate", "--checkpoint", ".", "--config", "c.yaml"], "no policy found"),
+        (["report", "."], "holds no experiment"),
+        (["trian"], "No such command 'trian'"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_bad_input_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, message):
+    (tmp_path / "c.yaml").write_text("slots: 100\n")
+    code, stdout, stderr = mec_rllib(*arguments, cwd=tmp_path)
+    assert (code, stdout) == (2, "")
+    assert message in stderr
+    assert len(stderr.splitlines()) == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
+
+
+def test_help_is_fast_and_every_command_shows_an_example(tmp_path):
+    for command in ("train", "tune", "evaluate", "report"):
+        code, stdout, _ = mec_rllib(command, "--help", cwd=tmp_path)
+        assert code == 0
+        assert f"Example: mec-rllib {command}" in stdout
+    imports = "import sys, mec_rllib.cli; print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", imports], capture_output=True, text=True)
+    assert done.stdout.strip() == "False"
