@@ -153,7 +153,7 @@ class ServerBatch:
             training_jobs=zeros(),
             used=zeros(d),
         )
-        self.slot = 0
+        self.seed, self.slot = seed, 0
         self.mask: Bools = np.zeros((n, m + 1), bool)  # (N, M + 1) actions allowed now
         self.reward_terms = np.zeros((n, 3))  # (N, 3) of the last step, not scaled
         self.completed: Bools = np.zeros(n, bool)  # (N,) a training job completed in the last step

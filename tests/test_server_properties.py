@@ -1,0 +1,108 @@
+"""The kernel against the plain reference, slot by slot, over generated worlds."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reference import WAITS, Job, ReferenceServer
+
+from mec_rllib.sim.jobs import JobClass
+from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.totals import Totals
+from mec_rllib.sim.workloads import BernoulliWorkload
+
+CASES, SLOTS = 1000, 60
+
+
+def ranges(lowest, highest):
+    bounds = st.tuples(st.integers(lowest, highest), st.integers(lowest, highest))
+    return bounds.map(lambda pair: (min(pair), max(pair)))
+
+
+@st.composite
+def worlds(draw):
+    capacity = draw(st.lists(st.integers(2, 12), min_size=1, max_size=2))
+    classes = [
+        JobClass(
+            f"class{k}",
+            draw(st.floats(0.1, 1)),
+            tuple(draw(ranges(1, units)) for units in capacity),
+            draw(ranges(1, 9)),
+            draw(ranges(0, 12)),
+            draw(st.sampled_from([0.5, 1.0, 4.0])),
+        )
+        for k in range(draw(st.integers(1, 3)))
+    ]
+    return ServerBatch(
+        BernoulliWorkload(classes, draw(st.floats(0.05, 2.0)), capacity, users=40),
+        num_servers=2,
+        buffer=draw(st.integers(1, 5)),
+        training_share=draw(st.sampled_from([0.3, 0.5, 1.0])),
+        training_slots=draw(st.integers(1, 3)),
+        mode=draw(st.sampled_from(["drain", "backfill", "pause"])),
+        seed=draw(st.integers(0, 2**31)),
+    )
+
+
+def reference_of(batch, index):
+    """The reference on the very jobs that the batch's server draws."""
+    rng = np.random.default_rng([batch.seed, index])
+    jobs = batch.workload.arrivals(rng, 0, 1024)
+    columns = (jobs.requirement, jobs.execution, jobs.slack, jobs.weight, jobs.job_class)
+
+    def jobs_of(slot):
+        rows = np.flatnonzero(jobs.arrival == slot)
+        return [Job(tuple(columns[0][j]), *(c[j].item() for c in columns[1:])) for j in rows]
+
+    mode = ("drain", "backfill", "pause")[batch.rules.mode]
+    demand = tuple(batch.rules.demand)
+    capacity = tuple(batch.rules.capacity)
+    return ReferenceServer(
+        jobs_of, capacity, demand, batch.buffer, batch.rules.training_slots, mode
+    )
+
+
+def assert_same(batch, i, reference):
+    s, n = batch.servers, len(reference.waiting)
+    assert batch.mask[i].tolist() == reference.mask()
+    if reference.training is None:
+        assert batch.mask_with_training()[i].tolist() == reference.mask(training=WAITS)
+    assert s.waiting[i] == n
+    for row, job in enumerate(reference.waiting):
+        in_kernel = (tuple(s.requirement[i, row]), s.execution[i, row], s.slack[i, row])
+        assert in_kernel == (job.requirement, job.execution, job.slack)
+        assert (s.wait[i, row], s.weight[i, row]) == (job.wait, job.weight)
+    assert not s.execution[i, n:].any()
+    assert tuple(s.used[i]) == reference.used
+    assert s.since_training[i] == reference.since_training
+    tally = batch.tally
+    jobs = (reference.arrived, reference.started, reference.expired, reference.dropped)
+    assert tuple(tally.jobs[i].sum(axis=0)) == jobs
+    slots = (reference.training_ran, reference.blocked, reference.completed_jobs)
+    assert (tally.training_slots[i], tally.blocked_slots[i], tally.training_jobs[i]) == slots
+
+
+@settings(max_examples=CASES, deadline=None, derandomize=True)
+@given(worlds(), st.integers(0, 2**31), st.floats(0, 0.5))
+def test_the_kernel_is_the_reference(batch, seed, training_rate):
+    rng = np.random.default_rng(seed)
+    references = [reference_of(batch, i) for i in range(2)]
+    for _ in range(SLOTS):
+        wanted = rng.random(2) < training_rate
+        batch.request_training(wanted)
+        for reference, wants in zip(references, wanted, strict=True):
+            if wants:
+                reference.request_training()
+        for i, reference in enumerate(references):
+            assert_same(batch, i, reference)
+        actions = rng.integers(0, batch.buffer + 1, 2)
+        batch.step(actions)
+        for i, reference in enumerate(references):
+            terms, completed = reference.step(actions[i])
+            assert tuple(batch.reward_terms[i]) == terms
+            assert batch.completed[i] == completed
+
+        assert (batch.units_in_use <= batch.rules.capacity).all()
+        totals = Totals.of(batch)
+        arrived, started, expired, dropped = totals.jobs.sum(axis=0)
+        assert arrived == started + expired + dropped + totals.waiting.sum()
+        assert -1 <= np.nan_to_num(totals.mean_reward) <= 1
