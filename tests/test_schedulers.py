@@ -1,0 +1,92 @@
+"""Each rule on a buffer written by hand, and all of them on the reference workload."""
+
+import numpy as np
+import pytest
+
+from mec_rllib.envs.config import EnvConfig
+from mec_rllib.schedulers import SCHEDULERS, RandomScheduler, Reservation, run
+from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.totals import Totals
+from mec_rllib.sim.workloads import ScriptedWorkload
+
+
+def choice(name, *waiting, running=0, **options):
+    """Action for jobs (requirement, execution, slack, weight) that wait; some units are in use."""
+    # The first job only takes units: it starts in slot 0, the others arrive in slot 1.
+    blocker = [(0, running, 5, 0, 1.0)] if running else []
+    batch = ServerBatch(ScriptedWorkload(blocker + [(1, *job) for job in waiting]))
+    batch.step(np.array([len(blocker)]))
+    scheduler = SCHEDULERS[name](**options) if options else SCHEDULERS[name]()
+    return int(scheduler.select(batch)[0])
+
+
+LONG, SHORT, BIG = (2, 9, 50, 1.0), (2, 1, 50, 1.0), (8, 1, 50, 1.0)
+
+
+def test_fifo_starts_the_head_of_the_line_only():
+    assert choice("fifo", LONG, SHORT) == 1
+    assert choice("fifo", BIG, SHORT, running=5) == 0
+
+
+def test_sjf_starts_the_shortest_that_fits():
+    assert choice("sjf", LONG, SHORT, BIG) == 2
+    assert choice("sjf", BIG, LONG, running=5) == 2
+    assert choice("sjf", BIG, running=5) == 0
+
+
+def test_edf_starts_the_nearest_deadline():
+    assert choice("edf", (2, 1, 9, 1.0), (2, 4, 5, 1.0), (2, 8, 3, 1.0)) == 2  # 10, 9, 11
+
+
+def test_priority_goes_by_weight_then_by_slack():
+    assert choice("priority", (2, 1, 1, 1.0), (2, 1, 9, 4.0), (2, 1, 8, 4.0)) == 3
+    assert choice("priority", (2, 1, 1, 1.0), (8, 1, 9, 4.0), running=5) == 1
+
+
+@pytest.mark.parametrize("name", ["sjf", "edf", "priority", "reservation"])
+def test_ties_go_to_the_earliest_arrival(name):
+    assert choice(name, SHORT, SHORT, SHORT) == 1
+
+
+def test_reservation_keeps_units_free_for_the_top_weight():
+    light, urgent, top = (3, 5, 50, 1.0), (3, 5, 10, 1.0), (3, 1, 0, 4.0)
+    blocker_of = {"running": 5}  # 5 units free; a job of 3 would leave 2
+    assert choice("reservation", light, (9, 1, 0, 4.0), **blocker_of) == 0
+    assert choice("reservation", urgent, (9, 1, 0, 4.0), **blocker_of) == 1
+    assert choice("reservation", light, top, **blocker_of) == 2
+    assert choice("reservation", light, (9, 1, 0, 4.0), reserve=2, **blocker_of) == 1
+
+
+def test_reservation_counts_remaining_slack():
+    batch = ServerBatch(ScriptedWorkload([(0, 9, 9, 2, 1.0), (0, 9, 9, 2, 4.0)]))
+    assert Reservation(reserve=3, patience=1).select(batch)[0] == 2
+    batch.servers.requirement[0, 1] = 10 + 1  # the top job no longer fits
+    batch.mask[0, 2] = False
+    assert Reservation(reserve=3, patience=1).select(batch)[0] == 0
+    batch.step(np.array([0]))
+    assert Reservation(reserve=3, patience=1).select(batch)[0] == 1
+
+
+def test_random_is_uniform_over_what_is_allowed_doing_nothing_included():
+    jobs = [(0, 2, 1, 9, 1.0), (0, 11 - 1, 1, 9, 1.0)]
+    batch = ServerBatch(ScriptedWorkload(jobs), num_servers=3000)
+    batch.mask[:, 2] = False
+    counts = np.bincount(RandomScheduler(seed=1).select(batch), minlength=3)
+    np.testing.assert_allclose(counts / 3000, [0.5, 0.5, 0.0], atol=0.04)
+
+
+ANCHORS = {  # R on the reference workload; the first, third and last are the design's
+    "random": 0.32,
+    "fifo": 0.781,
+    "sjf": 0.823,
+    "edf": 0.834,
+    "priority": 0.834,
+    "reservation": 0.937,
+}
+
+
+@pytest.mark.parametrize("name", ANCHORS)
+def test_anchors_of_the_reference_workload(name):
+    batch = EnvConfig(load=0.3).build_servers(8, seed=0)
+    run(batch, SCHEDULERS[name](), 200_000)
+    assert Totals.of(batch).mean_reward == pytest.approx(ANCHORS[name], abs=0.01)
