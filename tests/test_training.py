@@ -1,0 +1,207 @@
+"""GatedDQN for real: paid updates, frozen weights, remote runners, a policy that outlives it."""
+
+import copy
+
+import numpy as np
+import pytest
+import ray
+import torch
+from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
+
+from callbacks.metrics import MetricsCallback
+from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.envs.config import EnvConfig
+from mec_rllib.gates import GATES
+from mec_rllib.rl.algorithm import EpsilonDecay, GatedDQNConfig
+from mec_rllib.rl.policy import GreedyPolicy, load_module
+from mec_rllib.schedulers import run
+from mec_rllib.sim.totals import Totals
+
+pytestmark = pytest.mark.ray
+
+
+@pytest.fixture(scope="module", autouse=True)
+def cluster():
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def build():
+    built = []
+
+    def build_algorithm(gate, runners=0, servers=1, updates=4, slots=500, seed=0):
+        config = (
+            GatedDQNConfig()
+            .callbacks([TrainingGateCallback, MetricsCallback])
+            .gating(gate=GATES[gate], updates_per_job=updates)
+            .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
+            .debugging(seed=seed)
+        )
+        config.slots_per_iteration = slots
+        built.append(config.build_algo())
+        return built[-1]
+
+    yield build_algorithm
+    for algorithm in built:
+        algorithm.stop()
+
+
+def weights_of(algorithm):
+    return copy.deepcopy(algorithm.get_module().state_dict())
+
+
+def same(a, b):
+    return all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_never_leaves_the_weights_bit_identical(build):
+    algorithm = build("never", slots=10_000)
+    before = weights_of(algorithm)
+    result = algorithm.train()
+    assert same(before, weights_of(algorithm))
+    assert result["training"] == {"jobs": 0, "updates": 0, "vetoed_updates": 10_000}
+
+
+def test_ideal_trains_in_every_slot_and_occupies_none(build):
+    algorithm = build("ideal", updates=1, slots=1500)
+    before = weights_of(algorithm)
+    result = algorithm.train()
+    assert not same(before, weights_of(algorithm))
+    assert algorithm.learner_updates == 1000  # from the 500th transition on
+    assert algorithm.totals.training_slots == algorithm.totals.blocked_slots == 0
+    assert result["server"]["share_training"] == 0
+
+
+@pytest.mark.parametrize("gate", ["pts", "ats", "idle", "server_empty", "always"])
+def test_every_update_is_paid_for(build, gate):
+    algorithm = build(gate, slots=2000)
+    algorithm.train()
+    totals = algorithm.totals
+    assert totals.training_jobs > 10
+    assert algorithm.learner_updates == 4 * totals.training_jobs
+    assert totals.training_slots >= totals.training_jobs
+
+
+@pytest.mark.parametrize(("runners", "servers"), [(0, 8), (1, 2), (2, 4)])
+def test_fleets_and_remote_runners_pay_and_learn(build, runners, servers):
+    algorithm = build("pts", runners, servers, slots=4000)
+    before = weights_of(algorithm)
+    algorithm.train()
+    totals = algorithm.totals
+    assert totals.slots == 4000
+    assert algorithm.learner_updates == 4 * totals.training_jobs > 0
+    assert not same(before, weights_of(algorithm))
+    arrived, started, expired, dropped = totals.jobs.sum(axis=0)
+    assert arrived == started + expired + dropped + totals.waiting.sum()
+    assert len(algorithm.replay) == 4000
+
+
+def test_remote_runners_act_with_the_learned_weights(build):
+    algorithm = build("pts", runners=1, slots=2000)
+    algorithm.train()
+    (state,) = algorithm.env_runner_group.foreach_env_runner(
+        lambda runner: {k: v.numpy() for k, v in runner.module.state_dict().items()},
+        local_env_runner=False,
+    )
+    learned = weights_of(algorithm)
+    assert all(np.array_equal(values, learned[name].numpy()) for name, values in state.items())
+
+
+def test_runners_and_servers_have_streams_of_their_own(build):
+    algorithm = build("never", runners=2, servers=2)
+    arrivals = algorithm.env_runner_group.foreach_env_runner(
+        lambda runner: runner.sample(num_slots=400).totals.jobs.tolist(), local_env_runner=False
+    )
+    assert arrivals[0] != arrivals[1]
+    streams = algorithm.env_runner_group.foreach_env_runner(
+        lambda runner: [
+            rng.bit_generator.state["state"]["state"] for rng in runner.env.servers.rngs
+        ],
+        local_env_runner=False,
+    )
+    assert len({state for runner in streams for state in runner}) == 4
+
+
+def test_the_same_seed_learns_the_same_weights(build):
+    runs = []
+    for seed in (3, 3, 4):
+        algorithm = build("pts", slots=1500, seed=seed)
+        algorithm.train()
+        runs.append((weights_of(algorithm), algorithm.totals.mean_reward))
+    assert same(runs[0][0], runs[1][0])
+    assert runs[0][1] == runs[1][1]
+    assert not same(runs[0][0], runs[2][0])
+
+
+def test_train_save_load_act(build, tmp_path):
+    algorithm = build("ats", runners=1, servers=2, slots=1000)
+    algorithm.train()
+    algorithm.save_to_path(tmp_path / "checkpoint")
+    loaded = load_module(tmp_path / "checkpoint")
+    assert same(weights_of(algorithm), loaded.state_dict())
+    batches = [EnvConfig().build_servers(3, seed=9) for _ in range(2)]
+    for batch, module in zip(batches, (algorithm.get_module(), loaded), strict=True):
+        run(batch, GreedyPolicy(module), 300)
+    before, after = (Totals.of(batch) for batch in batches)
+    assert before.mean_reward == after.mean_reward
+    assert after.jobs[:, 1].sum() > 0
+
+
+def test_epsilon_falls_exponentially_to_its_floor():
+    decay = EpsilonDecay(start=1.0, floor=0.1, decay_slots=1000)
+    assert decay.at(0) == 1.0
+    assert decay.at(200) == pytest.approx(0.1 + 0.9 * np.exp(-1))
+    assert decay.at(1000) == 0.1
+
+
+def stock_batch(drawn, weights):
+    return {
+        Columns.OBS: torch.from_numpy(drawn.obs),
+        Columns.NEXT_OBS: torch.from_numpy(drawn.next_obs),
+        Columns.ACTIONS: torch.from_numpy(drawn.actions),
+        Columns.REWARDS: torch.from_numpy(drawn.rewards),
+        Columns.TERMINATEDS: torch.zeros(len(drawn.actions), dtype=torch.bool),
+        "weights": torch.from_numpy(weights),
+        "n_step": torch.ones(len(drawn.actions)),
+    }
+
+
+@pytest.fixture
+def learner_and_batch(build):
+    """A learner that has learned a little, and a batch from its replay."""
+    algorithm = build("pts", slots=1500, updates=32)
+    algorithm.train()
+    drawn, _, weights = algorithm.replay.sample(32)
+    return algorithm.learner_group._learner, drawn, weights
+
+
+def test_the_loss_is_that_of_the_stock_learner(learner_and_batch):
+    learner, drawn, weights = learner_and_batch
+    drawn.next_mask[:] = True  # stock DQN knows no action mask
+    module, batch = learner.module[DEFAULT_MODULE_ID].unwrapped(), stock_batch(drawn, weights)
+    stock = DQNTorchLearner.compute_loss_for_module(
+        learner,
+        module_id=DEFAULT_MODULE_ID,
+        config=learner.config,
+        batch=batch,
+        fwd_out=module.forward_train(batch),
+    )
+    loss, _, _ = learner.compute_flat_loss(module, drawn, weights)
+    assert loss.item() == pytest.approx(stock.item(), rel=1e-6)
+    assert loss.item() > 0
+
+
+def test_the_bootstrap_looks_at_allowed_actions_only(learner_and_batch):
+    learner, drawn, weights = learner_and_batch
+    module = learner.module[DEFAULT_MODULE_ID].unwrapped()
+    drawn.next_mask[:] = False
+    drawn.next_mask[:, 0] = True
+    _, q_selected, td_error = learner.compute_flat_loss(module, drawn, weights)
+    with torch.no_grad():
+        out = module.forward_train(stock_batch(drawn, weights))
+        target = torch.from_numpy(drawn.rewards) + 0.95 * out["qf_target_next_preds"][:, 0]
+    np.testing.assert_allclose(td_error, (q_selected.detach() - target).abs(), rtol=1e-5)
