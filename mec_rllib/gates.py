@@ -267,8 +267,8 @@ class TDStatistic:
     @property
     def ratio(self) -> Floats:
         """(N,) the statistic."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.where(self._value > 0, self._td_error / self._value, np.inf)
+        unknown = np.full_like(self._value, np.inf)
+        return np.divide(self._td_error, self._value, out=unknown, where=self._value > 0)
 
     def get_state(self) -> State:
         """Both averages."""

@@ -114,7 +114,8 @@ def test_remote_runners_act_with_the_learned_weights(build):
 def test_runners_and_servers_have_streams_of_their_own(build):
     algorithm = build("never", runners=2, servers=2)
     arrivals = algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: runner.sample(num_slots=400).totals.jobs.tolist(), local_env_runner=False
+        lambda runner: runner.sample(num_slots=400) and runner.take_report().totals.jobs.tolist(),
+        local_env_runner=False,
     )
     assert arrivals[0] != arrivals[1]
     streams = algorithm.env_runner_group.foreach_env_runner(

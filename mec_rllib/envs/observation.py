@@ -60,7 +60,7 @@ def _log_table(largest: int) -> NDArray[np.float32]:
     return (np.log1p(np.arange(largest + 1)) / np.log1p(max(largest, 1))).astype(np.float32)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _encode(
     servers,
     capacity,

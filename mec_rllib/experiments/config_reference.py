@@ -1,7 +1,7 @@
 """Writes the config reference (`docs/config.md`) from the typed config, so that it cannot drift."""
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel
@@ -38,18 +38,20 @@ def _section(annotation: Any) -> tuple[type[BaseModel] | None, str]:
     """The section behind an annotation, and how its keys are reached: '', '[]' or '.<name>'."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation, ""
-    origin = getattr(annotation, "__origin__", None)
+    origin = get_origin(annotation)
     for argument in get_args(annotation):
         inner, suffix = _section(argument)
         if inner:
-            return inner, {list: "[]", dict: ".<class>"}.get(origin, "") + suffix
+            return inner, (
+                "[]" if origin is list else ".<class>" if origin is dict else ""
+            ) + suffix
     return None, ""
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    value = field.get_default(call_default_factory=True)  # type: ignore[call-arg]
+    value = field.get_default(call_default_factory=True)
     if isinstance(value, list | dict) and any(isinstance(v, BaseModel) for v in _values(value)):
         return "the reference workload's" if isinstance(value, list) else "interactive, elastic"
     text = yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()

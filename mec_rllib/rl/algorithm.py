@@ -5,6 +5,7 @@ become credits -> the gating callback says how many updates they pay for -> the 
 weights go back to the runners.
 """
 
+import math
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -21,9 +22,9 @@ from ray.rllib.utils.metrics import (
 
 from mec_rllib.envs.registration import ENV_ID
 from mec_rllib.gates import ATS, Gate
-from mec_rllib.rl.env_runner import Fragment, MecEnvRunner
+from mec_rllib.rl.env_runner import Fragment, MecEnvRunner, Report
 from mec_rllib.rl.gating import find_gating
-from mec_rllib.rl.learner import GatedDQNTorchLearner
+from mec_rllib.rl.learner import GatedDQNTorchLearner, UpdateMetrics
 from mec_rllib.rl.replay import PrioritizedReplay
 from mec_rllib.sim.totals import Totals
 
@@ -42,7 +43,7 @@ class EpsilonDecay(NamedTuple):
         """Epsilon at a slot of the agent's lifetime."""
         if slot >= self.decay_slots:
             return self.floor
-        return self.floor + (self.start - self.floor) * float(np.exp(-5 * slot / self.decay_slots))
+        return self.floor + (self.start - self.floor) * math.exp(-5 * slot / self.decay_slots)
 
 
 class GatedDQNConfig(DQNConfig):
@@ -167,8 +168,10 @@ class GatedDQN(DQN):
         )
         self.slots_per_iteration: int = self.config.slots_per_iteration  # may change on the way
         self.totals: Totals | None = None
+        self.slots = 0  # played so far, all servers together
         self.credits = self.learner_updates = self.vetoed_updates = 0
         self.training_slots: list[int] = []  # of the last iteration
+        self._update_metrics: list[UpdateMetrics] = []  # of the last iteration
         if self._samples_locally:
             # One module for acting and learning: an update acts in the next slot, without a copy.
             self.env_runner.use_module(self._learner_module())
@@ -176,25 +179,15 @@ class GatedDQN(DQN):
     def training_step(self) -> None:
         """Plays `slots_per_iteration` slots, training whenever the gate has paid for it."""
         goal = self.slots + self.slots_per_iteration
-        self.training_slots = []
+        self.training_slots, self._update_metrics = [], []
         while self.slots < goal:
             before = self.slots
             for fragment in self._sample(goal - before):
                 self._store(fragment)
             self._train(requested=self.slots - before)
-        self.metrics.log_dict(
-            {
-                NUM_ENV_STEPS_SAMPLED: self.slots_per_iteration,
-                NUM_ENV_STEPS_SAMPLED_LIFETIME: self.slots,
-            },
-            key=ENV_RUNNER_RESULTS,
-            window=1,
-        )
-
-    @property
-    def slots(self) -> int:
-        """Slots played so far, all servers together."""
-        return int(self.totals.slots) if self.totals else 0
+        if self._samples_locally:
+            self._add(self.env_runner.take_report())
+        self._log()
 
     @property
     def _samples_locally(self) -> bool:
@@ -210,16 +203,24 @@ class GatedDQN(DQN):
         if self._samples_locally:
             return [self.env_runner.sample(num_slots=per_server, until_credit=True)]
         length = min(per_server, self.config.get_rollout_fragment_length())
-        return self.env_runner_group.foreach_env_runner(
-            lambda runner: runner.sample(num_slots=length), local_env_runner=False
+        # Experience and figures come in one call: a lost call loses both, counts none twice.
+        answers = self.env_runner_group.foreach_env_runner(
+            lambda runner: (runner.sample(num_slots=length), runner.take_report()),
+            local_env_runner=False,
         )
+        for _, report in answers:
+            self._add(report)
+        return [fragment for fragment, _ in answers]
 
     def _store(self, fragment: Fragment) -> None:
         self.replay.add(fragment.transitions)
-        self.totals = fragment.totals if self.totals is None else self.totals + fragment.totals
+        self.slots += len(fragment.transitions.actions)
         self.credits += fragment.credits
-        self.training_slots += fragment.training_slots.tolist()
-        self.metrics.log_dict(fragment.gate_metrics, key=("gate",), window=1)
+        self.training_slots += fragment.training_slots
+
+    def _add(self, report: Report) -> None:
+        self.totals = report.totals if self.totals is None else self.totals + report.totals
+        self.metrics.log_dict(report.gate, key=("gate",), window=1)
 
     def _train(self, requested: int) -> None:
         """Runs the updates that are paid for and vetoes the rest of one update per slot."""
@@ -234,8 +235,21 @@ class GatedDQN(DQN):
             )
         )
         self.learner_updates += metrics.updates
-        self.metrics.log_dict(metrics._asdict(), key=(LEARNER_RESULTS,), window=1)
+        self._update_metrics.append(metrics)
         if not self._samples_locally:
             self.env_runner_group.sync_weights(
                 from_worker_or_learner_group=self.learner_group, inference_only=True
             )
+
+    def _log(self) -> None:
+        """Once per iteration: logging costs more than a slot."""
+        sampled = {
+            NUM_ENV_STEPS_SAMPLED: self.slots_per_iteration,
+            NUM_ENV_STEPS_SAMPLED_LIFETIME: self.slots,
+        }
+        self.metrics.log_dict(sampled, key=ENV_RUNNER_RESULTS, window=1)
+        if self._update_metrics:
+            updates, *means = np.array(self._update_metrics).T
+            figures = [updates.sum(), *np.average(means, axis=1, weights=updates)]
+            figures_by_name = dict(zip(UpdateMetrics._fields, figures, strict=True))
+            self.metrics.log_dict(figures_by_name, key=(LEARNER_RESULTS,), window=1)

@@ -17,7 +17,7 @@ from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.vector import MecVectorEnv
 from mec_rllib.gates import GateView, TDStatistic
 from mec_rllib.rl.gating import find_gating
-from mec_rllib.rl.policy import QFunction, greedy
+from mec_rllib.rl.policy import QFunction, best_allowed
 from mec_rllib.rl.replay import Transitions
 from mec_rllib.schedulers import random_actions
 from mec_rllib.sim.jobs import Bools, Floats, Ints
@@ -25,16 +25,18 @@ from mec_rllib.sim.totals import Totals
 
 
 class Fragment(NamedTuple):
-    """What one `sample` call brings back: B = slots * N transitions, slot by slot.
-
-    Experience, credits and figures travel together: a lost fragment loses all, counts none twice.
-    """
+    """What one `sample` call brings back: B = slots * N transitions, slot by slot."""
 
     transitions: Transitions
-    totals: Totals  # of this fragment only
-    credits: int  # training jobs completed in it (or granted for free)
-    training_slots: Ints  # slots (per-server clock) in which a training job completed
-    gate_metrics: dict[str, float]
+    credits: int  # training jobs completed in it, or granted for free
+    training_slots: list[int]  # slots (per-server clock) in which those training jobs completed
+
+
+class Report(NamedTuple):
+    """Figures of a runner since its last report."""
+
+    totals: Totals
+    gate: dict[str, float]
 
 
 class MecEnvRunner(SingleAgentEnvRunner):
@@ -48,7 +50,9 @@ class MecEnvRunner(SingleAgentEnvRunner):
         if self.env is None:  # the local runner beside remote ones: keeps a module, samples nothing
             return
         self._rng = np.random.default_rng([config.seed, self._index, 1])
+        self._servers_of_all_runners = self.num_envs * max(config.num_env_runners, 1)
         self._td = TDStatistic(self.num_envs, config.td_rate)
+        self._no_psi = np.full(self.num_envs, np.nan)
         self._last_q = np.full(self.num_envs, np.nan)  # Q(s, a) of the last slot; NaN before
         self._last_reward = np.zeros(self.num_envs)
         self._obs, _ = self.env.reset(seed=config.seed)
@@ -100,7 +104,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
 
     @property
     def _lifetime_slots(self) -> int:
-        return self.env.servers.slot * self.num_envs * max(self.config.num_env_runners, 1)
+        return self.env.servers.slot * self._servers_of_all_runners
 
     def sample(self, *, num_slots: int, until_credit: bool = False, **kwargs: Any) -> Fragment:
         """Plays up to `num_slots` slots of every server.
@@ -112,20 +116,23 @@ class MecEnvRunner(SingleAgentEnvRunner):
             **kwargs: RLlib's other arguments; not used.
         """
         rows = self._empty_rows(num_slots)
-        granted, completions, played = 0, [], 0
+        granted, completions, played = 0, list[int](), 0
         while played < num_slots and not (until_credit and granted):
             credits = self._play_slot(*(column[played] for column in rows))
             played += 1
-            if credits:
-                granted += credits
+            granted += credits
+            if self._gating.gate.occupies:
                 completions += [self.env.servers.slot - 1] * credits
-        totals = Totals.of(self.env.servers)
-        window, self._reported = totals - self._reported, totals
         transitions = Transitions._make(
             column[:played].reshape(-1, *column.shape[2:]) for column in rows
         )
-        completed = np.array(completions, np.int64)
-        return Fragment(transitions, window, granted, completed, self._metrics())
+        return Fragment(transitions, granted, completions)
+
+    def take_report(self) -> Report:
+        """Everything since the last report. Asked for in the call that samples: both or none."""
+        totals = Totals.of(self.env.servers)
+        window, self._reported = totals - self._reported, totals
+        return Report(window, self._metrics())
 
     def _play_slot(
         self,
@@ -151,14 +158,12 @@ class MecEnvRunner(SingleAgentEnvRunner):
     def _gate_beat(self, obs: Observations) -> Observations:
         """Asks the gate, inserts training jobs, sets their flag in `obs`; returns Q (N, M + 1)."""
         servers, gate = self.env.servers, self._gating.gate
-        n, flag = self.num_envs, self.env.encoder.flag
-        psi = np.full(n, np.nan)
+        flag = self.env.encoder.flag
+        psi = self._no_psi
         if gate.needs_psi:
-            flagged = obs.copy()
-            flagged[:, flag] = 1.0
-            q, q_flagged = np.split(self._q(np.concatenate([obs, flagged])), 2)
-            value = _best(q, servers.mask)
-            psi = _best(q_flagged, servers.mask_with_training()) - value
+            q, q_flagged = self._q_with_and_without_flag(obs, flag)
+            _, value = best_allowed(q, servers.mask)
+            psi = best_allowed(q_flagged, servers.mask_with_training())[1] - value
             self._measure_td(value)
         wanted = self._gating.want_training(self, self._view(psi))
         self._was_granted = not gate.occupies and bool(wanted.all())
@@ -168,6 +173,15 @@ class MecEnvRunner(SingleAgentEnvRunner):
             if gate.needs_psi:
                 q = np.where(servers.training_waiting[:, None], q_flagged, q)
         return q if gate.needs_psi else self._q(obs)
+
+    def _q_with_and_without_flag(
+        self, obs: Observations, flag: int
+    ) -> tuple[Observations, Observations]:
+        """Q (N, M + 1) as it is, and as if a training job waited; one pass of 2N rows."""
+        rows = np.concatenate([obs, obs])
+        rows[len(obs) :, flag] = 1.0
+        q = self._q(rows)
+        return q[: len(obs)], q[len(obs) :]
 
     def _view(self, psi: Floats) -> GateView:
         servers = self.env.servers
@@ -185,7 +199,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
     def _choose(self, q: Observations) -> Ints:
         """Epsilon-greedy over the allowed actions."""
         mask = self.env.servers.mask
-        actions = greedy(q, mask)
+        actions, _ = best_allowed(q, mask)
         explores = self._rng.random(self.num_envs) < self.epsilon
         if explores.any():
             actions = np.where(explores, random_actions(mask, self._rng), actions)
@@ -213,8 +227,3 @@ class MecEnvRunner(SingleAgentEnvRunner):
             np.empty((slots, n, size), np.float32),
             np.empty((slots, n, actions), bool),
         )
-
-
-def _best(q: Observations, mask: Bools) -> Floats:
-    """(N,) the highest Q over the allowed actions."""
-    return np.where(mask, q, -np.inf).max(axis=1).astype(float)

@@ -12,10 +12,14 @@ from ray.rllib.algorithms.dqn.dqn_learner import (
 from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
+from ray.rllib.utils.typing import StateDict
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from mec_rllib.rl.mlp_update import MLPUpdate, is_plain_adam
+from mec_rllib.rl.policy import relu_mlp
 from mec_rllib.rl.replay import PrioritizedReplay, Transitions
+from mec_rllib.sim.jobs import Floats
 
 
 class UpdateMetrics(NamedTuple):
@@ -33,25 +37,42 @@ class GatedDQNTorchLearner(DQNTorchLearner):
     Stock `update` sends every batch through episodes, connectors and metrics; that costs more
     than the update. `learn` keeps the loss (double Q, Huber, importance weights) and leaves the
     rest out. The bootstrap action is the best *allowed* action. Targets follow softly after every
-    update.
+    update. A plain ReLU network is updated without autograd (`MLPUpdate`), any other with it.
     """
+
+    def build(self) -> None:
+        """Builds RLlib's parts, then chooses how to update."""
+        super().build()
+        self._mlp_update = self._build_mlp_update()
+
+    def set_state(self, state: StateDict) -> None:
+        """Restores module and optimizer."""
+        super().set_state(state)
+        if self._mlp_update:
+            self._mlp_update.adopt_optimizer_state()
 
     def learn(self, replay: PrioritizedReplay, updates: int) -> UpdateMetrics:
         """Draws `updates` batches from the replay, trains on each, writes priorities back."""
-        module = self.module[DEFAULT_MODULE_ID].unwrapped()
-        optimizer = self.get_optimizer()
+        update = self._mlp_update.update if self._mlp_update else self.autograd_update
         sums = np.zeros(3)
         for _ in range(updates):
             drawn, rows, weights = replay.sample(self.config.train_batch_size_per_learner)
-            loss, q_selected, td_error = self.compute_flat_loss(module, drawn, weights)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-            self._follow(module)
-            errors = td_error.detach().numpy()
-            replay.update_priorities(rows, errors)
-            sums += loss.item(), errors.mean(), q_selected.detach().mean().item()
+            loss, q_value, td_error = update(drawn, weights)
+            replay.update_priorities(rows, td_error)
+            sums += loss, td_error.mean(), q_value
         return UpdateMetrics(updates, *(sums / updates))
+
+    def autograd_update(
+        self, drawn: Transitions, weights: np.ndarray
+    ) -> tuple[float, float, Floats]:
+        """One update of any network: the loss, the mean Q taken, and |TD error| (B,)."""
+        module, optimizer = self.module[DEFAULT_MODULE_ID].unwrapped(), self.get_optimizer()
+        loss, q_selected, td_error = self.compute_flat_loss(module, drawn, weights)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        self._follow(module)
+        return loss.item(), q_selected.detach().mean().item(), td_error.numpy()
 
     def compute_flat_loss(
         self, module, drawn: Transitions, weights: np.ndarray
@@ -74,6 +95,17 @@ class GatedDQNTorchLearner(DQNTorchLearner):
         losses = huber_loss(q_selected, target, reduction="none")
         loss = (torch.from_numpy(weights) * losses).mean()
         return loss, q_selected, (q_selected.detach() - target).abs()
+
+    def _build_mlp_update(self) -> MLPUpdate | None:
+        """None if the network, its optimizer or its device need autograd."""
+        module, optimizer = self.module[DEFAULT_MODULE_ID].unwrapped(), self.get_optimizer()
+        online = relu_mlp(module, "encoder", "af")
+        if not online or not is_plain_adam(optimizer) or online[0].weight.device.type != "cpu":
+            return None
+        target = relu_mlp(module, "_target_encoder", "_target_af")
+        assert target is not None  # a copy of the online network
+        config = self.config
+        return MLPUpdate(online, target, optimizer, config.gamma, config.tau, config.double_q)
 
     def _follow(self, module) -> None:
         """Soft update of the target network."""

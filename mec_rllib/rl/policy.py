@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numba import njit
 from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import nn
 
 from mec_rllib.envs.observation import Encoder, Observations
-from mec_rllib.sim.jobs import Bools, Ints
+from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.server import ServerBatch
 
 
@@ -58,9 +59,16 @@ def relu_mlp(module: RLModule, *parts: str) -> list[nn.Linear] | None:
     return linears if all(layer.bias is not None for layer in linears) else None
 
 
-def greedy(q: Observations, mask: Bools) -> Ints:
-    """(B,) the best allowed action; the first among equals."""
-    return np.where(mask, q, -np.inf).argmax(axis=1)
+@njit(cache=True)
+def best_allowed(q: Observations, mask: Bools) -> tuple[Ints, Floats]:
+    """(B,) the allowed action with the highest Q, the first among equals, and (B,) that Q."""
+    actions = np.zeros(len(q), np.int64)
+    values = np.full(len(q), -np.inf)
+    for b in range(len(q)):
+        for a in range(q.shape[1]):
+            if mask[b, a] and q[b, a] > values[b]:
+                actions[b], values[b] = a, q[b, a]
+    return actions, values
 
 
 class GreedyPolicy:
@@ -81,7 +89,7 @@ class GreedyPolicy:
         """Actions (N,)."""
         if self._encoder is None or self._batch is not batch:
             self._batch, self._encoder = batch, Encoder(batch, **self._observe)
-        return greedy(self._q(self._encoder.encode()), batch.mask)
+        return best_allowed(self._q(self._encoder.encode()), batch.mask)[0]
 
 
 def load_module(checkpoint: str | Path) -> RLModule:

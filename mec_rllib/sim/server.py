@@ -63,6 +63,18 @@ class Tally(NamedTuple):
     used: Ints  # (N, D) unit-slots held by user jobs that ran
 
 
+class Now(NamedTuple):
+    """What follows from the state, and what the last slot brought."""
+
+    mask: Bools  # (N, M + 1) actions allowed
+    units_in_use: Ints  # (N, D) by running user jobs (frozen ones aside) or a training job
+    is_empty: Bools  # (N,) no unit in use; jobs may wait
+    is_idle: Bools  # (N,) no unit in use and nobody waits
+    reward_terms: Floats  # (N, 3) start, expiry and drop of the last step, not scaled
+    rewards: Floats  # (N,) their sum
+    completed: Bools  # (N,) a training job completed in the last step
+
+
 class Rules(NamedTuple):
     """What does not change during a run."""
 
@@ -154,12 +166,20 @@ class ServerBatch:
             used=zeros(d),
         )
         self.seed, self.slot = seed, 0
-        self.mask: Bools = np.zeros((n, m + 1), bool)  # (N, M + 1) actions allowed now
-        self.reward_terms = np.zeros((n, 3))  # (N, 3) of the last step, not scaled
-        self.completed: Bools = np.zeros(n, bool)  # (N,) a training job completed in the last step
+        self.now = Now(
+            mask=np.zeros((n, m + 1), bool),
+            units_in_use=zeros(d),
+            is_empty=np.zeros(n, bool),
+            is_idle=np.zeros(n, bool),
+            reward_terms=np.zeros((n, 3)),
+            rewards=np.zeros(n),
+            completed=np.zeros(n, bool),
+        )
+        self.mask, self.units_in_use, self.is_empty, self.is_idle = self.now[:4]
+        self.reward_terms, self.rewards, self.completed = self.now[4:]
         self.rngs = [np.random.default_rng([seed, self.first_index + i]) for i in range(n)]
         self._draw_chunk()
-        _open(self.servers, self.tally, self.rules, self._stream, self._cursor, self.mask)
+        _open(self.servers, self.tally, self.now, self.rules, self._stream, self._cursor)
 
     def request_training(self, wanted: Bools) -> None:
         """Gate: inserts a training job where wanted (N,) and none is waiting or running."""
@@ -173,7 +193,7 @@ class ServerBatch:
                 `mask` does not allow starts nothing.
 
         Returns:
-            (N,) sum of `reward_terms`, not scaled.
+            (N,) sum of `reward_terms`, not scaled; the next step overwrites it.
         """
         self.slot += 1
         if self.slot % CHUNK_SLOTS == 0:
@@ -181,16 +201,14 @@ class ServerBatch:
         _step(
             self.servers,
             self.tally,
+            self.now,
             self.rules,
             self._stream,
             self._cursor,
             self.slot,
             np.asarray(actions, np.int64),
-            self.mask,
-            self.reward_terms,
-            self.completed,
         )
-        return self.reward_terms.sum(axis=1)
+        return self.rewards
 
     def mask_with_training(self) -> Bools:
         """(N, M + 1) actions that would be allowed if a training job waited now."""
@@ -201,24 +219,6 @@ class ServerBatch:
         """(N,) whether a training job waits for its demand."""
         return self.servers.training == WAITING
 
-    @property
-    def units_in_use(self) -> Ints:
-        """(N, D) units in use at this moment, by user jobs or a running training job."""
-        running = (self.servers.training > 0)[:, None]
-        if self.rules.mode == PAUSE:  # frozen jobs use nothing
-            return np.where(running, self.rules.demand, self.servers.used)
-        return self.servers.used + running * self.rules.demand
-
-    @property
-    def is_empty(self) -> Bools:
-        """(N,) no unit in use; jobs may wait."""
-        return ~np.any(self.units_in_use, axis=1)
-
-    @property
-    def is_idle(self) -> Bools:
-        """(N,) no unit in use and nobody waits."""
-        return self.is_empty & (self.servers.waiting == 0)
-
     def _draw_chunk(self) -> None:
         start = self.slot
         tables = [self.workload.arrivals(rng, start, start + CHUNK_SLOTS) for rng in self.rngs]
@@ -227,30 +227,33 @@ class ServerBatch:
         self._cursor = np.stack([np.concatenate(([0], ends[:-1])), ends], axis=1)
 
 
-@njit(cache=True)
-def _step(servers, tally, rules, stream, cursor, next_slot, actions, mask, reward_terms, completed):
+@njit(cache=True, error_model="numpy")
+def _step(servers, tally, now, rules, stream, cursor, next_slot, actions):
     for i in range(len(actions)):
         start = 0.0
-        if 0 < actions[i] < mask.shape[1] and mask[i, actions[i]]:
+        if 0 < actions[i] < now.mask.shape[1] and now.mask[i, actions[i]]:
             start = _start(servers, tally, i, actions[i] - 1)
-        completed[i] = _serve(servers, tally, rules, i)
+        now.completed[i] = _serve(servers, tally, rules, i)
         expiry = _expire(servers, tally, i)
         drop = _admit(servers, tally, stream, cursor, next_slot, i)
-        _allow(servers, rules, i, mask)
-        reward_terms[i, START] = start
-        reward_terms[i, EXPIRY] = expiry
-        reward_terms[i, DROP] = drop
+        _allow(servers, rules, i, now.mask)
+        _measure_use(servers, rules, i, now)
+        now.reward_terms[i, START] = start
+        now.reward_terms[i, EXPIRY] = expiry
+        now.reward_terms[i, DROP] = drop
+        now.rewards[i] = start + expiry + drop
         for term in range(3):
-            tally.reward[i, term] += reward_terms[i, term]
+            tally.reward[i, term] += now.reward_terms[i, term]
         tally.slots[i] += 1
 
 
-@njit(cache=True)
-def _open(servers, tally, rules, stream, cursor, mask):
+@njit(cache=True, error_model="numpy")
+def _open(servers, tally, now, rules, stream, cursor):
     """Slot 0 has arrivals, but no transition that ends with them."""
     for i in range(len(cursor)):
         tally.reward[i, DROP] += _admit(servers, tally, stream, cursor, 0, i)
-        _allow(servers, rules, i, mask)
+        _allow(servers, rules, i, now.mask)
+        _measure_use(servers, rules, i, now)
 
 
 @inlined
@@ -344,7 +347,7 @@ def _admit(servers, tally, stream, cursor, slot, i):
     return term
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _request(servers, rules, wanted, mask):
     for i in range(len(wanted)):
         if wanted[i] and servers.training[i] == 0:
@@ -368,7 +371,7 @@ def _allow(servers, rules, i, mask):
                 mask[i, row + 1] &= _backfills(servers, rules, i, row)
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _mask_with_training(servers, rules, mask):
     flagged = np.zeros_like(mask)
     for i in range(len(mask)):
@@ -379,6 +382,21 @@ def _mask_with_training(servers, rules, mask):
             for row in range(servers.waiting[i]):
                 flagged[i, row + 1] = mask[i, row + 1] and _backfills(servers, rules, i, row)
     return flagged
+
+
+@inlined
+def _measure_use(servers, rules, i, now):
+    trains = servers.training[i] > 0
+    is_empty = True
+    for d in range(len(rules.capacity)):
+        # Jobs that are frozen by a training job use nothing.
+        units = 0 if trains and rules.mode == PAUSE else servers.used[i, d]
+        if trains:
+            units += rules.demand[d]
+        now.units_in_use[i, d] = units
+        is_empty &= units == 0
+    now.is_empty[i] = is_empty
+    now.is_idle[i] = is_empty and servers.waiting[i] == 0
 
 
 @inlined

@@ -1,0 +1,166 @@
+"""A DQN update for plain ReLU networks, without autograd.
+
+An update of a 2x64 network is a handful of small matrix products; autograd and the optimizer's
+bookkeeping around them cost several times more than they do. Here the gradient is written out,
+and all parameters of a network lie in one flat buffer that Adam and the soft target walk through
+once. The torch parameters and Adam's torch state are views of these buffers: RLlib's checkpoints,
+weight syncing and inspection see every update at once.
+"""
+
+import numpy as np
+import torch
+from numba import njit
+from numpy.typing import NDArray
+from torch import nn
+
+from mec_rllib.rl.replay import Transitions
+from mec_rllib.sim.jobs import Floats
+
+Array = NDArray[np.float32]
+Layers = list[tuple[Array, Array]]  # weight (out, in) and bias (out,) per layer
+
+
+class MLPUpdate:
+    """Trains an online network on batches; Double DQN, Huber, importance weights, Adam.
+
+    Args:
+        online: linear layers of the online network.
+        target: linear layers of the target network.
+        optimizer: Adam over the online network's parameters.
+        gamma: discount.
+        tau: soft target step.
+        double_q: whether the online network chooses the bootstrap action.
+    """
+
+    def __init__(
+        self,
+        online: list[nn.Linear],
+        target: list[nn.Linear],
+        optimizer: torch.optim.Adam,
+        gamma: float,
+        tau: float,
+        double_q: bool,
+    ):
+        self._gamma, self._tau, self._double_q = gamma, tau, double_q
+        self._optimizer = optimizer
+        self._parameters = _parameters(online)
+        self._flat, self._online = _share_memory(self._parameters)
+        self._flat_target, self._target = _share_memory(_parameters(target))
+        self._gradient = np.zeros_like(self._flat)
+        self._gradients = _layers(self._gradient, self._parameters)
+        self._moment, self._square = np.zeros_like(self._flat), np.zeros_like(self._flat)
+        self._step = torch.zeros(())
+        self.adopt_optimizer_state()
+
+    def adopt_optimizer_state(self) -> None:
+        """Takes over Adam's state (after a restore) and makes it a view of the flat buffers."""
+        flats = {"exp_avg": self._moment, "exp_avg_sq": self._square}
+        for name, flat in flats.items():
+            views = [view for layer in _layers(flat, self._parameters) for view in layer]
+            for parameter, view in zip(self._parameters, views, strict=True):
+                state = self._optimizer.state[parameter]
+                if name in state:
+                    view[:] = state[name].numpy()
+                    self._step.fill_(float(state["step"]))
+                state[name] = torch.from_numpy(view)
+        for parameter in self._parameters:
+            self._optimizer.state[parameter]["step"] = self._step
+
+    def update(self, drawn: Transitions, weights: Array) -> tuple[float, float, Floats]:
+        """One update: the loss, the mean Q of the actions taken, and |TD error| (B,)."""
+        rows = np.arange(len(weights))
+        activations, q_both = _forward(self._online, np.concatenate([drawn.obs, drawn.next_obs]))
+        q, q_next = q_both[: len(rows)], q_both[len(rows) :]
+        q_target = _forward(self._target, drawn.next_obs)[1]
+        judge = q_next if self._double_q else q_target
+        best = np.where(drawn.next_mask, judge, -np.inf).argmax(axis=1)
+        q_taken = q[rows, drawn.actions]
+        error = q_taken - (drawn.rewards + self._gamma * q_target[rows, best])
+        slope = np.clip(error, -1.0, 1.0)  # of the Huber loss, whose value is:
+        loss = float(weights @ (slope * (error - 0.5 * slope))) / len(rows)
+
+        delta = np.zeros_like(q)
+        delta[rows, drawn.actions] = weights * slope / len(rows)
+        self._backward([a[: len(rows)] for a in activations], delta)
+        self._descend()
+        return loss, float(q_taken.mean()), np.abs(error)
+
+    def _backward(self, activations: list[Array], delta: Array) -> None:
+        """Writes the gradient, from dLoss/dQ (B, actions) back to the first layer."""
+        for k in reversed(range(len(self._online))):
+            weight_gradient, bias_gradient = self._gradients[k]
+            np.dot(delta.T, activations[k], out=weight_gradient)
+            np.add.reduce(delta, axis=0, out=bias_gradient)
+            if k:
+                delta = delta @ self._online[k][0]
+                delta *= activations[k] > 0
+
+    def _descend(self) -> None:
+        group = self._optimizer.param_groups[0]
+        self._step += 1
+        step = float(self._step)
+        beta1, beta2 = group["betas"]
+        _adam(
+            self._flat,
+            self._flat_target,
+            self._gradient,
+            self._moment,
+            self._square,
+            np.float32(group["lr"] / (1.0 - beta1**step)),
+            np.float32(1.0 / np.sqrt(1.0 - beta2**step)),
+            np.float32(1.0 - beta1),
+            np.float32(1.0 - beta2),
+            np.float32(group["eps"]),
+            np.float32(self._tau),
+        )
+
+
+def is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether it is the Adam that `MLPUpdate` writes out."""
+    if type(optimizer) is not torch.optim.Adam or len(optimizer.param_groups) != 1:
+        return False
+    group = optimizer.param_groups[0]
+    return not (group["weight_decay"] or group["amsgrad"] or group["maximize"])
+
+
+def _forward(layers: Layers, x: Array) -> tuple[list[Array], Array]:
+    """Inputs of each layer, and the output."""
+    inputs = [x]
+    for weight, bias in layers[:-1]:
+        x = x @ weight.T
+        x += bias
+        np.maximum(x, 0.0, out=x)
+        inputs.append(x)
+    weight, bias = layers[-1]
+    return inputs, x @ weight.T + bias
+
+
+def _parameters(linears: list[nn.Linear]) -> list[torch.Tensor]:
+    return [parameter for layer in linears for parameter in (layer.weight, layer.bias)]
+
+
+def _share_memory(parameters: list[torch.Tensor]) -> tuple[Array, Layers]:
+    """Moves the parameters into one flat buffer; returns it, and its layers as views."""
+    flat = np.concatenate([p.detach().numpy().ravel() for p in parameters])
+    layers = _layers(flat, parameters)
+    for parameter, view in zip(parameters, [v for layer in layers for v in layer], strict=True):
+        parameter.data = torch.from_numpy(view)
+    return flat, layers
+
+
+def _layers(flat: Array, parameters: list[torch.Tensor]) -> Layers:
+    ends = np.cumsum([p.numel() for p in parameters])
+    pieces = np.split(flat, ends[:-1])
+    views = [piece.reshape(p.shape) for piece, p in zip(pieces, parameters, strict=True)]
+    return list(zip(views[::2], views[1::2], strict=True))
+
+
+@njit(cache=True, error_model="numpy")
+def _adam(parameter, target, gradient, moment, square, step, scale, rate1, rate2, epsilon, tau):
+    """Adam, then the soft target, in one walk; `step` and `scale` carry the bias corrections."""
+    for k in range(len(parameter)):
+        g = gradient[k]
+        moment[k] += rate1 * (g - moment[k])
+        square[k] += rate2 * (g * g - square[k])
+        parameter[k] -= step * moment[k] / (np.sqrt(square[k]) * scale + epsilon)
+        target[k] += tau * (parameter[k] - target[k])
