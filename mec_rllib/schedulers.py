@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
+from numba import njit
 
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.server import ServerBatch
@@ -124,7 +125,14 @@ def _by_priority(batch: ServerBatch, candidates: Bools) -> Ints:
     return _lowest(s.slack - s.wait, candidates & (s.weight == heaviest))
 
 
+@njit(cache=True)
 def _lowest(key: Ints | Floats, candidates: Bools) -> Ints:
     """Action (N,) of the candidate with the lowest key (N, M); 0 where there is none."""
-    best = np.where(candidates, key, np.inf).argmin(axis=1)
-    return np.where(candidates.any(axis=1), best + 1, 0)
+    actions = np.zeros(len(key), np.int64)
+    for i in range(len(key)):
+        lowest = np.inf
+        for row in range(key.shape[1]):
+            if candidates[i, row] and key[i, row] < lowest:
+                lowest = key[i, row]
+                actions[i] = row + 1
+    return actions
