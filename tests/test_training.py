@@ -33,13 +33,16 @@ def cluster():
 def build():
     built = []
 
-    def build_algorithm(gate, runners=0, servers=1, updates=4, slots=500, seed=0):
+    def build_algorithm(
+        gate, runners=0, servers=1, updates=4, slots=500, seed=0, activation="relu"
+    ):
         config = (
             GatedDQNConfig()
             .callbacks([TrainingGateCallback, MetricsCallback])
             .gating(gate=GATES[gate], updates_per_job=updates)
             .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
             .debugging(seed=seed)
+            .rl_module(model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": activation})
         )
         config.slots_per_iteration = slots
         built.append(config.build_algo())
@@ -206,3 +209,34 @@ def test_the_bootstrap_looks_at_allowed_actions_only(learner_and_batch):
         out = module.forward_train(stock_batch(drawn, weights))
         target = torch.from_numpy(drawn.rewards) + 0.95 * out["qf_target_next_preds"][:, 0]
     np.testing.assert_allclose(td_error, (q_selected.detach() - target).abs(), rtol=1e-5)
+
+
+def test_the_written_gradient_is_that_of_autograd(learner_and_batch):
+    """From the same weights and Adam state, 50 updates of either kind end in the same place."""
+    learner, drawn, weights = learner_and_batch
+    weights[:] = np.linspace(0.2, 1.0, len(weights))
+    start, ends, losses = copy.deepcopy(learner.get_state()), [], []
+    steps = adam_steps(learner)
+    for update in (learner.autograd_update, learner._mlp_update.update):
+        learner.set_state(start)
+        losses.append([update(drawn, weights)[0] for _ in range(50)])
+        state = learner.module[DEFAULT_MODULE_ID].state_dict()
+        ends.append({name: value.clone() for name, value in state.items()})
+        assert adam_steps(learner) == steps + 50
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(value, ends[1][name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+def adam_steps(learner):
+    (steps,) = {float(s["step"]) for s in learner.get_optimizer().state_dict()["state"].values()}
+    return steps
+
+
+def test_a_network_that_is_no_plain_mlp_trains_through_autograd(build):
+    algorithm = build("pts", slots=1200, activation="tanh")
+    assert algorithm.learner_group._learner._mlp_update is None
+    before = weights_of(algorithm)
+    algorithm.train()
+    assert algorithm.learner_updates > 0
+    assert not same(before, weights_of(algorithm))

@@ -6,10 +6,9 @@ capacity, times as log(1 + x) / log(1 + max) (raw times made the same agent far 
 """
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-from mec_rllib.sim.server import WAITING, ServerBatch, inlined
+from mec_rllib.sim.server import WAITING, ServerBatch, inlined, kernel
 
 Observations = NDArray[np.float32]
 
@@ -60,7 +59,7 @@ def _log_table(largest: int) -> NDArray[np.float32]:
     return (np.log1p(np.arange(largest + 1)) / np.log1p(max(largest, 1))).astype(np.float32)
 
 
-@njit(cache=True, error_model="numpy")
+@kernel
 def _encode(
     servers,
     capacity,
