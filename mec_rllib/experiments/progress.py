@@ -61,16 +61,19 @@ class ExperimentProgress:
         if result.get("done"):
             self._finish(name, figures)
         elif not self._console.is_terminal and self._is_time():
-            self._console.print(f"{name}: {figures}, {self._left()} left in all", highlight=False)
+            self._say(f"{name}: {figures}, {self._left()} left in all")
 
     def fail(self, name: str) -> None:
         """A trial failed; the others go on."""
         self._finish(name, "[red]failed[/]")
 
     def _finish(self, name: str, figures: str) -> None:
-        self._console.print(f"{name}: {figures}", highlight=False)
+        self._say(f"{name}: {figures}")
         if name in self._tasks:
             self._bars.update(self._tasks[name], visible=False)
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def _is_time(self) -> bool:
         is_time = time.monotonic() - self._last_line >= LINE_EVERY_S
