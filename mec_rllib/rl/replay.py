@@ -66,7 +66,7 @@ class PrioritizedReplay:
         """Appends transitions, oldest first; the oldest ones kept so far make room."""
         new = Transitions._make(column[-self.capacity :] for column in new)
         rows = (self._added + np.arange(len(new.actions))) % self.capacity
-        column: NDArray
+        column: Any  # the columns differ in type
         for column, values in zip(self._rows, new, strict=True):
             column[rows] = values
         self._added += len(rows)
@@ -108,7 +108,7 @@ class PrioritizedReplay:
     def set_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_state` of a replay of the same shape returned."""
         n = len(state["priorities"])
-        column: NDArray
+        column: Any  # the columns differ in type
         for column, values in zip(self._rows, state["rows"], strict=True):
             column[:n] = values
         self._tree[:] = 0.0
