@@ -41,10 +41,10 @@ def build():
             .callbacks([TrainingGateCallback, MetricsCallback])
             .gating(gate=GATES[gate], updates_per_job=updates)
             .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
+            .acting(slots_per_iteration=slots)
             .debugging(seed=seed)
             .rl_module(model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": activation})
         )
-        config.slots_per_iteration = slots
         built.append(config.build_algo())
         return built[-1]
 
@@ -240,3 +240,16 @@ def test_a_network_that_is_no_plain_mlp_trains_through_autograd(build):
     algorithm.train()
     assert algorithm.learner_updates > 0
     assert not same(before, weights_of(algorithm))
+
+
+@pytest.mark.parametrize("setting", [{"n_step": 3}, {"grad_clip": 10.0}, {"num_atoms": 51}])
+def test_what_gated_dqn_does_not_do_is_refused(setting):
+    with pytest.raises(ValueError, match="GatedDQN needs"):
+        GatedDQNConfig().training(**setting).validate()
+
+
+def test_resuming_is_refused_as_long_as_it_would_lose_the_replay(build, tmp_path):
+    algorithm = build("never")
+    algorithm.save_to_path(tmp_path / "checkpoint")
+    with pytest.raises(NotImplementedError, match="cannot resume"):
+        algorithm.restore_from_path(tmp_path / "checkpoint")

@@ -70,7 +70,7 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedDQNConfig:
     experiment = strategy.experiment
     learner, runners = experiment.learner, experiment.runners
     assert strategy.gate is not None
-    config = (
+    return (
         GatedDQNConfig()
         .environment(env_config=experiment.env.model_dump(mode="json"))
         .env_runners(num_env_runners=runners.num, num_envs_per_env_runner=runners.servers)
@@ -93,12 +93,13 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedDQNConfig:
             beta=learner.beta,
             learning_starts=learner.learning_starts,
         )
+        .acting(
+            epsilon_decay=EpsilonDecay(**learner.epsilon.model_dump()),
+            observe=learner.observe.model_dump(),
+        )
         .callbacks([TrainingGateCallback, MetricsCallback])
         .debugging(seed=seed, log_level="ERROR")
     )
-    config.epsilon_decay = EpsilonDecay(**learner.epsilon.model_dump())
-    config.observe = learner.observe.model_dump()
-    return config
 
 
 def start(strategy: Strategy, seed: int) -> StrategyRun:

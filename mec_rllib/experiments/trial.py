@@ -133,11 +133,14 @@ class Trial:
 def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> float:
     """R of a policy that neither explores nor trains, on jobs it has not seen.
 
-    A trace is always the same, so it is replayed once, on one server.
+    A trace is always the same, so it is replayed on one server; where the load follows a
+    schedule, the policy is judged at the last load.
     """
-    wanted = experiment.evaluation
-    servers = 1 if experiment.env.workload == "trace" else wanted.servers
-    batch = experiment.env.build_servers(servers, EVALUATION_SEED + seed)
+    wanted, env = experiment.evaluation, experiment.env
+    servers = 1 if env.workload == "trace" else wanted.servers
+    if isinstance(env.load, list):
+        env = env.model_copy(update={"load": env.load[-1][1]})
+    batch = env.build_servers(servers, EVALUATION_SEED + seed)
     run(batch, policy, math.ceil(wanted.slots / servers))
     return Totals.of(batch).mean_reward
 

@@ -99,15 +99,12 @@ class GatedDQNConfig(DQNConfig):
         td_rate: float = NotProvided,
     ) -> Self:
         """Sets the gate (a class, its arguments), K updates per training job, the TD rate."""
-        for name, value in (
-            ("gate_class", gate),
-            ("gate_args", gate_args),
-            ("updates_per_job", updates_per_job),
-            ("td_rate", td_rate),
-        ):
-            if value is not NotProvided:
-                setattr(self, name, value)
-        return self
+        return self._take(
+            gate_class=gate,
+            gate_args=gate_args,
+            updates_per_job=updates_per_job,
+            td_rate=td_rate,
+        )
 
     def replay(
         self,
@@ -118,12 +115,29 @@ class GatedDQNConfig(DQNConfig):
         learning_starts: int = NotProvided,
     ) -> Self:
         """Sets the flat prioritized replay and the transitions it needs before any training."""
-        for name, value in (
-            ("replay_capacity", capacity),
-            ("replay_alpha", alpha),
-            ("replay_beta", beta),
-            ("learning_starts", learning_starts),
-        ):
+        return self._take(
+            replay_capacity=capacity,
+            replay_alpha=alpha,
+            replay_beta=beta,
+            learning_starts=learning_starts,
+        )
+
+    def acting(
+        self,
+        *,
+        epsilon_decay: EpsilonDecay = NotProvided,
+        observe: dict[str, Any] = NotProvided,
+        slots_per_iteration: int = NotProvided,
+    ) -> Self:
+        """Sets exploration, extras of the observation (see `Encoder`), slots per `train()`."""
+        return self._take(
+            epsilon_decay=epsilon_decay,
+            observe=observe,
+            slots_per_iteration=slots_per_iteration,
+        )
+
+    def _take(self, **values: Any) -> Self:
+        for name, value in values.items():
             if value is not NotProvided:
                 setattr(self, name, value)
         return self
@@ -136,17 +150,24 @@ class GatedDQNConfig(DQNConfig):
         """RLlib's checks, and what GatedDQN does not do.
 
         Raises:
-            ValueError: remote learners, n-step returns, noisy or distributional networks.
+            ValueError: remote learners, n-step returns, noisy or distributional networks,
+                clipped gradients, another loss than Huber.
         """
         super().validate()
         if self.num_learners:
             self._value_error("GatedDQN trains in the driver: `num_learners` must be 0")
         if self.n_step != 1 or self.num_atoms != 1 or self.noisy:
             self._value_error("GatedDQN needs n_step=1, num_atoms=1 and noisy=False")
+        if self.grad_clip is not None or self.td_error_loss_fn != "huber":
+            self._value_error("GatedDQN needs grad_clip=None and td_error_loss_fn='huber'")
 
 
 class GatedDQN(DQN):
-    """DQN under a training gate; see the module's docstring for the flow of an iteration."""
+    """DQN under a training gate; see the module's docstring for the flow of an iteration.
+
+    A checkpoint holds the policy (`mec_rllib.rl.policy.load_module` reads it) and the optimizer,
+    but neither the replay nor the servers: training cannot be resumed from it.
+    """
 
     @classmethod
     def get_default_config(cls) -> GatedDQNConfig:
@@ -188,6 +209,16 @@ class GatedDQN(DQN):
         if self._samples_locally:
             self._add(self.env_runner.take_report())
         self._log()
+
+    def restore_from_path(self, path: Any, **kwargs: Any) -> None:
+        """Refused: going on with an empty replay would look like a collapse of the agent.
+
+        Raises:
+            NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "GatedDQN cannot resume training yet; load_module() reads policies"
+        )
 
     @property
     def _samples_locally(self) -> bool:

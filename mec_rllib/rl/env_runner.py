@@ -153,7 +153,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._last_q = q[np.arange(self.num_envs), actions].astype(float)
         if gate.occupies:
             return int(servers.completed.sum())
-        return self.num_envs if self._was_granted else 0
+        return self._granted
 
     def _gate_beat(self, obs: Observations) -> Observations:
         """Asks the gate, inserts training jobs, sets their flag in `obs`; returns Q (N, M + 1)."""
@@ -166,7 +166,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
             psi = best_allowed(q_flagged, servers.mask_with_training())[1] - value
             self._measure_td(value)
         wanted = self._gating.want_training(self, self._view(psi))
-        self._was_granted = not gate.occupies and bool(wanted.all())
+        self._granted = 0 if gate.occupies else int(wanted.sum())
         if gate.occupies and wanted.any():
             servers.request_training(wanted)
             obs[servers.training_waiting, flag] = 1.0
