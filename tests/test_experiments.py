@@ -170,3 +170,19 @@ def test_help_is_fast_and_every_command_shows_an_example(tmp_path):
     imports = "import sys, mec_rllib.cli; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", imports], capture_output=True, text=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.ray
+def test_a_trial_that_fails_is_named_and_costs_only_itself(tmp_path):
+    (tmp_path / "broken.py").write_text(
+        "from mec_rllib.gates import Gate\n"
+        "class Broken(Gate):\n"
+        "    def wants(self, view):\n"
+        "        raise RuntimeError('no fuel')\n"
+    )
+    (tmp_path / "c.yaml").write_text("strategies: ['broken:Broken', sjf]\nslots: 500\n")
+    code, _, stderr = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
+    assert code == 1
+    assert "failed: Broken_seed0: RuntimeError: no fuel" in stderr
+    rows = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
+    assert [row["strategy"] for row in rows] == ["sjf"]
