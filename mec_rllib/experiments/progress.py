@@ -29,8 +29,8 @@ class ExperimentProgress:
             BarColumn(bar_width=24),
             TextColumn("{task.percentage:>3.0f}%"),
             TextColumn("{task.fields[figures]}"),
-            TextColumn("left"),
             TimeRemainingColumn(),
+            TextColumn("left"),
             console=console,
             disable=not console.is_terminal,
             transient=True,
@@ -55,8 +55,11 @@ class ExperimentProgress:
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=self._slots, figures="")
         self._bars.update(self._tasks[name], completed=self._done[name], figures=figures)
+        finished = sum(slots >= self._slots for slots in self._done.values())
         self._bars.update(
-            self._all, completed=sum(self._done.values()), figures=f"{self._trials} trials"
+            self._all,
+            completed=sum(self._done.values()),
+            figures=f"{finished} of {self._trials} trials done,",
         )
         if result.get("done"):
             self._finish(name, figures)
