@@ -22,7 +22,7 @@ COPY --from=application /venv /venv
 COPY tune_configs /app/tune_configs
 # numba compiles once and keeps the result here; Ray and Tune write below /tmp and /runs.
 ENV PATH=/venv/bin:$PATH NUMBA_CACHE_DIR=/home/mec/.cache/numba PYTHONUNBUFFERED=1
-USER mec
+USER 1000
 WORKDIR /runs
 RUN mec-rllib evaluate --scheduler sjf --config /app/tune_configs/demo.yaml --slots 100
 HEALTHCHECK --interval=60s --timeout=20s CMD ["mec-rllib", "--help"]
