@@ -49,7 +49,7 @@ class MLPUpdate:
         self._gradient = np.zeros_like(self._flat)
         self._gradients = _layers(self._gradient, self._parameters)
         self._moment, self._square = np.zeros_like(self._flat), np.zeros_like(self._flat)
-        self._steps = [torch.zeros(()) for _ in self._parameters]  # all equal; one each, as Adam's
+        self._steps = np.zeros(len(self._parameters), np.float32)  # all equal; Adam keeps one each
         self.adopt_optimizer_state()
 
     def adopt_optimizer_state(self) -> None:
@@ -62,10 +62,10 @@ class MLPUpdate:
                 if name in state:
                     view[:] = state[name].numpy()
                 state[name] = torch.from_numpy(view)
-        for parameter, step in zip(self._parameters, self._steps, strict=True):
+        for parameter, step in zip(self._parameters, torch.from_numpy(self._steps), strict=True):
             state = self._optimizer.state[parameter]
             step.fill_(float(state.get("step", 0.0)))
-            state["step"] = step
+            state["step"] = step  # a view, too
 
     def update(self, drawn: Transitions, weights: Array) -> tuple[float, float, Floats]:
         """One update: the loss, the mean Q of the actions taken, and |TD error| (B,)."""
@@ -98,7 +98,7 @@ class MLPUpdate:
 
     def _descend(self) -> None:
         group = self._optimizer.param_groups[0]
-        torch._foreach_add_(self._steps, 1.0)
+        self._steps += 1.0
         step = float(self._steps[0])
         beta1, beta2 = group["betas"]
         _adam(
