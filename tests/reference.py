@@ -42,6 +42,8 @@ class ReferenceServer:
     blocked: int = 0
     completed_jobs: int = 0
     since_training: int = 0
+    waited: int = 0
+    at_request: list = field(default_factory=list)  # (units used, jobs waiting) at each
 
     def __post_init__(self):
         self.first_drop = self._arrivals()
@@ -69,9 +71,11 @@ class ReferenceServer:
     def request_training(self):
         if self.training is None:
             self.training = WAITS
+            self.at_request.append((self.used, len(self.waiting)))
 
     def step(self, action):
         """Start, expiry and drop term of the reward, and whether a training job completed."""
+        self.waited += len(self.waiting)
         start = self._decide(action)
         completed = self._serve()
         expiry = self._expire()

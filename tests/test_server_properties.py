@@ -79,6 +79,12 @@ def assert_same(batch, i, reference):
     assert tuple(tally.jobs[i].sum(axis=0)) == jobs
     slots = (reference.training_ran, reference.blocked, reference.completed_jobs)
     assert (tally.training_slots[i], tally.blocked_slots[i], tally.training_jobs[i]) == slots
+    used, queues = zip(*reference.at_request, strict=True) if reference.at_request else ((), ())
+    assert tally.waiting[i] == reference.waited
+    assert (tally.requests[i], tally.waiting_at_request[i]) == (len(queues), sum(queues))
+    assert tally.used_at_request[i].tolist() == [
+        sum(units[d] for units in used) for d in range(len(reference.capacity))
+    ]
 
 
 @settings(max_examples=CASES, deadline=None, derandomize=True)

@@ -23,6 +23,9 @@ METRICS = (
     "share_training",
     "share_blocked",
     "server_use",
+    "queue",
+    "use_at_training",
+    "queue_at_training",
     "training_jobs",
     "learner_updates",
     "jobs_arrived",
@@ -121,9 +124,9 @@ def _aggregate(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         mine = [row for row in rows if row["strategy"] == strategy]
         entry: dict[str, Any] = {"strategy": strategy, "n": len(mine)}
         for metric in METRICS:
-            # A row that has no number there was read back from JSON as null.
+            # A row that has no number there was read back from JSON as null, or is older.
             mean, low, high = interval(
-                [math.nan if row[metric] is None else row[metric] for row in mine]
+                [math.nan if row.get(metric) is None else row[metric] for row in mine]
             )
             entry[metric] = {"mean": mean, "ci95": [low, high]}
         aggregate.append(entry)

@@ -109,7 +109,8 @@ class Trial:
         return result
 
     def _row(self) -> dict[str, Any]:
-        totals, shares = self.run.totals, self.run.totals.shares()
+        totals = self.run.totals
+        classes = self._experiment.env.build_workload().class_names
         wall_s = time.perf_counter() - self._started
         window = totals - self._at_last if self._at_last is not None else totals
         return {
@@ -120,9 +121,9 @@ class Trial:
             "reward_last20": window.mean_reward,
             "reward_greedy": evaluate_greedy(self._experiment, self.run.policy(), self._seed),
             "miss_rate": totals.miss_rate,
-            "share_training": shares["share_training"],
-            "share_blocked": shares["share_blocked"],
-            "server_use": shares["server_use"],
+            "miss_rate_by_class": dict(zip(classes, totals.miss_rates, strict=True)),
+            **totals.shares(),
+            **totals.at_training(),
             "training_jobs": int(totals.training_jobs),
             "learner_updates": self.run.learner_updates,
             **totals.counts(),

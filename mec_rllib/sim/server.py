@@ -64,6 +64,10 @@ class Tally(NamedTuple):
     blocked_slots: Ints  # (N,) slots in which a training job waited and did not run
     training_jobs: Ints  # (N,) completed
     used: Ints  # (N, D) unit-slots held by user jobs that ran
+    waiting: Ints  # (N,) job-slots in the buffer when the slot was decided
+    requests: Ints  # (N,) training jobs inserted
+    used_at_request: Ints  # (N, D) units held by user jobs then, summed over the requests
+    waiting_at_request: Ints  # (N,) jobs in the buffer then, summed over the requests
 
 
 class Now(NamedTuple):
@@ -167,6 +171,10 @@ class ServerBatch:
             blocked_slots=zeros(),
             training_jobs=zeros(),
             used=zeros(d),
+            waiting=zeros(),
+            requests=zeros(),
+            used_at_request=zeros(d),
+            waiting_at_request=zeros(),
         )
         self.seed, self.slot = seed, 0
         self.now = Now(
@@ -186,7 +194,7 @@ class ServerBatch:
 
     def request_training(self, wanted: Bools) -> None:
         """Gate: inserts a training job where wanted (N,) and none is waiting or running."""
-        _request(self.servers, self.rules, wanted, self.mask)
+        _request(self.servers, self.tally, self.rules, wanted, self.mask)
 
     def step(self, actions: Ints) -> Floats:
         """Plays the slot: decide, serve, expire, then the arrivals of the next slot.
@@ -235,6 +243,7 @@ class ServerBatch:
 @kernel
 def _step(servers, tally, now, rules, stream, cursor, next_slot, actions):
     for i in range(len(actions)):
+        tally.waiting[i] += servers.waiting[i]
         start = 0.0
         if 0 < actions[i] < now.mask.shape[1] and now.mask[i, actions[i]]:
             start = _start(servers, tally, i, actions[i] - 1)
@@ -353,10 +362,14 @@ def _admit(servers, tally, stream, cursor, slot, i):
 
 
 @kernel
-def _request(servers, rules, wanted, mask):
+def _request(servers, tally, rules, wanted, mask):
     for i in range(len(wanted)):
         if wanted[i] and servers.training[i] == 0:
             servers.training[i] = WAITING
+            tally.requests[i] += 1
+            tally.waiting_at_request[i] += servers.waiting[i]
+            for d in range(servers.used.shape[1]):
+                tally.used_at_request[i, d] += servers.used[i, d]
             _allow(servers, rules, i, mask)
 
 

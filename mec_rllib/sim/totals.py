@@ -22,6 +22,10 @@ class Totals:
     blocked_slots: Ints  # () slots in which a training job waited for its demand
     training_jobs: Ints  # () completed
     used_share: Floats  # (D,) share of the capacity held by running user jobs, summed over slots
+    waiting_slots: Ints  # () jobs in the buffer, summed over slots
+    requests: Ints  # () training jobs inserted
+    used_share_at_request: Floats  # (D,) as used_share, but summed over the requests
+    waiting_at_request: Ints  # () jobs in the buffer, summed over the requests
 
     @classmethod
     def of(cls, batch: ServerBatch) -> "Totals":
@@ -39,6 +43,10 @@ class Totals:
             tally.blocked_slots.sum(),
             tally.training_jobs.sum(),
             tally.used.sum(axis=0) / batch.rules.capacity,
+            tally.waiting.sum(),
+            tally.requests.sum(),
+            tally.used_at_request.sum(axis=0) / batch.rules.capacity,
+            tally.waiting_at_request.sum(),
         )
 
     def __add__(self, other: "Totals") -> "Totals":
@@ -55,9 +63,12 @@ class Totals:
     @property
     def miss_rate(self) -> float:
         """Share of the resolved jobs that expired or were dropped; NaN if none was resolved."""
-        missed = self.jobs[:, [EXPIRED, DROPPED]].sum()
-        resolved = missed + self.jobs[:, STARTED].sum()
-        return float(missed / resolved) if resolved else float("nan")
+        return _miss_rate(self.jobs.sum(axis=0))
+
+    @property
+    def miss_rates(self) -> list[float]:
+        """The miss rate of each class."""
+        return [_miss_rate(counts) for counts in self.jobs]
 
     def counts(self) -> dict[str, int]:
         """The job counts of a row of `summary.json`."""
@@ -70,22 +81,29 @@ class Totals:
         }
 
     def shares(self) -> dict[str, float]:
-        """Rates over the slots: training, blocked by a training job, and the server's use."""
+        """Means over the slots: training, blocked by a training job, units held, jobs waiting."""
         slots = max(int(self.slots), 1)
         return {
             "share_training": float(self.training_slots / slots),
             "share_blocked": float(self.blocked_slots / slots),
             "server_use": float(self.used_share.max() / slots),
+            "queue": float(self.waiting_slots / slots),
         }
 
-    def to_dict(self) -> dict[str, Any]:
-        """Plain lists and numbers, for JSON; `from_dict` takes it back."""
-        return {name: np.asarray(value).tolist() for name, value in vars(self).items()}
+    def at_training(self) -> dict[str, float]:
+        """Share of the units held by user jobs and jobs waiting, when training was asked for."""
+        if not self.requests:
+            return {"use_at_training": float("nan"), "queue_at_training": float("nan")}
+        return {
+            "use_at_training": float(self.used_share_at_request.max() / self.requests),
+            "queue_at_training": float(self.waiting_at_request / self.requests),
+        }
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> "Totals":
-        """The inverse of `to_dict`."""
-        return cls(**{name: np.asarray(value) for name, value in values.items()})
+
+def _miss_rate(counts: Ints) -> float:
+    missed = counts[EXPIRED] + counts[DROPPED]
+    resolved = missed + counts[STARTED]
+    return float(missed / resolved) if resolved else float("nan")
 
 
 def world_figures(totals: Totals, before: Totals | None) -> dict[str, Any]:
@@ -95,6 +113,6 @@ def world_figures(totals: Totals, before: Totals | None) -> dict[str, Any]:
         "timesteps_total": int(totals.slots),
         "reward": {"lifetime": totals.mean_reward, "window": window.mean_reward},
         "miss_rate": {"lifetime": totals.miss_rate, "window": window.miss_rate},
-        "server": window.shares(),
+        "server": window.shares() | window.at_training(),
         "share_training": totals.shares()["share_training"],
     }
