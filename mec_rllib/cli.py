@@ -122,15 +122,23 @@ def _run(experiment: Experiment, out: Path, address: str | None) -> None:
 
     from mec_rllib.experiments.progress import ExperimentProgress
     from mec_rllib.experiments.report import report as show
-    from mec_rllib.experiments.runner import check, run_experiment
+    from mec_rllib.experiments.runner import run_stage, stages, write_config
 
     console = Console()
-    trials = len(check(experiment)) * len(experiment.seeds)
-    with ExperimentProgress(console, trials, experiment.slots) as progress:
-        try:
-            failures = run_experiment(experiment, out, address, progress)
-        except KeyboardInterrupt:
-            _fail(f"interrupted; what is finished: mec-rllib report {out}", 130)
+    failures: list[str] = []
+    plan = stages(experiment, out)
+    for stage in plan:
+        write_config(stage)
+    for stage in plan:
+        if failures:  # what comes next builds on it
+            break
+        if stage.folder != out.absolute():
+            console.print(f"{stage.experiment.name} ({stage.trials} trials)", highlight=False)
+        with ExperimentProgress(console, stage.trials, stage.experiment.slots) as progress:
+            try:
+                failures = run_stage(stage, address, progress)
+            except KeyboardInterrupt:
+                _fail(f"interrupted; what is finished: mec-rllib report {out}", 130)
     show(out, console)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)

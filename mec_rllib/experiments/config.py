@@ -70,6 +70,17 @@ class ObserveConfig(Section):
     job_class: bool = Field(False, description="show each job's class, one-hot")
 
 
+class CorruptConfig(Section):
+    """Damage on purpose, to see whether the gate notices that its Q-values are unreliable."""
+
+    slot: int | None = Field(
+        None, ge=0, description="damage the network at the first report from here on; null = never"
+    )
+    noise: float = Field(
+        1.0, gt=0, le=1e6, description="noise on each layer's weights, in their standard deviations"
+    )
+
+
 class LearnerConfig(Section):
     """The DQN: Double DQN, ReLU, Adam, Huber."""
 
@@ -86,6 +97,7 @@ class LearnerConfig(Section):
     learning_starts: int = Field(500, ge=1, description="transitions before any training")
     epsilon: EpsilonConfig = Field(default_factory=EpsilonConfig, description="exploration")
     observe: ObserveConfig = Field(default_factory=ObserveConfig, description="what it sees")
+    corrupt: CorruptConfig = Field(default_factory=CorruptConfig, description="damage on purpose")
 
     @model_validator(mode="after")
     def _replay_can_start(self) -> Self:
@@ -110,6 +122,16 @@ class EvaluationConfig(Section):
     servers: int = Field(8, ge=1, le=100_000, description="servers (a trace is replayed on one)")
 
 
+class PretrainConfig(Section):
+    """Where every learning strategy starts from: a policy trained for free before slot 0."""
+
+    slots: int = Field(60_000, ge=1, le=10**12, description="slots of the pretraining")
+    set: dict[str, Any] = Field(
+        default_factory=dict,
+        description="config keys that differ in the pretraining: {env.load: 0.1}",
+    )
+
+
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 
 
@@ -130,6 +152,9 @@ class Experiment(Section):
     agent: Literal["paper"] = Field("paper", description="the source's Double DQN")
     exploration: Literal["epsilon_greedy"] = Field("epsilon_greedy", description="how it explores")
     learner: LearnerConfig = Field(default_factory=LearnerConfig, description="how it learns")
+    pretrain: PretrainConfig | None = Field(
+        None, description="start from a policy that was trained elsewhere; null = untrained"
+    )
     runners: RunnersConfig = Field(default_factory=RunnersConfig, description="who plays")
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="greedy evaluation at the end"

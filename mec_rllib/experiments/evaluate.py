@@ -34,11 +34,10 @@ def policy_of(experiment: Experiment, checkpoint: Path) -> Player:
     logging.getLogger("ray._common.deprecation").setLevel(
         logging.ERROR
     )  # RLlib warns of its own deprecations
-    from mec_rllib.rl.policy import GreedyPolicy, load_module
+    from mec_rllib.rl.policy import GreedyPolicy, load_module, newest_checkpoint
 
-    inside = sorted(checkpoint.glob("checkpoint_*")) or [checkpoint]
     try:
-        module = load_module(inside[-1])
+        module = load_module(newest_checkpoint(checkpoint))
     except ValueError as error:
         raise ConfigError(f"--checkpoint: {error}") from None
     observe = experiment.learner.observe.model_dump()

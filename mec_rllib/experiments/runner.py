@@ -1,36 +1,41 @@
 """From config to results: one strategy with one seed is a Tune trial, whatever the strategy is.
 
-`train` and `tune` both go through `run_experiment`; the folder that it leaves is Tune's.
+`train` and `tune` both go through `stages` and `run_stage`; the folder they leave is Tune's.
 """
 
 import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import ray
 import yaml
 from ray import tune
 
+from callbacks.corrupt_q import CorruptQCallback
 from callbacks.metrics import MetricsCallback
 from callbacks.training_gate import TrainingGateCallback
-from mec_rllib.experiments.config import ConfigError, Experiment, build
+from mec_rllib.experiments.config import ConfigError, Experiment, build, with_values
 from mec_rllib.experiments.progress import ExperimentProgress
 from mec_rllib.experiments.strategies import Strategy, resolve
 from mec_rllib.experiments.trial import SchedulerRun, StrategyRun, Trial
 from mec_rllib.rl.algorithm import EpsilonDecay, GatedDQN, GatedDQNConfig
-from mec_rllib.rl.policy import GreedyPolicy
+from mec_rllib.rl.policy import GreedyPolicy, load_module, newest_checkpoint
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.sim.totals import Totals
 
+PRETRAINED = "pretrained"  # folder in the experiment's
+
 
 class LearnerRun:
-    """A DQN under a gate."""
+    """A DQN under a gate, from scratch or from the policy of a checkpoint."""
 
-    def __init__(self, strategy: Strategy, seed: int):
+    def __init__(self, strategy: Strategy, seed: int, start_from: Path | None = None):
         self._observe = strategy.experiment.learner.observe.model_dump()
         self._algorithm: GatedDQN = algorithm_config(strategy, seed).build_algo()
+        if start_from is not None:
+            self._algorithm.start_from(load_module(start_from))
 
     @property
     def totals(self) -> Totals:
@@ -97,15 +102,16 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedDQNConfig:
             epsilon_decay=EpsilonDecay(**learner.epsilon.model_dump()),
             observe=learner.observe.model_dump(),
         )
-        .callbacks([TrainingGateCallback, MetricsCallback])
+        .corrupting(**learner.corrupt.model_dump())
+        .callbacks([TrainingGateCallback, MetricsCallback, CorruptQCallback])
         .debugging(seed=seed, log_level="ERROR")
     )
 
 
-def start(strategy: Strategy, seed: int) -> StrategyRun:
-    """The strategy at slot 0."""
+def start(strategy: Strategy, seed: int, pretrained: Path | None = None) -> StrategyRun:
+    """The strategy at slot 0; `pretrained` is the folder of the experiment that trained before."""
     if strategy.gate is not None:
-        return LearnerRun(strategy, seed)
+        return LearnerRun(strategy, seed, pretrained and _pretrained_policy(pretrained, seed))
     runners = strategy.experiment.runners
     batch = strategy.experiment.env.build_servers(max(runners.num, 1) * runners.servers, seed)
     return SchedulerRun(strategy.build_scheduler(seed), batch)
@@ -114,14 +120,17 @@ def start(strategy: Strategy, seed: int) -> StrategyRun:
 class StrategyTrial(tune.Trainable):
     """A Tune trial: {"strategy": label, "seed": s} of an experiment."""
 
-    def setup(self, config: dict[str, Any], experiment: dict[str, Any]) -> None:
+    def setup(
+        self, config: dict[str, Any], experiment: dict[str, Any], pretrained: Path | None
+    ) -> None:
         """Starts the strategy; the actor may be reused for another one."""
+        self._pretrained = pretrained
         self._strategies = {s.label: s for s in resolve(build(experiment, "experiment"))}
         self._start(config)
 
     def _start(self, config: dict[str, Any]) -> None:
         strategy = self._strategies[config["strategy"]]
-        strategy_run = start(strategy, config["seed"])
+        strategy_run = start(strategy, config["seed"], self._pretrained)
         self._trial = Trial(strategy.label, config["seed"], strategy.experiment, strategy_run)
 
     def step(self) -> dict[str, Any]:
@@ -141,6 +150,63 @@ class StrategyTrial(tune.Trainable):
     def cleanup(self) -> None:
         """Ends the strategy's runners."""
         self._trial.run.stop()
+
+
+class Stage(NamedTuple):
+    """A part of an experiment: trials that run together, in a folder of their own."""
+
+    experiment: Experiment
+    folder: Path
+    pretrained: Path | None  # folder of the stage that trained the policies to start from
+
+    @property
+    def trials(self) -> int:
+        """How many there are."""
+        return len(self.experiment.strategies) * len(self.experiment.seeds)
+
+
+def stages(experiment: Experiment, out: Path) -> list[Stage]:
+    """What has to run, in this order: pretraining, if there is any, and the experiment.
+
+    Raises:
+        ConfigError: whatever would fail at the start of a trial.
+    """
+    check(experiment)
+    out = out.absolute()
+    if experiment.pretrain is None:
+        return [Stage(experiment, out, None)]
+    before = _pretraining(experiment)
+    check(before)
+    return [Stage(before, out / PRETRAINED, None), Stage(experiment, out, out / PRETRAINED)]
+
+
+def write_config(stage: Stage) -> None:
+    """The stage's config, whole: what `report` reads first."""
+    stage.folder.mkdir(parents=True, exist_ok=True)
+    config = stage.experiment.model_dump(mode="json")
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+    (stage.folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def _pretraining(experiment: Experiment) -> Experiment:
+    """The same agent without a gate, on jobs that the experiment itself does not bring."""
+    assert experiment.pretrain is not None
+    changes = {
+        "name": f"{experiment.name[:80]}: pretraining",
+        "strategies": ["ideal"],
+        "seeds": [_pretraining_seed(seed) for seed in experiment.seeds],
+        "slots": experiment.pretrain.slots,
+        "pretrain": None,
+    }
+    return with_values(experiment, changes | experiment.pretrain.set, "pretrain.set")
+
+
+def _pretraining_seed(seed: int) -> int:
+    return (seed + 1_000_000) % 2**31
+
+
+def _pretrained_policy(folder: Path, seed: int) -> Path:
+    return newest_checkpoint(folder / f"ideal_seed{_pretraining_seed(seed)}")
 
 
 def check(experiment: Experiment) -> list[Strategy]:
@@ -165,13 +231,10 @@ def check(experiment: Experiment) -> list[Strategy]:
     return strategies
 
 
-def run_experiment(
-    experiment: Experiment,
-    out: Path,
-    address: str | None = None,
-    progress: ExperimentProgress | None = None,
+def run_stage(
+    stage: Stage, address: str | None = None, progress: ExperimentProgress | None = None
 ) -> list[str]:
-    """Runs all strategies x seeds through Ray Tune; `out` becomes Tune's experiment folder.
+    """Runs all strategies x seeds through Ray Tune; the folder becomes Tune's experiment folder.
 
     Returns:
         One line per trial that failed, with the place of its traceback.
@@ -179,14 +242,18 @@ def run_experiment(
     Raises:
         KeyboardInterrupt: it was interrupted.
     """
-    strategies = check(experiment)
+    experiment, out = stage.experiment, stage.folder
+    strategies = resolve(experiment)
     resources = {s.label: _resources(s) for s in strategies}
     _start_ray(address, max(sum(b["CPU"] for b in r.bundles) for r in resources.values()))
     trainable = tune.with_resources(
-        tune.with_parameters(StrategyTrial, experiment=experiment.model_dump(mode="json")),
+        tune.with_parameters(
+            StrategyTrial,
+            experiment=experiment.model_dump(mode="json"),
+            pretrained=stage.pretrained,
+        ),
         lambda config: resources[config["strategy"]],
     )
-    out = out.absolute()
     tuner = tune.Tuner(
         trainable,
         param_space={
@@ -203,10 +270,6 @@ def run_experiment(
             callbacks=[_ShowProgress(progress)] if progress else [],
             verbose=0,
         ),
-    )
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(
-        yaml.safe_dump(experiment.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     )
     results = tuner.fit()
     unfinished = [r for r in results if not r.error and not (r.metrics or {}).get("done")]

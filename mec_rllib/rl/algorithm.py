@@ -9,10 +9,12 @@ import math
 from typing import Any, NamedTuple, Self
 
 import numpy as np
+import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.algorithms.dqn import DQN, DQNConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     LEARNER_RESULTS,
@@ -64,6 +66,8 @@ class GatedDQNConfig(DQNConfig):
         self.slots_per_iteration = 1000
         self.learning_starts = 500
         self.replay_capacity, self.replay_alpha, self.replay_beta = 65_536, 0.6, 0.5
+        self.corrupt_slot: int | None = None
+        self.corrupt_noise = 1.0
         self.seed = 0
         self.environment(ENV_ID, env_config={})
         self.env_runners(
@@ -136,6 +140,10 @@ class GatedDQNConfig(DQNConfig):
             slots_per_iteration=slots_per_iteration,
         )
 
+    def corrupting(self, *, slot: int | None = NotProvided, noise: float = NotProvided) -> Self:
+        """Sets when and how much `CorruptQCallback` damages the network."""
+        return self._take(corrupt_slot=slot, corrupt_noise=noise)
+
     def _take(self, **values: Any) -> Self:
         for name, value in values.items():
             if value is not NotProvided:
@@ -196,6 +204,21 @@ class GatedDQN(DQN):
         if self._samples_locally:
             # One module for acting and learning: an update acts in the next slot, without a copy.
             self.env_runner.use_module(self._learner_module())
+
+    def start_from(self, module: RLModule) -> None:
+        """Takes over the networks of another module; optimizer and replay stay empty."""
+        self._learner_module().set_state(module.get_state())
+        self._send_weights()
+
+    def corrupt(self, noise: float, rng: np.random.Generator) -> None:
+        """Adds noise to the online network, `noise` standard deviations of each layer's weights."""
+        for layer in self._learner_module().parameters():
+            if layer.requires_grad:
+                values = layer.detach().cpu().numpy()
+                damage = rng.normal(0.0, noise * values.std(), values.shape)
+                with torch.no_grad():
+                    layer += torch.as_tensor(damage, dtype=layer.dtype, device=layer.device)
+        self._send_weights()
 
     def training_step(self) -> None:
         """Plays `slots_per_iteration` slots, training whenever the gate has paid for it."""
@@ -267,6 +290,9 @@ class GatedDQN(DQN):
         )
         self.learner_updates += metrics.updates
         self._update_metrics.append(metrics)
+        self._send_weights()
+
+    def _send_weights(self) -> None:
         if not self._samples_locally:
             self.env_runner_group.sync_weights(
                 from_worker_or_learner_group=self.learner_group, inference_only=True

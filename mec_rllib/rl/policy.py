@@ -92,6 +92,11 @@ class GreedyPolicy:
         return best_allowed(self._q(self._encoder.encode()), batch.mask)[0]
 
 
+def newest_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint in a trial's folder; a folder without any is taken for one itself."""
+    return max(folder.glob("checkpoint_*"), default=folder)
+
+
 def load_module(checkpoint: str | Path) -> RLModule:
     """The RLModule of a GatedDQN checkpoint.
 

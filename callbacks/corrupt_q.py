@@ -1,0 +1,26 @@
+"""The callback that damages Q on purpose: a test of the gate's fallback, not of the agent."""
+
+from typing import Any
+
+import numpy as np
+from ray.rllib.callbacks.callbacks import RLlibCallback
+
+from mec_rllib.rl.algorithm import GatedDQN
+
+
+class CorruptQCallback(RLlibCallback):
+    """Adds noise to the online network once, at the end of the first iteration from a slot on.
+
+    The source corrupts early Q-values; how much and when is reconstructed.
+    """
+
+    def __init__(self) -> None:
+        self._is_done = False
+
+    def on_train_result(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
+        """Damages the network if it is time."""
+        config = algorithm.config
+        if self._is_done or config.corrupt_slot is None or algorithm.slots < config.corrupt_slot:
+            return
+        self._is_done = True
+        algorithm.corrupt(config.corrupt_noise, np.random.default_rng([config.seed, 2]))
