@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from mec_rllib.experiments.claims import CLAIMS, decide
-from mec_rllib.experiments.stats import Interval, interval, verdict
+from mec_rllib.experiments.config import Experiment
+from mec_rllib.experiments.results import TrialResults
+from mec_rllib.experiments.stats import Interval, holm, interval, p_value, verdict
 
 
 def test_the_interval_by_hand():
@@ -44,29 +46,95 @@ def test_a_claim_is_decided_only_if_the_whole_interval_agrees(difference, expect
     assert verdict(difference, above=0.0) == expected
 
 
-def row(strategy, seed, reward):
+def trial(strategy, seed, reward, reports=(), **row):
     metrics = ("reward_lifetime", "reward_last20", "reward_greedy")
-    return {"strategy": strategy, "seed": seed} | dict.fromkeys(metrics, reward)
+    row = {"strategy": strategy, "seed": seed, "share_training": 0.01} | row
+    last = {"row": row | dict.fromkeys(metrics, reward)}
+    reports = [*reports[:-1], reports[-1] | last] if reports else [last]
+    return TrialResults(strategy, seed, reports)
+
+
+def claims_of(trials, **config):
+    labels = list(dict.fromkeys(t.strategy for t in trials))
+    gates = [{"gate": s.split("-")[0], "label": s} if "-" in s else s for s in labels]
+    experiment = Experiment(strategies=gates, **config)
+    return {c["id"]: c for c in decide(experiment, trials)}
 
 
 def test_claims_pair_by_seed_and_use_shared_seeds_only():
     # Both vary a lot from seed to seed, their difference does not.
-    rows = [row("ats", s, 0.1 * s + 0.05 + 0.001 * (s % 2)) for s in range(6)]
-    rows += [row("pts", s, 0.1 * s) for s in range(1, 5)] + [row("pts", 99, 5.0)]
-    (claim,) = [c for c in decide(rows) if c["id"] == "ats_above_pts"]
-    assert (claim["verdict"], claim["n"]) == ("holds", 4)
+    trials = [trial("ats", s, 0.1 * s + 0.05 + 0.001 * (s % 2)) for s in range(6)]
+    trials += [trial("pts", s, 0.1 * s) for s in range(1, 5)] + [trial("pts", 99, 5.0)]
+    claim = claims_of(trials)["ats_above_pts"]
+    assert (claim["verdict"], claim["n"], claim["holm"]) == ("holds", 4, True)
     assert claim["estimate"] == pytest.approx(0.0505)
 
 
 def test_near_means_within_the_margin():
-    rows = [row("ats", s, 0.80 + 0.001 * s) for s in range(4)]
-    rows += [row("ideal", s, 0.82 + 0.0005 * s) for s in range(4)]
-    claims = {c["id"]: c["verdict"] for c in decide(rows)}
-    assert claims["ats_near_ideal_lifetime"] == "holds"
+    trials = [trial("ats", s, 0.80 + 0.001 * s) for s in range(4)]
+    trials += [trial("ideal", s, 0.82 + 0.0005 * s) for s in range(4)]
+    assert claims_of(trials)["ats_near_ideal_lifetime"]["verdict"] == "holds"
 
 
-def test_claims_without_rows_are_not_decided():
-    assert decide([row("ats", 0, 0.5)]) == []
+def test_claims_without_trials_are_not_decided():
+    unfinished = TrialResults("pts", 0, [])
+    assert set(claims_of([trial("ats", 0, 0.5), unfinished])) == {"ats_trains_little"}
+
+
+def test_the_best_pts_and_the_worst_gate_are_chosen_by_their_means():
+    trials = []
+    for seed in range(3):
+        noise = 0.001 * seed
+        trials += [trial("ats", seed, 0.8), trial("pts", seed, 0.7 + noise)]
+        trials += [trial("pts-rare", seed, 0.79 + noise), trial("always", seed, 0.2)]
+    claims = claims_of(trials)
+    assert claims["ats_above_best_pts"]["estimate"] == pytest.approx(0.8 - 0.791)
+    assert claims["always_worst"]["estimate"] == pytest.approx(0.701 - 0.2)
+
+
+def test_adapting_faster_is_the_gap_after_the_rise_less_the_gap_before():
+    def reports(rewards):
+        return [
+            {"timesteps_total": 100 * (k + 1), "reward": {"window": r}}
+            for k, r in enumerate(rewards)
+        ]
+
+    trials = []
+    for seed in range(2):
+        trials.append(trial("ats", seed, 0.5, reports([0.6, 0.6, 0.5, 0.5])))
+        trials.append(trial("pts", seed, 0.5, reports([0.5, 0.5, 0.3, float("nan")])))
+    load = [[0, 0.1], [200, 0.1], [400, 0.3]]
+    assert claims_of(trials, env={"load": load})["ats_adapts_faster"]["estimate"] == (
+        pytest.approx(0.2 - 0.1)
+    )
+    assert "ats_adapts_faster" not in claims_of(trials)
+
+
+def test_the_fallback_acts_after_the_damage_and_lets_go():
+    shares = [0.0] * 10 + [1.0] * 10 + [0.0] * 30
+    reports = [
+        {"timesteps_total": 1000 * (k + 1), "gate": {"fallback_share": share}}
+        for k, share in enumerate(shares)
+    ]
+    trials = [trial("ats-corrupt", seed, 0.5, reports) for seed in range(2)]
+    claims = claims_of(trials, learner={"corrupt": {"slot": 10_000}})
+    assert claims["fallback_acts"]["estimate"] == 1.0
+    assert claims["fallback_lets_go"]["estimate"] == pytest.approx(0.1)
+    assert not claims_of(trials)  # nothing was damaged
+
+
+def test_holm_by_hand():
+    # 0.01 <= 0.05/4 survives; 0.03 > 0.05/3 stops all that follow.
+    assert holm([0.04, 0.01, 0.03, 0.9]) == [False, True, False, False]
+    assert holm([0.001, 0.02, float("nan")]) == [True, True, False]
+
+
+def test_the_p_value_agrees_with_the_interval():
+    rng = np.random.default_rng(1)
+    for _ in range(200):
+        values = rng.normal(0.5, 1.0, 5)
+        _, low, high = interval(values)
+        assert (p_value(values, 0.0) < 0.05) == (low > 0 or high < 0)
 
 
 def test_every_claim_has_its_test_written_down():

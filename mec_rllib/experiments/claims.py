@@ -1,79 +1,215 @@
-"""Claims of the source, decided from rows paired by seed; `docs/claims.md` lists the tests."""
+"""Claims of the source, decided from trials paired by seed; `docs/claims.md` lists the tests."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
-from mec_rllib.experiments.stats import interval, verdict
+import numpy as np
+
+from mec_rllib.experiments.config import Experiment
+from mec_rllib.experiments.results import TrialResults
+from mec_rllib.experiments.stats import holm, interval, p_value, verdict
+from mec_rllib.experiments.strategies import resolve
+from mec_rllib.gates import ATS, PTS, Idle, ServerEmpty
+
+# Gates that pay for their training; `always` is judged against the worst of the others.
+PAYING = (PTS, Idle, ServerEmpty, ATS)
+AFTER_DAMAGE_SLOTS = 10_000
+SETTLED_SHARE = 0.2  # of the slots, at the end
+
+
+class Finished:
+    """The finished trials of an experiment, by strategy and seed."""
+
+    def __init__(self, experiment: Experiment, trials: Sequence[TrialResults]):
+        self.experiment = experiment
+        self.strategies = {s.label: s for s in resolve(experiment)}
+        self._trials: dict[str, dict[int, TrialResults]] = {}
+        for trial in trials:
+            if trial.row:
+                self._trials.setdefault(trial.strategy, {})[trial.seed] = trial
+
+    def of(self, *strategies: str) -> list[tuple[TrialResults, ...]]:
+        """The trials of these strategies, one tuple per seed that all of them have finished."""
+        if not all(s in self._trials for s in strategies):
+            return []
+        seeds = [
+            k for k in self._trials[strategies[0]] if all(k in self._trials[s] for s in strategies)
+        ]
+        return [tuple(self._trials[s][seed] for s in strategies) for seed in seeds]
+
+    def labels(self, *gates: type) -> list[str]:
+        """Finished strategies with just one of these gates."""
+        return [s for s in self._trials if self.strategies[s].gate in gates]
+
+    def mean_reward(self, strategy: str) -> float:
+        """Lifetime reward, over the seeds."""
+        return float(np.mean([t.row["reward_lifetime"] for (t,) in self.of(strategy)]))
 
 
 class Claim(NamedTuple):
-    """`better` minus `worse` in `metric`, paired by seed, is above `margin`."""
+    """What `measure` gives, one value per seed, is on average above `margin`.
+
+    No values: the experiment has nothing to say about it.
+    """
 
     id: str
     text: str
-    better: str
-    worse: str
-    metric: str
+    measure: Callable[[Finished], list[float]]
     margin: float = 0.0
 
 
-METRIC_NAMES = {
+def difference(better: str, worse: str, metric: str = "reward_lifetime") -> Callable:
+    """Measure: a metric of one strategy minus that of another."""
+    return lambda finished: [a.row[metric] - b.row[metric] for a, b in finished.of(better, worse)]
+
+
+def ats_above_best_pts(finished: Finished) -> list[float]:
+    """ATS minus the PTS whose mean is highest; choosing it on these seeds favours PTS."""
+    periodic = finished.labels(PTS)
+    if len(periodic) < 2:
+        return []
+    return difference("ats", max(periodic, key=finished.mean_reward))(finished)
+
+
+def above_always(finished: Finished) -> list[float]:
+    """The worst other gate that pays minus always; choosing it on these seeds favours always."""
+    others = finished.labels(*PAYING)
+    if not others or "always" not in finished.strategies:
+        return []
+    return difference(min(others, key=finished.mean_reward), "always")(finished)
+
+
+def above_frozen(finished: Finished) -> list[float]:
+    """ATS minus never in the last 20 %, where both start from the same trained policy."""
+    if finished.experiment.pretrain is None:
+        return []
+    return difference("ats", "never", "reward_last20")(finished)
+
+
+def faster_than_pts(finished: Finished) -> list[float]:
+    """Area between the curves of ATS and PTS once the load rises, less their gap before."""
+    rises = first_rise(finished.experiment.env.load)
+    values = []
+    for ats, pts in finished.of("ats", "pts") if rises is not None else []:
+        slots = np.array([report["timesteps_total"] for report in ats.reports])
+        gap = window_rewards(ats) - window_rewards(pts)
+        values.append(float(np.nanmean(gap[slots > rises]) - np.nanmean(gap[slots <= rises])))
+    return values
+
+
+def first_rise(load: Any) -> float | None:
+    """The slot at which a load schedule starts to rise; None if it never does."""
+    points = load if isinstance(load, list) else []
+    for (slot, now), (_, later) in pairwise(points):
+        if later > now:
+            return slot
+    return None
+
+
+def window_rewards(trial: TrialResults) -> np.ndarray:
+    """R in each report; NaN where no job was resolved."""
+    return np.array([report["reward"]["window"] for report in trial.reports], float)
+
+
+def trains_little(finished: Finished) -> list[float]:
+    """How far ATS's share of slots that train stays below 2 %."""
+    return [0.02 - ats.row["share_training"] for (ats,) in finished.of("ats")]
+
+
+def fallback_acts(finished: Finished) -> list[float]:
+    """Share of reports in fallback in the 10,000 slots after the damage, minus before it."""
+    values = []
+    for slots, fallback, damaged in _damaged(finished):
+        before = fallback[(slots > damaged - AFTER_DAMAGE_SLOTS) & (slots <= damaged)]
+        after = fallback[(slots > damaged) & (slots <= damaged + AFTER_DAMAGE_SLOTS)]
+        values.append(float(after.mean() - before.mean()))
+    return values
+
+
+def fallback_lets_go(finished: Finished) -> list[float]:
+    """How far the share of reports in fallback stays below 10 % in the last 20 % of the slots."""
+    return [
+        0.1 - float(fallback[slots > (1.0 - SETTLED_SHARE) * slots[-1]].mean())
+        for slots, fallback, _ in _damaged(finished)
+    ]
+
+
+def _damaged(finished: Finished) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """Slots, share in fallback, and the report in whose end the damage was done, per seed."""
+    label = "ats-corrupt"
+    if label not in finished.strategies:
+        return []
+    planned = finished.strategies[label].experiment.learner.corrupt.slot
+    series = []
+    for (trial,) in finished.of(label) if planned is not None else []:
+        slots = np.array([report["timesteps_total"] for report in trial.reports])
+        fallback = np.array([report["gate"]["fallback_share"] for report in trial.reports])
+        if (slots >= planned).sum() > 1:
+            series.append((slots, fallback, int(slots[slots >= planned][0])))
+    return series
+
+
+REWARDS = {
     "reward_lifetime": "lifetime",
     "reward_last20": "last 20 %",
     "reward_greedy": "greedy",
 }
-
-
-def _claims() -> list[Claim]:
-    claims = []
-    for metric, name in METRIC_NAMES.items():
-        short = metric.removeprefix("reward_")
-        claims += [
-            Claim(
-                f"ats_near_ideal_{short}",
-                f"ATS is within 0.03 of ideal ({name})",
-                "ats",
-                "ideal",
-                metric,
-                -0.03,
-            ),
-            Claim(f"ats_above_sjf_{short}", f"ATS is above SJF ({name})", "ats", "sjf", metric),
-        ]
-    for other, name in (("pts", "PTS"), ("idle", "idle"), ("server_empty", "server_empty")):
-        text = f"ATS is above {name} (lifetime)"
-        claims.append(Claim(f"ats_above_{other}", text, "ats", other, "reward_lifetime"))
-    return claims
-
-
-CLAIMS = _claims()
-
-
-def decide(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Every claim whose strategies both have rows; 95 % t-interval over the seeds they share."""
-    found = {(row["strategy"], row["seed"]): row for row in rows}
-    decided = []
-    for claim in CLAIMS:
-        seeds = [
-            seed
-            for strategy, seed in found
-            if strategy == claim.better and (claim.worse, seed) in found
-        ]
-        if not seeds:
-            continue
-        difference = interval(
-            [
-                found[claim.better, seed][claim.metric] - found[claim.worse, seed][claim.metric]
-                for seed in seeds
-            ]
+CLAIMS = [
+    *(
+        Claim(
+            f"ats_near_ideal_{metric.removeprefix('reward_')}",
+            f"ATS is within 0.03 of ideal ({name})",
+            difference("ats", "ideal", metric),
+            -0.03,
         )
+        for metric, name in REWARDS.items()
+    ),
+    *(
+        Claim(
+            f"ats_above_sjf_{metric.removeprefix('reward_')}",
+            f"ATS is above SJF ({name})",
+            difference("ats", "sjf", metric),
+        )
+        for metric, name in REWARDS.items()
+    ),
+    Claim("ats_above_pts", "ATS is above PTS (equal budget)", difference("ats", "pts")),
+    Claim("ats_above_best_pts", "ATS is above the best PTS", ats_above_best_pts),
+    Claim("ats_above_idle", "ATS is above idle", difference("ats", "idle")),
+    Claim("ats_above_server_empty", "ATS is above server_empty", difference("ats", "server_empty")),
+    Claim("always_worst", "always is the worst gate that pays", above_always),
+    Claim("never_degrades", "a frozen policy falls behind ATS", above_frozen),
+    Claim("ats_adapts_faster", "ATS adapts faster than PTS", faster_than_pts),
+    Claim("ats_trains_little", "ATS trains in less than 2 % of the slots", trains_little),
+    Claim("fallback_acts", "corrupted Q makes ATS fall back to PTS", fallback_acts),
+    Claim("fallback_lets_go", "ATS leaves the fallback again", fallback_lets_go),
+]
+
+
+def decide(experiment: Experiment, trials: Sequence[TrialResults]) -> list[dict[str, Any]]:
+    """Every claim that the experiment can say something about.
+
+    The verdict is by the 95 % t-interval over seeds; `holm` says whether it survives the
+    Holm-Bonferroni correction for all claims in the list (5 % for the whole family).
+    """
+    finished = Finished(experiment, trials)
+    measured = [(claim, claim.measure(finished)) for claim in CLAIMS]
+    measured = [(claim, values) for claim, values in measured if values]
+    p_values = [p_value(values, claim.margin) for claim, values in measured]
+    decided = []
+    for (claim, values), p, survives in zip(measured, p_values, holm(p_values), strict=True):
+        mean, low, high = found = interval(values)
         decided.append(
             {
                 "id": claim.id,
                 "text": claim.text,
-                "verdict": verdict(difference, claim.margin),
-                "estimate": difference.mean,
-                "ci95": [difference.low, difference.high],
-                "n": len(seeds),
+                "verdict": verdict(found, claim.margin),
+                "estimate": mean,
+                "ci95": [low, high],
+                "margin": claim.margin,
+                "n": len(values),
+                "p": p,
+                "holm": survives,
             }
         )
     return decided

@@ -8,7 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mec_rllib.experiments.plots import draw_rewards
-from mec_rllib.experiments.results import read_experiment, summarize, write_json
+from mec_rllib.experiments.results import read_experiment, write_json
+from mec_rllib.experiments.summary import summarize
 
 COLUMNS = (  # metric, heading, format
     ("reward_lifetime", "R", ".3f"),

@@ -1,41 +1,16 @@
-"""Files of an experiment: read the trials' results, write `summary.json`."""
+"""Files of an experiment: config and trials as they lie in its folder, and JSON for others."""
 
 import json
 import math
 import os
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mec_rllib.experiments.claims import decide
 from mec_rllib.experiments.config import ConfigError, Experiment, build
-from mec_rllib.experiments.stats import interval
 from mec_rllib.experiments.strategies import resolve
-
-METRICS = (
-    "reward_lifetime",
-    "reward_last20",
-    "reward_greedy",
-    "miss_rate",
-    "share_training",
-    "share_blocked",
-    "server_use",
-    "queue",
-    "use_at_training",
-    "queue_at_training",
-    "training_jobs",
-    "learner_updates",
-    "jobs_arrived",
-    "jobs_started",
-    "jobs_expired",
-    "jobs_dropped",
-    "jobs_waiting",
-    "wall_s",
-)
-PACKAGES = ("mec-rllib", "ray", "torch", "gymnasium", "numpy", "numba")
 
 
 class TrialResults:
@@ -89,19 +64,6 @@ def _read_reports(path: Path) -> list[dict[str, Any]]:
     return reports
 
 
-def summarize(experiment: Experiment, trials: list[TrialResults]) -> dict[str, Any]:
-    """The content of `summary.json`."""
-    rows = [trial.row for trial in trials if trial.row]
-    return {
-        "experiment": experiment.name,
-        "config": experiment.model_dump(mode="json"),
-        "versions": {package: version(package) for package in PACKAGES},
-        "rows": rows,
-        "aggregate": _aggregate(rows),
-        "claims": decide(rows),
-    }
-
-
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes the file whole or not at all; what is not a number becomes null."""
     temporary = path.with_suffix(".tmp")
@@ -116,18 +78,3 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _aggregate(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    aggregate = []
-    for strategy in dict.fromkeys(row["strategy"] for row in rows):
-        mine = [row for row in rows if row["strategy"] == strategy]
-        entry: dict[str, Any] = {"strategy": strategy, "n": len(mine)}
-        for metric in METRICS:
-            # A row that has no number there was read back from JSON as null, or is older.
-            mean, low, high = interval(
-                [math.nan if row.get(metric) is None else row[metric] for row in mine]
-            )
-            entry[metric] = {"mean": mean, "ci95": [low, high]}
-        aggregate.append(entry)
-    return aggregate

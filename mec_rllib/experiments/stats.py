@@ -36,3 +36,25 @@ def verdict(difference: Interval, above: float) -> Verdict:
     if difference.low > above:
         return "holds"
     return "fails" if difference.high <= above else "undecided"
+
+
+def p_value(values: Sequence[float], above: float) -> float:
+    """Two-sided p of Student's t-test that the mean differs from a bound; NaN below two values."""
+    x = np.asarray(values, float)
+    x = x[np.isfinite(x)]
+    if len(x) < 2:
+        return np.nan
+    if np.ptp(x) == 0.0:  # the test statistic is infinite, or there is no difference at all
+        return float(x[0] == above)
+    return float(stats.ttest_1samp(x, above).pvalue)
+
+
+def holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:
+    """Which of these tests survive the Holm-Bonferroni correction; NaN does not, but counts."""
+    p = np.nan_to_num(np.asarray(p_values, float), nan=1.0)
+    survives = np.zeros(len(p), bool)
+    for rank, k in enumerate(np.argsort(p, kind="stable")):
+        if p[k] > level / (len(p) - rank):
+            break
+        survives[k] = True
+    return survives.tolist()
