@@ -1,14 +1,23 @@
-"""What an experiment shows: `summary.json`, a table, claims and a picture, from its files."""
+"""What an experiment shows, from its files: tables, claims, gate health and pictures.
 
+Written as `summary.json`, `report.md`, PNGs and `report.html` (one file, opens offline).
+"""
+
+import base64
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import yaml
 from rich.console import Console
 from rich.table import Table
 
-from mec_rllib.experiments.plots import draw_rewards
-from mec_rllib.experiments.results import read_experiment, write_json
+from mec_rllib.experiments.config import Experiment
+from mec_rllib.experiments.health import SIGNATURES, Finding, examine
+from mec_rllib.experiments.plots import PICTURES, Results
+from mec_rllib.experiments.results import TrialResults, read_experiment, write_json
 from mec_rllib.experiments.summary import summarize
 
 COLUMNS = (  # metric, heading, format
@@ -20,29 +29,44 @@ COLUMNS = (  # metric, heading, format
     ("share_blocked", "blocked", ".2%"),
     ("learner_updates", "updates", ",.0f"),
 )
+WITH_INTERVAL = ("reward_lifetime", "reward_last20", "reward_greedy")
+CLAIM_HEADINGS = ("claim", "verdict", "estimate", "95 % CI", "margin", "p", "Holm")
 
 
 def report(folder: Path, console: Console) -> None:
-    """Writes summary.json and rewards.png into the folder and prints what they say.
+    """Writes the report's files into the folder and prints what they say.
 
     Raises:
         ConfigError: the folder holds no experiment of ours.
     """
     experiment, trials = read_experiment(folder)
     summary = summarize(experiment, trials)
+    findings = examine(experiment, trials)
     write_json(folder / "summary.json", summary)
-    missing = [f"{t.strategy} seed {t.seed}" for t in trials if not t.row]
+    pictures = _draw(experiment, trials, folder)
+    (folder / "report.md").write_text(_markdown(experiment, summary, findings), encoding="utf-8")
+    page = _html(experiment, trials, summary, findings, pictures)
+    (folder / "report.html").write_text(page, encoding="utf-8")
+
     if summary["rows"]:
-        console.print(_table(experiment.name, experiment.slots, summary["aggregate"]))
+        console.print(_table(experiment, summary["aggregate"]))
     if summary["claims"]:
         console.print(_claims(summary["claims"]))
+    for finding in findings:
+        line = f"{finding.strategy}: {finding.signature}; {finding.figures}"
+        console.print(line, highlight=False, soft_wrap=True)
+    missing = _missing(trials)
     if missing:
-        console.print(f"not finished ({len(missing)} of {len(trials)}): {', '.join(missing)}")
-    if any(t.reports for t in trials):
-        draw_rewards(trials, experiment.name, folder / "rewards.png")
-        console.print(f"picture  {folder / 'rewards.png'}", highlight=False, soft_wrap=True)
-    console.print(f"figures  {folder / 'summary.json'}", highlight=False, soft_wrap=True)
-    console.print(f"curves   tensorboard --logdir {folder}", highlight=False, soft_wrap=True)
+        unfinished = sum(not t.row for t in trials)
+        line = f"not finished ({unfinished} of {len(trials)}): {', '.join(missing)}"
+        console.print(line, highlight=False, soft_wrap=True)
+    places = (
+        ("report", folder / "report.html"),
+        ("figures", folder / "summary.json"),
+        ("curves", f"tensorboard --logdir {folder}"),
+    )
+    for name, place in places:
+        console.print(f"{name:<8} {place}", highlight=False, soft_wrap=True)
 
 
 def print_rows(rows: Sequence[dict[str, Any]], console: Console) -> None:
@@ -53,9 +77,105 @@ def print_rows(rows: Sequence[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
-def _table(name: str, slots: int, aggregate: Iterable[dict[str, Any]]) -> Table:
-    table = _headed(f"{name}: mean over seeds, {slots:,} slots", ("strategy", "n"))
-    for entry in sorted(aggregate, key=lambda e: -(e["reward_lifetime"]["mean"] or -9)):
+def _missing(trials: Iterable[TrialResults]) -> list[str]:
+    """One entry per strategy, with the seeds that are not finished."""
+    seeds: dict[str, list[str]] = {}
+    for trial in trials:
+        if not trial.row:
+            seeds.setdefault(trial.strategy, []).append(str(trial.seed))
+    return [f"{strategy} (seed {', '.join(those)})" for strategy, those in seeds.items()]
+
+
+def _draw(
+    experiment: Experiment, trials: Sequence[TrialResults], folder: Path
+) -> list[dict[str, str]]:
+    """Writes the pictures that there is something to show in; returns them for the page."""
+    results, drawn = Results(experiment, trials), []
+    for picture in PICTURES:
+        figure = picture.draw(results)
+        if figure is None:
+            continue
+        buffer = io.BytesIO()
+        figure.savefig(buffer, dpi=130)
+        (folder / f"{picture.name}.png").write_bytes(buffer.getvalue())
+        png = base64.b64encode(buffer.getvalue()).decode()
+        drawn.append({"title": picture.title, "caption": picture.caption, "png": png})
+    return drawn
+
+
+def _html(
+    experiment: Experiment,
+    trials: Sequence[TrialResults],
+    summary: dict[str, Any],
+    findings: Sequence[Finding],
+    pictures: Sequence[dict[str, str]],
+) -> str:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template("report.html.j2").render(
+        name=experiment.name,
+        slots=f"{experiment.slots:,}",
+        finished=sum(bool(t.row) for t in trials),
+        trials=len(trials),
+        missing=_missing(trials),
+        headings=[heading for _, heading, _ in COLUMNS],
+        table=_rows_with_intervals(summary["aggregate"]),
+        claim_headings=CLAIM_HEADINGS,
+        claims=[_claim_cells(claim) for claim in summary["claims"]],
+        claims_note=_claims_note(summary["claims"]),
+        findings=findings,
+        signatures=list(SIGNATURES),
+        pictures=pictures,
+        config=yaml.safe_dump(summary["config"], sort_keys=False, allow_unicode=True),
+        versions=", ".join(f"{name} {number}" for name, number in summary["versions"].items()),
+    )
+
+
+def _markdown(experiment: Experiment, summary: dict[str, Any], findings: Sequence[Finding]) -> str:
+    """Tables for a paper, an issue or `docs/results.md`."""
+    headings = ("strategy", "n", *(heading for _, heading, _ in COLUMNS))
+    parts = [
+        f"# {experiment.name}",
+        f"{experiment.slots:,} slots; mean over n seeds, ± half the 95 % t-interval.",
+        _pipes(headings, _rows_with_intervals(summary["aggregate"])),
+    ]
+    if summary["claims"]:
+        parts.append(_claims_note(summary["claims"]))
+        parts.append(_pipes(CLAIM_HEADINGS, [_claim_cells(c) for c in summary["claims"]]))
+    if findings:
+        parts.append("Gate health:")
+        parts.append("\n".join(f"- {f.strategy}: {f.signature}; {f.figures}" for f in findings))
+    return "\n\n".join(parts) + "\n"
+
+
+def _pipes(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _rows_with_intervals(aggregate: Iterable[dict[str, Any]]) -> list[list[str]]:
+    rows = []
+    for entry in _best_first(aggregate):
+        cells = _cells(entry[metric]["mean"] for metric, _, _ in COLUMNS)
+        for k, (metric, _, pattern) in enumerate(COLUMNS):
+            low, high = entry[metric]["ci95"]
+            if metric in WITH_INTERVAL and low == low:
+                cells[k] += f" ± {format((high - low) / 2, pattern)}"
+        rows.append([entry["strategy"], str(entry["n"]), *cells])
+    return rows
+
+
+def _best_first(aggregate: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(aggregate, key=lambda e: -(e["reward_lifetime"]["mean"] or -9))
+
+
+def _table(experiment: Experiment, aggregate: Iterable[dict[str, Any]]) -> Table:
+    title = f"{experiment.name}: mean over seeds, {experiment.slots:,} slots"
+    table = _headed(title, ("strategy", "n"))
+    for entry in _best_first(aggregate):
         cells = _cells(entry[metric]["mean"] for metric, _, _ in COLUMNS)
         table.add_row(entry["strategy"], str(entry["n"]), *cells)
     return table
@@ -71,18 +191,42 @@ def _headed(title: str, keys: Sequence[str]) -> Table:
 
 def _cells(values: Iterable[float | None]) -> list[str]:
     return [
-        "-" if value is None else format(value, pattern)
+        "-" if value is None or value != value else format(value, pattern)
         for value, (_, _, pattern) in zip(values, COLUMNS, strict=True)
     ]
 
 
+def _claims_note(claims: Sequence[dict[str, Any]]) -> str:
+    survivors = sum(claim["holm"] for claim in claims)
+    return (
+        f"{len(claims)} claims, paired by seed, 95 % t-intervals; the tests are in docs/claims.md. "
+        f"{survivors} of them survive the Holm correction for all {len(claims)} (marked yes)."
+    )
+
+
 def _claims(claims: Sequence[dict[str, Any]]) -> Table:
-    title = "claims: difference paired by seed, 95 % t-interval"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    for heading in ("claim", "verdict", "difference", "95 % CI"):
+    table = Table(
+        title=f"{len(claims)} claims: paired by seed, 95 % t-interval, Holm-corrected at 5 %",
+        title_justify="left",
+        box=None,
+        pad_edge=False,
+    )
+    for heading in CLAIM_HEADINGS:
         table.add_column(heading, justify="left" if heading in ("claim", "verdict") else "right")
     for claim in claims:
-        low, high = claim["ci95"]
-        ci = f"[{low:+.3f}, {high:+.3f}]" if low == low else "one seed"
-        table.add_row(claim["text"], claim["verdict"], f"{claim['estimate']:+.3f}", ci)
+        table.add_row(*_claim_cells(claim))
     return table
+
+
+def _claim_cells(claim: dict[str, Any]) -> list[str]:
+    low, high = claim["ci95"]
+    known = low == low
+    return [
+        claim["text"],
+        claim["verdict"],
+        f"{claim['estimate']:+.3f}",
+        f"[{low:+.3f}, {high:+.3f}]" if known else "one seed",
+        f"{claim['margin']:g}",
+        f"{claim['p']:.2g}" if known else "-",
+        "yes" if claim["holm"] else "no",
+    ]
