@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.optimal import OptimalScheduler
 from mec_rllib.sim.server import ServerBatch
 
 
@@ -97,6 +98,7 @@ SCHEDULERS: dict[str, Callable[..., Scheduler]] = {
     "edf": EDF,
     "priority": Priority,
     "reservation": Reservation,
+    "optimal": OptimalScheduler,  # tiny instances only
 }
 
 

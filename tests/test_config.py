@@ -6,7 +6,7 @@ import pytest
 
 from mec_rllib.experiments.config import ConfigError, load
 from mec_rllib.experiments.config_reference import reference
-from mec_rllib.experiments.runner import check
+from mec_rllib.experiments.runner import stages
 from mec_rllib.experiments.strategies import resolve
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +24,7 @@ def config(tmp_path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_the_configs_that_we_ship_are_good(path):
-    assert check(load(path))
+    assert stages(load(path), Path("out"))
 
 
 def test_overrides_are_yaml_and_reach_into_lists(config):
@@ -103,7 +103,7 @@ def test_bad_values_are_named_in_one_line(config, override):
     if "/no/such" in override:
         overrides.append("env.workload=trace")
     with pytest.raises(ConfigError) as caught:
-        check(load(config, overrides))
+        stages(load(config, overrides), Path("out"))
     assert BAD[override] in str(caught.value)
     assert "\n" not in str(caught.value)
 

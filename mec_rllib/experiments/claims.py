@@ -26,7 +26,7 @@ class Finished:
         self.strategies = {s.label: s for s in resolve(experiment)}
         self._trials: dict[str, dict[int, TrialResults]] = {}
         for trial in trials:
-            if trial.row:
+            if trial.is_finished:
                 self._trials.setdefault(trial.strategy, {})[trial.seed] = trial
 
     def of(self, *strategies: str) -> list[tuple[TrialResults, ...]]:

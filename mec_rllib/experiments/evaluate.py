@@ -18,9 +18,9 @@ def scheduler_of(experiment: Experiment, name: str) -> Player:
     Raises:
         ConfigError: an unknown name, or an environment that cannot be built.
     """
-    _check_env(experiment)
     asked = experiment.model_copy(update={"strategies": [{"scheduler": name}]})
     (strategy,) = resolve(asked)
+    strategy.check()
     return strategy.label, strategy.build_scheduler
 
 
@@ -30,7 +30,10 @@ def policy_of(experiment: Experiment, checkpoint: Path) -> Player:
     Raises:
         ConfigError: no checkpoint there, or one that was trained on other observations.
     """
-    _check_env(experiment)
+    try:
+        experiment.env.build_workload()
+    except ValueError as error:
+        raise ConfigError(f"env: {error}") from None
     logging.getLogger("ray._common.deprecation").setLevel(
         logging.ERROR
     )  # RLlib warns of its own deprecations
@@ -51,10 +54,3 @@ def policy_of(experiment: Experiment, checkpoint: Path) -> Player:
         )
     policy = GreedyPolicy(module, observe)
     return checkpoint.resolve().name, lambda seed: policy
-
-
-def _check_env(experiment: Experiment) -> None:
-    try:
-        experiment.env.build_workload()
-    except ValueError as error:
-        raise ConfigError(f"env: {error}") from None

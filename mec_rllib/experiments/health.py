@@ -29,7 +29,7 @@ def examine(experiment: Experiment, trials: Sequence[TrialResults]) -> list[Find
     """What is wrong with the gates, judged on finished trials, all seeds together."""
     findings = []
     for strategy in resolve(experiment):
-        mine = [t for t in trials if t.strategy == strategy.label and t.row]
+        mine = [t for t in trials if t.strategy == strategy.label and t.is_finished]
         if strategy.gate is None or strategy.gate is Never or not mine:
             continue
         for signature, check in SIGNATURES.items():
@@ -69,7 +69,7 @@ def _never(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
 
 
 def _bad_moments(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
-    rows = [t.row for t in trials if t.row and t.row.get("use_at_training") is not None]
+    rows = [t.row for t in trials if t.is_finished and t.row.get("use_at_training") is not None]
     if not rows:
         return
     at, average = (np.mean([row[key] for row in rows]) for key in ("use_at_training", "server_use"))
@@ -79,7 +79,7 @@ def _bad_moments(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator
 
 def _no_progress(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
     load = strategy.experiment.env.load
-    updates = np.mean([t.row["learner_updates"] for t in trials if t.row])
+    updates = np.mean([t.row["learner_updates"] for t in trials if t.is_finished])
     if isinstance(load, list) or updates < ENOUGH_UPDATES:  # a rising load lowers every curve
         return
     rewards = [window_rewards(t) for t in trials]

@@ -36,7 +36,7 @@ class Results:
 
     def rows(self, strategy: str) -> list[dict]:
         """Rows of its finished trials."""
-        return [t.row for t in self.trials[strategy] if t.row]
+        return [t.row for t in self.trials[strategy] if t.is_finished]
 
     @property
     def paying(self) -> list[str]:

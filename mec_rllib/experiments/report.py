@@ -57,7 +57,7 @@ def report(folder: Path, console: Console) -> None:
         console.print(line, highlight=False, soft_wrap=True)
     missing = _missing(trials)
     if missing:
-        unfinished = sum(not t.row for t in trials)
+        unfinished = sum(not t.is_finished for t in trials)
         line = f"not finished ({unfinished} of {len(trials)}): {', '.join(missing)}"
         console.print(line, highlight=False, soft_wrap=True)
     places = (
@@ -81,7 +81,7 @@ def _missing(trials: Iterable[TrialResults]) -> list[str]:
     """One entry per strategy, with the seeds that are not finished."""
     seeds: dict[str, list[str]] = {}
     for trial in trials:
-        if not trial.row:
+        if not trial.is_finished:
             seeds.setdefault(trial.strategy, []).append(str(trial.seed))
     return [f"{strategy} (seed {', '.join(those)})" for strategy, those in seeds.items()]
 
@@ -118,7 +118,7 @@ def _html(
     return environment.get_template("report.html.j2").render(
         name=experiment.name,
         slots=f"{experiment.slots:,}",
-        finished=sum(bool(t.row) for t in trials),
+        finished=sum(t.is_finished for t in trials),
         trials=len(trials),
         missing=_missing(trials),
         headings=[heading for _, heading, _ in COLUMNS],

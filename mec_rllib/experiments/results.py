@@ -26,9 +26,14 @@ class TrialResults:
         self.strategy, self.seed, self.reports = strategy, seed, reports
 
     @property
-    def row(self) -> dict[str, Any] | None:
+    def is_finished(self) -> bool:
+        """Whether it has a row."""
+        return bool(self.reports) and "row" in self.reports[-1]
+
+    @property
+    def row(self) -> dict[str, Any]:
         """The row of a finished trial."""
-        return self.reports[-1].get("row") if self.reports else None
+        return self.reports[-1]["row"]
 
 
 def read_experiment(folder: Path) -> tuple[Experiment, list[TrialResults]]:

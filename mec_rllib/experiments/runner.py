@@ -16,7 +16,7 @@ from ray import tune
 from callbacks.corrupt_q import CorruptQCallback
 from callbacks.metrics import MetricsCallback
 from callbacks.training_gate import TrainingGateCallback
-from mec_rllib.experiments.config import ConfigError, Experiment, build, with_values
+from mec_rllib.experiments.config import Experiment, build, with_values
 from mec_rllib.experiments.progress import ExperimentProgress
 from mec_rllib.experiments.strategies import Strategy, resolve
 from mec_rllib.experiments.trial import SchedulerRun, StrategyRun, Trial
@@ -171,13 +171,13 @@ def stages(experiment: Experiment, out: Path) -> list[Stage]:
     Raises:
         ConfigError: whatever would fail at the start of a trial.
     """
-    check(experiment)
+    for strategy in resolve(experiment):
+        strategy.check()
     out = out.absolute()
     if experiment.pretrain is None:
         return [Stage(experiment, out, None)]
-    before = _pretraining(experiment)
-    check(before)
-    return [Stage(before, out / PRETRAINED, None), Stage(experiment, out, out / PRETRAINED)]
+    before = stages(_pretraining(experiment), out / PRETRAINED)
+    return [*before, Stage(experiment, out, out / PRETRAINED)]
 
 
 def write_config(stage: Stage) -> None:
@@ -207,28 +207,6 @@ def _pretraining_seed(seed: int) -> int:
 
 def _pretrained_policy(folder: Path, seed: int) -> Path:
     return newest_checkpoint(folder / f"ideal_seed{_pretraining_seed(seed)}")
-
-
-def check(experiment: Experiment) -> list[Strategy]:
-    """The strategies, after building once everything that can be built without Ray.
-
-    Raises:
-        ConfigError: whatever would fail at the start of a trial.
-    """
-    strategies = resolve(experiment)
-    for strategy in strategies:
-        try:
-            strategy.experiment.env.build_workload()
-        except ValueError as error:
-            raise ConfigError(f"env: {error}") from None
-        try:
-            if strategy.gate is not None:
-                strategy.gate(strategy.experiment.runners.servers, **(strategy.args or {}))
-            else:
-                strategy.build_scheduler(seed=0)
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"strategy {strategy.label}: {error}") from None
-    return strategies
 
 
 def run_stage(

@@ -37,6 +37,26 @@ class Strategy:
             args.setdefault("seed", seed)
         return self.scheduler(**args)
 
+    def check(self) -> None:
+        """Builds once everything that can be built without Ray.
+
+        Raises:
+            ConfigError: whatever would fail at the start of a trial.
+        """
+        try:
+            self.experiment.env.build_workload()
+        except ValueError as error:
+            raise ConfigError(f"env: {error}") from None
+        try:
+            if self.gate is not None:
+                self.gate(self.experiment.runners.servers, **(self.args or {}))
+                return
+            scheduler = self.build_scheduler(seed=0)
+            if hasattr(scheduler, "prepare"):
+                scheduler.prepare(self.experiment.env.build_servers(1))
+        except (ValueError, TypeError) as error:
+            raise ConfigError(f"strategy {self.label}: {error}") from None
+
 
 def resolve(experiment: Experiment) -> list[Strategy]:
     """All strategies of an experiment, with labels that differ.

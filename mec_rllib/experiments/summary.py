@@ -34,7 +34,7 @@ PACKAGES = ("mec-rllib", "ray", "torch", "gymnasium", "numpy", "numba")
 
 def summarize(experiment: Experiment, trials: list[TrialResults]) -> dict[str, Any]:
     """The content of `summary.json`."""
-    rows = [trial.row for trial in trials if trial.row]
+    rows = [trial.row for trial in trials if trial.is_finished]
     return {
         "experiment": experiment.name,
         "config": experiment.model_dump(mode="json"),

@@ -190,7 +190,12 @@ class ServerBatch:
         self.reward_terms, self.rewards, self.completed = self.now[4:]
         self.rngs = [np.random.default_rng([seed, self.first_index + i]) for i in range(n)]
         self._draw_chunk()
-        _open(self.servers, self.tally, self.now, self.rules, self._stream, self._cursor)
+        _open(self.servers, self.tally, self._stream, self._cursor)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Takes a new look at the servers, after their state has been written from outside."""
+        _refresh(self.servers, self.now, self.rules)
 
     def request_training(self, wanted: Bools) -> None:
         """Gate: inserts a training job where wanted (N,) and none is waiting or running."""
@@ -262,10 +267,15 @@ def _step(servers, tally, now, rules, stream, cursor, next_slot, actions):
 
 
 @kernel
-def _open(servers, tally, now, rules, stream, cursor):
+def _open(servers, tally, stream, cursor):
     """Slot 0 has arrivals, but no transition that ends with them."""
     for i in range(len(cursor)):
         tally.reward[i, DROP] += _admit(servers, tally, stream, cursor, 0, i)
+
+
+@kernel
+def _refresh(servers, now, rules):
+    for i in range(len(now.mask)):
         _allow(servers, rules, i, now.mask)
         _measure_use(servers, rules, i, now)
 

@@ -51,7 +51,7 @@ class LoadSchedule:
         if not np.all(np.isfinite(self.slots)) or np.any(np.diff(self.slots) <= 0):
             raise ValueError("the slots of a load schedule must rise")
 
-    def at(self, slots: Ints | float) -> Floats:
+    def at(self, slots: Ints | Floats | float) -> Floats:
         """Load at each slot."""
         return np.interp(slots, self.slots, self.loads)
 
@@ -79,6 +79,7 @@ class BernoulliWorkload:
         if not classes:
             raise ValueError("classes must not be empty")
         self.capacity = tuple(capacity)
+        self.classes = tuple(classes)
         self.users = users
         self.load = LoadSchedule(load)
         mix = np.array([c.mix for c in classes], float)
