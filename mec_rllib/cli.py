@@ -1,13 +1,17 @@
 """The verbs of the command line; each only reads its arguments and calls the one that does it."""
 
 import json
+import os
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from mec_rllib.experiments.config import ConfigError, Experiment, load
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 app = typer.Typer(
     help="Edge servers whose scheduler learns while it works, and pays for learning.",
@@ -99,7 +103,7 @@ def evaluate(
     if json_:
         print(json.dumps(finite({"rows": rows})))
     else:
-        print_rows(rows, Console())
+        print_rows(rows, _console())
 
 
 @app.command()
@@ -108,42 +112,68 @@ def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment"
 
     Example: mec-rllib report runs/demo
     """
-    from rich.console import Console
-
     from mec_rllib.experiments.report import report as show
 
-    show(folder, Console())
+    show(folder, _console())
 
 
 def _run(experiment: Experiment, out: Path, address: str | None) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is taken; name a folder that is new or empty")
-    from rich.console import Console
-
     from mec_rllib.experiments.progress import ExperimentProgress
     from mec_rllib.experiments.report import report as show
     from mec_rllib.experiments.runner import run_stage, stages, write_config
 
-    console = Console()
-    failures: list[str] = []
+    console = _console()
     plan = stages(experiment, out)
-    for stage in plan:
-        write_config(stage)
-    for stage in plan:
-        if failures:  # what comes next builds on it
-            break
-        if stage.folder != out.absolute():
-            console.print(f"{stage.experiment.name} ({stage.trials} trials)", highlight=False)
-        with ExperimentProgress(console, stage.trials, stage.experiment.slots) as progress:
-            try:
+    try:
+        if experiment.search is not None:
+            plan = stages(_search(experiment, out, address, console), out)
+        for stage in plan:
+            write_config(stage)
+        for stage in plan:
+            if stage.folder != out.absolute():
+                console.print(f"{stage.experiment.name} ({stage.trials} trials)", highlight=False)
+            with ExperimentProgress(console, stage.trials, stage.experiment.slots) as progress:
                 failures = run_stage(stage, address, progress)
-            except KeyboardInterrupt:
-                _fail(f"interrupted; what is finished: mec-rllib report {out}", 130)
+            if failures:  # what comes next builds on it
+                break
+    except KeyboardInterrupt:
+        _fail(f"interrupted; what is finished: mec-rllib report {out}", 130)
+    except RuntimeError as error:
+        _fail(error, 1)
     show(out, console)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     if failures:
         raise typer.Exit(1)
+
+
+def _console() -> "Console":
+    """Standard output; in a file or a pipe tables are not cut at 80 columns."""
+    from rich.console import Console
+
+    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=120)
+
+
+def _search(
+    experiment: Experiment, out: Path, address: str | None, console: "Console"
+) -> Experiment:
+    """Searches first, if that is asked for; returns the experiment with the winner in it."""
+    from mec_rllib.experiments.progress import ExperimentProgress
+    from mec_rllib.experiments.search import check_search, run_search, search_stage
+
+    search = experiment.search
+    assert search is not None
+    check_search(experiment)
+    stage = search_stage(experiment, out)
+    line = f"search: {search.samples} samples x {len(search.seeds)} seeds, {stage.folder}"
+    console.print(line, highlight=False, soft_wrap=True)
+    with ExperimentProgress(console, search.samples, search.slots) as progress:
+        found = run_search(stage, address, progress)
+    winner = found.strategies[-1]
+    console.print(f"winner: {winner}", highlight=False, soft_wrap=True, markup=False)
+    return found
 
 
 def main() -> None:

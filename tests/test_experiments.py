@@ -11,7 +11,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from mec_rllib.experiments.config import load
 from mec_rllib.experiments.results import finite
 from mec_rllib.experiments.trial import SchedulerRun, Trial
-from mec_rllib.schedulers import SJF
+from mec_rllib.rl.policy import load_module, newest_checkpoint
+from mec_rllib.schedulers import SJF, Reservation, run
+from mec_rllib.sim.totals import Totals
 
 ROOT = Path(__file__).parent.parent
 ROW = {
@@ -86,11 +88,11 @@ class TestDemo:
             len(events.Scalars("ray/tune/reward/lifetime")) >= 95
         )  # of 100; NaN before the first job
 
-    def test_the_output_ends_with_table_and_picture(self, demo):
+    def test_the_output_ends_with_table_and_report(self, demo):
         out, _, stdout = demo
         assert (out / "rewards.png").stat().st_size > 10_000
         assert "ats" in stdout
-        assert str(out / "rewards.png") in stdout
+        assert str(out / "report.html") in stdout
         assert "sjf_seed1: 3,000/3,000 slots" in stdout  # no terminal: plain lines
 
     def test_its_policy_can_be_evaluated(self, demo):
@@ -187,3 +189,74 @@ def test_a_trial_that_fails_is_named_and_costs_only_itself(tmp_path):
     assert "failed: Broken_seed0: RuntimeError: no fuel" in stderr
     rows = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
     assert [row["strategy"] for row in rows] == ["sjf"]
+
+
+@pytest.mark.ray
+def test_every_strategy_starts_from_the_pretrained_policy_of_its_seed(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "strategies: [never, ats]\nseeds: [0, 1]\nslots: 1000\nevaluation: {slots: 800}\n"
+        "pretrain: {slots: 800, set: {env.load: 0.1}}\n"
+    )
+    code, _, stderr = mec_rllib("tune", config, "--out", tmp_path / "out", cwd=tmp_path)
+    assert code == 0, stderr
+    before = json.loads(
+        (tmp_path / "out/pretrained/ideal_seed1000000/result.json").read_text().splitlines()[-1]
+    )["row"]
+    assert before["learner_updates"] > 0
+    modules = [
+        load_module(newest_checkpoint(tmp_path / "out" / name)).state_dict()
+        for name in ("pretrained/ideal_seed1000000", "never_seed0", "never_seed1", "ats_seed0")
+    ]
+    same = [
+        all((modules[0][key] == other[key]).all() for key in modules[0] if "target" not in key)
+        for other in modules[1:]
+    ]
+    assert same == [True, False, False]  # frozen; another seed; trained on
+
+
+@pytest.mark.ray
+def test_a_search_is_judged_on_fresh_seeds(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "strategies: [reservation, sjf]\nseeds: [0]\nslots: 1000\nevaluation: {slots: 800}\n"
+        "search: {samples: 3, seeds: [7, 8], slots: 1000, space: {args.reserve: {randint: [0, 9]}}}"
+    )
+    out = tmp_path / "out"
+    code, _, stderr = mec_rllib("tune", config, "--out", out, cwd=tmp_path)
+    assert code == 0, stderr
+    found = json.loads((out / "search/search.json").read_text())
+    complete = [s for s in found["tried"] if s["is_complete"]]
+    assert len(found["tried"]) == 3
+    assert found["winner"]["reward_lifetime"] == max(s["reward_lifetime"] for s in complete)
+    labels = [row["strategy"] for row in json.loads((out / "summary.json").read_text())["rows"]]
+    assert labels == ["reservation", "sjf", "reservation-tuned"]
+    # The score is the mean over the search's seeds.
+    experiment = load(config)
+    scheduler = Reservation(reserve=found["winner"]["values"]["args.reserve"])
+    rewards = []
+    for seed in (7, 8):
+        batch = experiment.env.build_servers(1, seed)
+        run(batch, scheduler, 1000)
+        rewards.append(Totals.of(batch).mean_reward)
+    assert found["winner"]["reward_lifetime"] == pytest.approx(sum(rewards) / 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("search: {space: {}}", "search: space is empty"),
+        ("search: {seeds: [0], space: {learner.lr: {choice: [1]}}}", "seeds share 0"),
+        ("search: {space: {learner.lr: {uniform: [2, 1]}}}", "needs [lowest, highest]"),
+        ("search: {space: {learner.lr: {uniforn: [1, 2]}}}", "uniforn"),
+        ("search: {space: {learner.gama: {uniform: [0.1, 0.9]}}}", "did you mean 'gamma'"),
+        ("pretrain: {set: {env.laod: 0.1}}", "did you mean 'load'"),
+    ],
+)
+def test_a_bad_search_or_pretraining_is_one_line(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    code, stdout, stderr = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
+    assert (code, stdout) == (2, "")
+    assert len(stderr.splitlines()) == 1
+    assert message in stderr
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """GatedDQN for real: paid updates, frozen weights, remote runners, a policy that outlives it."""
 
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 
+from callbacks.corrupt_q import CorruptQCallback
 from callbacks.metrics import MetricsCallback
 from callbacks.training_gate import TrainingGateCallback
 from mec_rllib.envs.config import EnvConfig
@@ -253,3 +255,26 @@ def test_resuming_is_refused_as_long_as_it_would_lose_the_replay(build, tmp_path
     algorithm.save_to_path(tmp_path / "checkpoint")
     with pytest.raises(NotImplementedError, match="cannot resume"):
         algorithm.restore_from_path(tmp_path / "checkpoint")
+
+
+def test_q_is_damaged_once_at_its_slot():
+    config = (
+        GatedDQNConfig()
+        .callbacks([TrainingGateCallback, MetricsCallback, CorruptQCallback])
+        .gating(gate=GATES["never"])
+        .corrupting(slot=250, noise=1.0)
+        .acting(slots_per_iteration=100)
+    )
+    algorithm = config.build_algo()
+    weights = [weights_of(algorithm)]
+    for _ in range(5):
+        algorithm.train()
+        weights.append(weights_of(algorithm))
+    algorithm.stop()
+    changed = [not same(a, b) for a, b in pairwise(weights)]
+    assert changed == [False, False, True, False, False]
+    # Noise of one standard deviation; the runner acts on the damaged network.
+    layer = "encoder.encoder.net.mlp.0.weight"
+    (name,) = [key for key in weights[0] if key.endswith(layer) and "target" not in key]
+    noise = (weights[-1][name] - weights[0][name]).std() / weights[0][name].std()
+    assert noise == pytest.approx(1.0, abs=0.1)

@@ -4,6 +4,7 @@ An experiment is data: strategies x seeds on one environment. `load` turns a YAM
 `Experiment` or says in one line what is wrong, where, and what the nearest right value is.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
@@ -133,6 +134,43 @@ class PretrainConfig(Section):
 
 
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Distribution = Literal["uniform", "loguniform", "randint", "choice"]
+
+
+class SearchConfig(Section):
+    """A hyper-parameter search on lifetime reward; its winner joins the strategies as -tuned."""
+
+    samples: int = Field(40, ge=1, le=100_000, description="configs to try")
+    seeds: list[Seed] = Field(
+        [1000, 1001], min_length=1, description="each config plays all of them; none is reported"
+    )
+    slots: int = Field(100_000, ge=1, le=10**12, description="slots per seed")
+    searcher: Literal["optuna", "random"] = Field("optuna", description="who proposes configs")
+    early_stopping: bool = Field(True, description="ASHA stops what falls behind")
+    space: dict[str, dict[Distribution, list[Any]]] = Field(
+        default_factory=dict,
+        description="config keys (or args.NAME of the strategy) and where to look: "
+        "{learner.lr: {loguniform: [1.0e-4, 1.0e-2]}}; randint includes both ends",
+    )
+
+    @model_validator(mode="after")
+    def _space_can_be_searched(self) -> Self:
+        if not self.space:
+            raise ValueError("space is empty: name the keys to search")
+        for key, distribution in self.space.items():
+            ((kind, values),) = distribution.items() if len(distribution) == 1 else ((None, []),)
+            if kind is None or not values:
+                raise ValueError(f"space.{key}: give one of {', '.join(get_args(Distribution))}")
+            if kind == "choice":
+                continue
+            numbers = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
+            if len(values) != 2 or len(numbers) != 2 or numbers[0] >= numbers[1]:
+                raise ValueError(f"space.{key}: {kind} needs [lowest, highest]")
+            if kind == "loguniform" and numbers[0] <= 0:
+                raise ValueError(f"space.{key}: loguniform needs a lowest value above 0")
+            if kind == "randint" and not all(isinstance(v, int) for v in values):
+                raise ValueError(f"space.{key}: randint needs whole numbers")
+        return self
 
 
 class Experiment(Section):
@@ -155,6 +193,9 @@ class Experiment(Section):
     pretrain: PretrainConfig | None = Field(
         None, description="start from a policy that was trained elsewhere; null = untrained"
     )
+    search: SearchConfig | None = Field(
+        None, description="search the first strategy's hyper-parameters before the experiment"
+    )
     runners: RunnersConfig = Field(default_factory=RunnersConfig, description="who plays")
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="greedy evaluation at the end"
@@ -166,6 +207,16 @@ class Experiment(Section):
         if len(set(seeds)) < len(seeds):
             raise ValueError("a seed is named twice")
         return seeds
+
+    @model_validator(mode="after")
+    def _search_is_fair(self) -> Self:
+        if self.search is None:
+            return self
+        if shared := set(self.search.seeds) & set(self.seeds):
+            raise ValueError(f"search.seeds and seeds share {min(shared)}: report on fresh seeds")
+        if self.pretrain is not None:
+            raise ValueError("search and pretrain cannot be combined")
+        return self
 
 
 class ConfigError(ValueError):

@@ -6,6 +6,7 @@
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -222,8 +223,8 @@ def run_stage(
     """
     experiment, out = stage.experiment, stage.folder
     strategies = resolve(experiment)
-    resources = {s.label: _resources(s) for s in strategies}
-    _start_ray(address, max(sum(b["CPU"] for b in r.bundles) for r in resources.values()))
+    resources = {s.label: resources_of(s) for s in strategies}
+    start_ray(address, max(sum(b["CPU"] for b in r.bundles) for r in resources.values()))
     trainable = tune.with_resources(
         tune.with_parameters(
             StrategyTrial,
@@ -245,7 +246,7 @@ def run_stage(
             name=out.name,
             storage_path=str(out.parent),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
-            callbacks=[_ShowProgress(progress)] if progress else [],
+            callbacks=[ShowProgress(progress, _name)] if progress else [],
             verbose=0,
         ),
     )
@@ -260,35 +261,40 @@ def run_stage(
     ]
 
 
-class _ShowProgress(tune.Callback):
-    """Hands the trials' reports to the display."""
+class ShowProgress(tune.Callback):
+    """Hands the trials' reports to the display, under their names."""
 
-    def __init__(self, progress: ExperimentProgress):
+    def __init__(self, progress: ExperimentProgress, name: Callable[[Any], str]):
         self._progress: ExperimentProgress | None = progress
+        self._name = name
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune stores its callbacks with the experiment; a display cannot be stored."""
-        return {"_progress": None}
+        return {"_progress": None, "_name": None}
 
     def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
+        """A report."""
         if self._progress:
-            self._progress.show(_name(trial), result)
+            self._progress.show(self._name(trial), result)
 
     def on_trial_error(self, iteration, trials, trial, **info) -> None:
+        """A failure."""
         if self._progress:
-            self._progress.fail(_name(trial))
+            self._progress.fail(self._name(trial))
 
 
 def _name(trial: Any) -> str:
     return f"{trial.config['strategy']}_seed{trial.config['seed']}"
 
 
-def _resources(strategy: Strategy) -> tune.PlacementGroupFactory:
+def resources_of(strategy: Strategy) -> tune.PlacementGroupFactory:
+    """A core for the trial, and one for each remote runner."""
     runners = strategy.experiment.runners.num if strategy.gate is not None else 0
     return tune.PlacementGroupFactory([{"CPU": 1.0}] * (1 + runners))
 
 
-def _start_ray(address: str | None, cpus: float) -> None:
+def start_ray(address: str | None, cpus: float) -> None:
+    """Joins the cluster at an address, or starts one here with at least so many cores."""
     # Progress, failures and places of files are ours to print, each once.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)

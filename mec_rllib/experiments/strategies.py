@@ -153,7 +153,7 @@ def _with_overrides(experiment: Experiment, values: Any, place: str) -> Experime
     if not isinstance(values, Mapping):
         raise ConfigError(f"{place}: set must be keys and values")
     for key in values:
-        if str(key).split(".")[0] in ("strategies", "seeds", "slots", "name", "pretrain"):
+        if str(key).split(".")[0] in ("strategies", "seeds", "slots", "name", "pretrain", "search"):
             raise ConfigError(f"{place}: set.{key}: all strategies share {key}")
     return with_values(experiment, values, place) if values else experiment
 
