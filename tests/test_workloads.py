@@ -136,6 +136,7 @@ def test_slack_and_weight_follow_the_rules_given(trace_of):
     [
         ("", "holds no job"),
         ("0,3,0.2,interactive\n5,3,0.2,elastic\n4,3,0.2,elastic\n", "line 4: arrival_s goes back"),
+        ("0,3,0.2,elastic\n\n\n5,3,0.2,elastic\n4,3,0.2,elastic\n", "line 6: arrival_s goes back"),
         ("-1,3,0.2,interactive\n", "line 2: arrival_s must be 0 or more, not -1"),
         ("0,0,0.2,interactive\n", "line 2: duration_s must be above 0, not 0"),
         ("0,-2,0.2,interactive\n", "line 2: duration_s must be above 0, not -2"),
@@ -147,7 +148,7 @@ def test_slack_and_weight_follow_the_rules_given(trace_of):
         ("0,3,much,interactive\n", "demand must be a number, not 'much'"),
         ("0,3\n", "line 2: demand must be a number"),
         ("0,3,0.2,\n", "line 2: job_class is empty"),
-        ("0,3,0.2,batch\n", "trace class 'batch' has no rule; known: interactive, elastic"),
+        ("0,3,0.2,batch\n", ".csv: class 'batch' has no rule; known: interactive, elastic"),
     ],
 )
 def test_bad_traces_are_refused_in_one_line(trace_of, text, message):

@@ -104,7 +104,11 @@ def draw_server_over_time(results: Results) -> Figure | None:
 
 def draw_where(results: Results) -> Figure | None:
     """Use of the server and queue when training was asked for, against the average."""
-    paying = [s for s in results.paying if results.rows(s)]
+    paying = [
+        s
+        for s in results.paying
+        if any(row.get("use_at_training") is not None for row in results.rows(s))
+    ]
     if not paying:
         return None
     figure = Figure(figsize=(10, 1.6 + 0.35 * len(paying)), layout="constrained")
@@ -113,7 +117,9 @@ def draw_where(results: Results) -> Figure | None:
     for axes, at_training, average in pairs:
         for row, strategy in enumerate(paying):
             then, always = (
-                np.nanmean([np.nan if r[key] is None else r[key] for r in results.rows(strategy)])
+                np.nanmean(
+                    [np.nan if r.get(key) is None else r[key] for r in results.rows(strategy)]
+                )
                 for key in (at_training, average)
             )
             axes.plot([always, then], [row, row], color="0.6", zorder=1)

@@ -21,6 +21,7 @@ class Trace(NamedTuple):
     duration_s: Floats  # seconds, > 0
     demand: Floats  # share of one server, (0, 1]
     job_class: tuple[str, ...]
+    source: str = "trace"  # what errors call it
 
 
 @dataclass(frozen=True)
@@ -56,19 +57,19 @@ def read_trace(path: str | Path) -> Trace:
         raise ValueError(
             f"trace {path}: column {missing[0]} is missing; it needs {', '.join(COLUMNS)}"
         )
+    rows: list[tuple[float, float, float, str]] = []
     try:
-        rows = [_parse_row(row) for row in reader]
+        for row in reader:
+            rows.append(_parse_row(row))
+            if len(rows) > 1 and rows[-1][0] < rows[-2][0]:
+                raise ValueError("arrival_s goes back; sort the file by arrival_s")
     except (ValueError, csv.Error) as error:
         raise ValueError(f"trace {path}: line {reader.line_num}: {error}") from None
     if not rows:
         raise ValueError(f"trace {path}: holds no job")
     arrival, duration, demand, job_class = zip(*rows, strict=True)
-    unsorted = np.flatnonzero(np.diff(arrival) < 0)
-    if len(unsorted):
-        raise ValueError(
-            f"trace {path}: line {unsorted[0] + 3}: arrival_s goes back; sort the file by arrival_s"
-        )
-    return Trace(np.array(arrival), np.array(duration), np.array(demand), job_class)
+    columns = (np.array(arrival), np.array(duration), np.array(demand), job_class)
+    return Trace(*columns, source=f"trace {path}")
 
 
 def _parse_row(row: dict[str, str]) -> tuple[float, float, float, str]:
@@ -136,7 +137,9 @@ class TraceWorkload:
         self.class_names = tuple(sorted(set(trace.job_class)))
         for name in self.class_names:
             if name not in rules:
-                raise ValueError(f"trace class {name!r} has no rule; known: {', '.join(rules)}")
+                raise ValueError(
+                    f"{trace.source}: class {name!r} has no rule; known: {', '.join(rules)}"
+                )
 
         execution = np.minimum(np.ceil(trace.duration_s / slot_s), max_execution).astype(np.int64)
         # The subtraction keeps 0.3 * 10 = 3.0000000000000004 from asking for a fourth unit.
