@@ -65,12 +65,12 @@ def test_a_half_finished_experiment_is_shown_and_what_is_missing_is_named(tmp_pa
     assert "2 of 4 trials finished" in page
     assert "&lt;half&gt;" in page
     assert "<half>" not in page
-    assert page.count("data:image/png;base64,") == 5
+    assert page.count("data:image/png;base64,") == 6
     assert "http" not in page.replace("http-equiv", "")  # opens offline
     table = (tmp_path / "out/report.md").read_text()
     assert "| ats | 1 | 0.500 |" in table
     assert {p.name for p in (tmp_path / "out").glob("*.png")} == {
-        *("rewards.png", "server.png", "where.png", "trade_off.png", "misses.png")
+        *("rewards.png", "server.png", "final.png", "where.png", "trade_off.png", "misses.png")
     }
 
 

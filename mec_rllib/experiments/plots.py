@@ -102,6 +102,35 @@ def draw_server_over_time(results: Results) -> Figure | None:
     return figure
 
 
+def draw_final(results: Results) -> Figure | None:
+    """Lifetime, last-20-% and greedy reward of each strategy, with 95 % intervals."""
+    finished = [s for s in results.trials if results.rows(s)]
+    if not finished:
+        return None
+    figure = Figure(figsize=(8, 1.6 + 0.35 * len(finished)), layout="constrained")
+    axes = figure.subplots()
+    kinds = ("reward_lifetime", "reward_last20", "reward_greedy")
+    for k, (metric, colour, marker) in enumerate(zip(kinds, COLOURS, MARKERS, strict=False)):
+        for row, strategy in enumerate(finished):
+            found = interval([_number(r[metric]) for r in results.rows(strategy)])
+            axes.errorbar(
+                found.mean,
+                row + 0.2 * (k - 1),
+                xerr=np.nan_to_num(found.high - found.mean),
+                color=colour,
+                marker=marker,
+                markersize=5,
+                linestyle="none",
+                label=metric.removeprefix("reward_") if row == 0 else None,
+            )
+    axes.set_yticks(range(len(finished)), finished)
+    axes.invert_yaxis()
+    axes.set_xlabel("reward R")
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", frameon=False)
+    return figure
+
+
 def draw_where(results: Results) -> Figure | None:
     """Use of the server and queue when training was asked for, against the average."""
     paying = [
@@ -224,6 +253,13 @@ PICTURES = (
         draw_server_over_time,
     ),
     Picture(
+        "final",
+        "What comes out",
+        "R over all slots, over the last 20 %, and of the final policy without exploration and "
+        "training. Bars: 95 % intervals over seeds.",
+        draw_final,
+    ),
+    Picture(
         "where",
         "Where each gate trains",
         "Units held and jobs waiting when training was asked for, against the average slot. "
@@ -260,6 +296,11 @@ def _draw_band(
 def _label_slots(axes: Axes) -> None:
     axes.set_xlabel("slot")
     axes.xaxis.set_major_formatter(lambda slot, _: f"{slot:,.0f}")
+
+
+def _number(value: float | None) -> float:
+    """JSON has null where a figure is no number."""
+    return np.nan if value is None else value
 
 
 def _training_slots(trial: TrialResults) -> list[int]:
