@@ -263,7 +263,8 @@ PICTURES = (
         "where",
         "Where each gate trains",
         "Units held and jobs waiting when training was asked for, against the average slot. "
-        "Left of the average is cheaper.",
+        "Left of the average is cheaper. Asking comes before the slot's decision, so a gate that "
+        "looks at nothing (pts) asks a little left of it, too.",
         draw_where,
     ),
     Picture(
