@@ -3,6 +3,8 @@
 import json
 import os
 import sys
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -125,6 +127,7 @@ def _run(experiment: Experiment, out: Path, address: str | None) -> None:
     from mec_rllib.experiments.runner import run_stage, stages, write_config
 
     console = _console()
+    started = time.monotonic()
     plan = stages(experiment, out)
     try:
         if experiment.search is not None:
@@ -143,6 +146,8 @@ def _run(experiment: Experiment, out: Path, address: str | None) -> None:
     except RuntimeError as error:
         _fail(error, 1)
     show(out, console)
+    took = timedelta(seconds=round(time.monotonic() - started))
+    console.print(f"took     {took}", highlight=False)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     if failures:

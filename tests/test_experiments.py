@@ -93,6 +93,7 @@ class TestDemo:
         assert (out / "rewards.png").stat().st_size > 10_000
         assert "ats" in stdout
         assert str(out / "report.html") in stdout
+        assert "took     0:0" in stdout
         assert "sjf_seed1: 3,000/3,000 slots" in stdout  # no terminal: plain lines
 
     def test_its_policy_can_be_evaluated(self, demo):
