@@ -1,12 +1,15 @@
 """The exact optimum: against brute force, against every scheduler, and as a scheduler itself."""
 
+import json
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mec_rllib.cli import app
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.schedulers import SCHEDULERS, run
 from mec_rllib.sim.jobs import JobClass
@@ -15,6 +18,7 @@ from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
 from mec_rllib.sim.workloads import BernoulliWorkload
 
+ROOT = Path(__file__).parent.parent
 INSTANCES = 200
 
 
@@ -195,3 +199,15 @@ def test_two_resource_kinds():
     batch = ServerBatch(workload, 8, 2, seed=3)
     run(batch, OptimalScheduler(), 5_000)
     assert Totals.of(batch).mean_reward == pytest.approx(one_by_one.reward, abs=0.02)
+
+
+@pytest.mark.parametrize("name", ["tiny_express", "tiny_mixed"])
+def test_the_tiny_configs_are_solved_by_the_command_line(name, capsys):
+    config = str(ROOT / f"tune_configs/{name}.yaml")
+    common = ["--config", config, "--slots", "2000", "--set", "evaluation.slots=8000", "--json"]
+    rewards = {}
+    for scheduler in ("optimal", "reservation"):
+        app(["evaluate", "--scheduler", scheduler, *common, "--seeds", "3"], standalone_mode=False)
+        (row,) = json.loads(capsys.readouterr().out)["rows"]
+        rewards[scheduler] = row["reward_greedy"]
+    assert rewards["optimal"] > rewards["reservation"]
