@@ -17,7 +17,9 @@ from mec_rllib.rl.replay import Transitions
 from mec_rllib.sim.jobs import Floats
 
 Array = NDArray[np.float32]
-Layers = list[tuple[Array, Array]]  # weight (out, in) and bias (out,) per layer
+Layers = tuple[tuple[Array, Array], ...]  # weight (out, in) and bias (out,) per layer
+
+compiled = njit(cache=True, error_model="numpy", fastmath={"contract"})
 
 
 class MLPUpdate:
@@ -69,32 +71,11 @@ class MLPUpdate:
 
     def update(self, drawn: Transitions, weights: Array) -> tuple[float, float, Floats]:
         """One update: the loss, the mean Q of the actions taken, and |TD error| (B,)."""
-        rows = np.arange(len(weights))
-        activations, q_both = _forward(self._online, np.concatenate([drawn.obs, drawn.next_obs]))
-        q, q_next = q_both[: len(rows)], q_both[len(rows) :]
-        q_target = _forward(self._target, drawn.next_obs)[1]
-        judge = q_next if self._double_q else q_target
-        best = np.where(drawn.next_mask, judge, -np.inf).argmax(axis=1)
-        q_taken = q[rows, drawn.actions]
-        error = q_taken - (drawn.rewards + self._gamma * q_target[rows, best])
-        slope = np.clip(error, -1.0, 1.0)  # of the Huber loss, whose value is:
-        loss = float(weights @ (slope * (error - 0.5 * slope))) / len(rows)
-
-        delta = np.zeros_like(q)
-        delta[rows, drawn.actions] = weights * slope / len(rows)
-        self._backward([a[: len(rows)] for a in activations], delta)
+        found = _differentiate(
+            self._online, self._target, drawn, weights, self._gamma, self._double_q, self._gradients
+        )
         self._descend()
-        return loss, float(q_taken.mean()), np.abs(error)
-
-    def _backward(self, activations: list[Array], delta: Array) -> None:
-        """Writes the gradient, from dLoss/dQ (B, actions) back to the first layer."""
-        for k in reversed(range(len(self._online))):
-            weight_gradient, bias_gradient = self._gradients[k]
-            np.dot(delta.T, activations[k], out=weight_gradient)
-            np.add.reduce(delta, axis=0, out=bias_gradient)
-            if k:
-                delta = delta @ self._online[k][0]
-                delta *= activations[k] > 0
+        return found
 
     def _descend(self) -> None:
         group = self._optimizer.param_groups[0]
@@ -124,18 +105,6 @@ def is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
     return not (group["weight_decay"] or group["amsgrad"] or group["maximize"])
 
 
-def _forward(layers: Layers, x: Array) -> tuple[list[Array], Array]:
-    """Inputs of each layer, and the output."""
-    inputs = [x]
-    for weight, bias in layers[:-1]:
-        x = x @ weight.T
-        x += bias
-        np.maximum(x, 0.0, out=x)
-        inputs.append(x)
-    weight, bias = layers[-1]
-    return inputs, x @ weight.T + bias
-
-
 def _parameters(linears: list[nn.Linear]) -> list[torch.Tensor]:
     return [parameter for layer in linears for parameter in (layer.weight, layer.bias)]
 
@@ -153,10 +122,63 @@ def _layers(flat: Array, parameters: list[torch.Tensor]) -> Layers:
     ends = np.cumsum([p.numel() for p in parameters])
     pieces = np.split(flat, ends[:-1])
     views = [piece.reshape(p.shape) for piece, p in zip(pieces, parameters, strict=True)]
-    return list(zip(views[::2], views[1::2], strict=True))
+    return tuple(zip(views[::2], views[1::2], strict=True))
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
+def _differentiate(online, target, drawn, importance, gamma, double_q, gradients):
+    """Writes the gradient; returns the loss, the mean Q of the actions taken, and |TD error|."""
+    batch = len(importance)
+    _, q_next = _forward(online, drawn.next_obs)
+    _, q_target = _forward(target, drawn.next_obs)
+    inputs, q = _forward(online, drawn.obs)
+    judge = q_next if double_q else q_target
+    delta = np.zeros_like(q)  # dLoss/dQ
+    errors = np.empty(batch)
+    loss = q_sum = 0.0
+    for b in range(batch):
+        best, taken = -1, drawn.actions[b]
+        for a in range(q.shape[1]):
+            if drawn.next_mask[b, a] and (best < 0 or judge[b, a] > judge[b, best]):
+                best = a
+        error = q[b, taken] - (drawn.rewards[b] + gamma * q_target[b, best])
+        slope = min(max(error, -1.0), 1.0)  # of the Huber loss
+        loss += importance[b] * slope * (error - 0.5 * slope)
+        delta[b, taken] = importance[b] * slope / batch
+        errors[b] = abs(error)
+        q_sum += q[b, taken]
+    for k in range(len(online) - 1, -1, -1):
+        weight_gradient, bias_gradient = gradients[k]
+        np.dot(delta.T, inputs[k], weight_gradient)
+        bias_gradient[:] = 0.0
+        for b in range(batch):
+            bias_gradient += delta[b]
+        if k > 0:
+            delta = np.dot(delta, online[k][0])
+            for b in range(batch):
+                for j in range(delta.shape[1]):
+                    if inputs[k][b, j] <= 0.0:
+                        delta[b, j] = 0.0
+    return loss / batch, q_sum / batch, errors
+
+
+@compiled
+def _forward(layers, x):
+    """Inputs of each layer, and the output (B, actions)."""
+    inputs = [x]
+    for k in range(len(layers)):
+        weight, bias = layers[k]
+        x = np.dot(x, weight.T)
+        for b in range(len(x)):
+            for j in range(len(bias)):
+                x[b, j] += bias[j]
+                if k < len(layers) - 1 and x[b, j] < 0.0:
+                    x[b, j] = 0.0
+        inputs.append(x)
+    return inputs, x
+
+
+@compiled
 def _adam(parameter, target, gradient, moment, square, step, scale, rate1, rate2, epsilon, tau):
     """Adam, then the soft target, in one walk; `step` and `scale` carry the bias corrections."""
     for k in range(len(parameter)):

@@ -81,12 +81,10 @@ class PrioritizedReplay:
         if not len(self):
             raise ValueError("cannot sample from an empty replay")
         # One draw per B-th of the total (stratified), as in the PER paper.
-        points = (np.arange(batch) + self._rng.random(batch)) / batch
-        rows = _find(self._tree, self._leaves, points * self._tree[1], len(self))
-        probability = self._tree[self._leaves + rows] / self._tree[1]
-        weights = (len(self) * probability) ** -self.beta
-        drawn = Transitions._make(column[rows] for column in self._rows)
-        return drawn, rows, (weights / weights.max()).astype(np.float32)
+        points = (np.arange(batch) + self._rng.random(batch)) / batch * self._tree[1]
+        rows = _find(self._tree, self._leaves, points, len(self))
+        weights = _importance(self._tree, self._leaves, rows, len(self), self.beta)
+        return Transitions(*_take(self._rows, rows)), rows, weights
 
     def update_priorities(self, rows: Ints, td_errors: Floats) -> None:
         """Sets the priorities of these rows to |TD error|."""
@@ -141,3 +139,18 @@ def _find(tree, leaves, points, filled):
                 node += 1
         rows[j] = min(node - leaves, filled - 1)
     return rows
+
+
+@njit(cache=True)
+def _importance(tree, leaves, rows, filled, beta):
+    weights = np.empty(len(rows))
+    for j in range(len(rows)):
+        weights[j] = (filled * tree[leaves + rows[j]] / tree[1]) ** -beta
+    return (weights / weights.max()).astype(np.float32)
+
+
+@njit(cache=True)
+def _take(columns, rows):
+    """The rows of every column; numpy's indexing costs more than the copy."""
+    obs, actions, rewards, next_obs, next_mask = columns
+    return obs[rows], actions[rows], rewards[rows], next_obs[rows], next_mask[rows]
