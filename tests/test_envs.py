@@ -9,6 +9,7 @@ from gymnasium.utils.env_checker import check_env
 
 import mec_rllib
 from mec_rllib.envs.mec_env import MecEnv
+from mec_rllib.envs.reference_env import MecReferenceEnv
 from mec_rllib.envs.vector import MecVectorEnv
 
 
@@ -44,6 +45,25 @@ def test_a_server_of_64_is_the_server_alone(index):
         assert reward == rewards[index]
         np.testing.assert_array_equal(observation, observations[index])
     assert alone.servers.tally.training_jobs[0] > 10
+
+
+@pytest.mark.parametrize("settings", [{}, {"load": 0.9, "buffer": 5, "capacity": 12}])
+def test_the_environment_is_the_plain_python_one_bit_for_bit(settings):
+    fast, plain = MecEnv(server_index=3, **settings), MecReferenceEnv(server_index=3, **settings)
+    pairs = [(fast.reset(seed=9)[0], plain.reset(seed=9)[0])]
+    np.testing.assert_array_equal(*pairs[0])
+    rng = np.random.default_rng(0)
+    for slot in range(3000):  # longer than two chunks of drawn jobs
+        if slot % 50 == 0:
+            fast.request_training()
+            plain.server.request_training()
+        action = int(rng.integers(fast.action_space.n))
+        observation, reward, _, _, info = fast.step(action)
+        expected, expected_reward, _, _, expected_info = plain.step(action)
+        assert reward == expected_reward
+        np.testing.assert_array_equal(observation, expected)
+        for name, value in expected_info.items():
+            np.testing.assert_array_equal(info[name], value)
 
 
 def test_an_episode_is_bookkeeping_and_empties_nothing():

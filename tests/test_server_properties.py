@@ -3,9 +3,9 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import WAITS, Job, ReferenceServer
 
 from mec_rllib.sim.jobs import JobClass
+from mec_rllib.sim.reference import WAITS, ReferenceServer
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
 from mec_rllib.sim.workloads import BernoulliWorkload
@@ -43,24 +43,6 @@ def worlds(draw):
     )
 
 
-def reference_of(batch, index):
-    """The reference on the very jobs that the batch's server draws."""
-    rng = np.random.default_rng([batch.seed, index])
-    jobs = batch.workload.arrivals(rng, 0, 1024)
-    columns = (jobs.requirement, jobs.execution, jobs.slack, jobs.weight, jobs.job_class)
-
-    def jobs_of(slot):
-        rows = np.flatnonzero(jobs.arrival == slot)
-        return [Job(tuple(columns[0][j]), *(c[j].item() for c in columns[1:])) for j in rows]
-
-    mode = ("drain", "backfill", "pause")[batch.rules.mode]
-    demand = tuple(batch.rules.demand)
-    capacity = tuple(batch.rules.capacity)
-    return ReferenceServer(
-        jobs_of, capacity, demand, batch.buffer, batch.rules.training_slots, mode
-    )
-
-
 def assert_same(batch, i, reference):
     s, n = batch.servers, len(reference.waiting)
     assert batch.mask[i].tolist() == reference.mask()
@@ -73,6 +55,7 @@ def assert_same(batch, i, reference):
         assert (s.wait[i, row], s.weight[i, row]) == (job.wait, job.weight)
     assert not s.execution[i, n:].any()
     assert tuple(s.used[i]) == reference.used
+    assert tuple(batch.units_in_use[i]) == reference.units_in_use
     assert s.since_training[i] == reference.since_training
     tally = batch.tally
     jobs = (reference.arrived, reference.started, reference.expired, reference.dropped)
@@ -91,7 +74,7 @@ def assert_same(batch, i, reference):
 @given(worlds(), st.integers(0, 2**31), st.floats(0, 0.5))
 def test_the_kernel_is_the_reference(batch, seed, training_rate):
     rng = np.random.default_rng(seed)
-    references = [reference_of(batch, i) for i in range(2)]
+    references = [ReferenceServer.like(batch, i, batch.seed) for i in range(2)]
     for _ in range(SLOTS):
         wanted = rng.random(2) < training_rate
         batch.request_training(wanted)
