@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := runs/demo
 
-.PHONY: help setup demo test lint check docs clean
+.PHONY: help setup demo bench test lint check docs clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -21,6 +21,10 @@ demo: setup ## the main job into runs/demo; TRACE=file.csv runs it on a recorded
 	rm -rf $(RUN)
 	$(VENV)/bin/mec-rllib tune tune_configs/demo.yaml --out $(RUN) \
 	  $(if $(TRACE),--set env.workload=trace --set env.trace.path='$(TRACE)')
+
+bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about 45 minutes)
+	$(VENV)/bin/pip install -q -c requirements.lock -e '.[bench]'
+	$(VENV)/bin/mec-rllib bench
 
 test: setup ## run the tests
 	$(VENV)/bin/python -m pytest -q

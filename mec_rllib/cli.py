@@ -119,6 +119,36 @@ def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment"
     show(folder, _console())
 
 
+@app.command()
+def bench(
+    only: Annotated[
+        str | None, typer.Option(help="parts, for example kernel,training; default: all four")
+    ] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="every pair is measured so many times")] = 3,
+    json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Measure speed side by side with plain Python, RLlib's DQN and stable-baselines3.
+
+    Parts: kernel, training, experiment, growth. All of them take about 45 minutes on 2 cores.
+
+    Example: mec-rllib bench --only kernel
+    """
+    from rich.console import Console
+
+    from mec_rllib.bench.run import PARTS, print_results
+    from mec_rllib.bench.run import bench as measure
+
+    parts = PARTS if only is None else tuple(only.split(","))
+    for part in parts:
+        if part not in PARTS:
+            raise ConfigError(f"--only {part}: is none of {', '.join(PARTS)}")
+    results = measure(parts, rounds, Console(stderr=True))
+    if json_:
+        print(json.dumps(results))
+    else:
+        print_results(results, _console())
+
+
 def _run(experiment: Experiment, out: Path, address: str | None) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is taken; name a folder that is new or empty")

@@ -1,4 +1,4 @@
-"""`MecEnv` in plain Python, for one server: the kernel's oracle, and what it is measured against."""
+"""`MecEnv` in plain Python, for one server: an oracle, and what the kernel is measured against."""
 
 from math import log1p
 from typing import Any

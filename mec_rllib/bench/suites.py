@@ -1,0 +1,156 @@
+"""What is compared with what; every pair is measured alternately, round by round."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from mec_rllib.bench.clock import Work
+from mec_rllib.bench.memory import peak_memory_mb
+
+SERVERS, SCHEDULES = (1, 16, 64), ("ats", "1 per 100 slots", "1 per 4 slots", "1 per slot")
+EXPERIMENT = {
+    "strategies": ["ats", "pts", "sjf"],
+    "seeds": [0, 1, 2, 3],
+    "slots": 50_000,
+    "env": {"load": 0.3},
+}
+
+
+class Case(NamedTuple):
+    """One line of work, and who does it; the first contestant is ours."""
+
+    name: str
+    arguments: dict[str, Any]  # of every contestant
+    contestants: tuple[str, ...]
+
+
+class SkippedError(Exception):
+    """A contestant cannot take part here; the message says why."""
+
+
+KERNEL = [
+    Case(f"N = {servers:,}", {"servers": servers}, ("kernel", "plain Python"))
+    for servers in (1, 64, 1024)
+] + [Case("N = 16,384", {"servers": 16_384}, ("kernel",))]
+TRAINING = [
+    Case(
+        f"N = {servers}, {schedule}",
+        {"servers": servers, "schedule": schedule},
+        ("mec-rllib", "RLlib DQN", "SB3 native", "SB3 DummyVecEnv"),
+    )
+    for schedule in SCHEDULES
+    for servers in SERVERS
+]
+GROWTH = (
+    [
+        Case(f"N = {n:,}", {"servers": n, "warm_up": max(4_000, 4 * n)}, ("mec-rllib",))
+        for n in (1, 16, 256, 4096)
+    ]
+    + [
+        Case(f"N = 16, M = {rows}", {"servers": 16, "buffer": rows}, ("mec-rllib",))
+        for rows in (10, 30, 100)
+    ]
+    + [
+        Case(
+            f"N = 64, replay {rows:,}, full",
+            {"servers": 64, "capacity": rows, "warm_up": rows},
+            ("mec-rllib",),
+        )
+        for rows in (10_000, 100_000, 1_000_000)
+    ]
+    + [
+        Case(
+            f"N = 16, {runners} remote runners", {"servers": 16, "runners": runners}, ("mec-rllib",)
+        )
+        for runners in (0, 1, 2)
+    ]
+)
+COMPARISONS = {"kernel": KERNEL, "training": TRAINING, "growth": GROWTH}
+
+
+def measure(case: Case, rounds: int, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+    """One entry per contestant of the case: its rounds, or why it was skipped."""
+    works: dict[str, list[Work]] = {name: [] for name in case.contestants}
+    skipped: dict[str, str] = {}
+    for _ in range(rounds):
+        for name in case.contestants:
+            if name in skipped:
+                continue
+            say(f"{case.name}: {name}")
+            try:
+                works[name].append(_in_own_process(name, case.arguments))
+            except SkippedError as reason:
+                skipped[name] = str(reason)
+    for name in case.contestants:
+        entry: dict[str, Any] = {"case": case.name, "contestant": name}
+        if name in skipped:
+            yield entry | {"skipped": skipped[name]}
+            continue
+        yield entry | {
+            "slots_per_s": [work.rate for work in works[name]],
+            "updates_per_slot": [work.updates / work.slots for work in works[name]],
+            "peak_mb": [work.peak_mb for work in works[name]],
+        }
+
+
+def _in_own_process(name: str, arguments: dict[str, Any]) -> Work:
+    worker = [sys.executable, "-m", "mec_rllib.bench.worker", name, json.dumps(arguments)]
+    done = subprocess.run(worker, capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f"bench: {name} {arguments} failed:\n{done.stderr.strip()[-2000:]}")
+    answer = json.loads(done.stdout)
+    if "skipped" in answer:
+        raise SkippedError(answer["skipped"])
+    return Work(**answer)
+
+
+def whole_experiment() -> dict[str, float | None]:
+    """Wall time of a whole `tune` (3 strategies x 4 seeds x 50,000 slots), and its memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "bench.yaml")
+        config.write_text(yaml.safe_dump(EXPERIMENT))
+        return _time(["tune", str(config), "--out", str(Path(folder, "out"))])
+
+
+def start_up() -> dict[str, float | None]:
+    """Wall time of a whole `train` of so few slots that all of it is starting and ending."""
+    short = EXPERIMENT | {"slots": 1_000, "strategies": ["ats"], "evaluation": {"slots": 1_000}}
+    with tempfile.TemporaryDirectory() as folder:
+        config = Path(folder, "bench.yaml")
+        config.write_text(yaml.safe_dump(short))
+        return _time(["train", str(config), "--out", str(Path(folder, "out"))])
+
+
+def help_text() -> dict[str, float | None]:
+    """Wall time of `mec-rllib --help`."""
+    return _time(["--help"])
+
+
+COMMANDS: dict[str, Callable[[], dict[str, float | None]]] = {
+    "mec-rllib --help": help_text,
+    "train, 1,000 slots": start_up,
+    "tune, 3 strategies x 4 seeds x 50,000 slots": whole_experiment,
+}
+
+
+def _time(arguments: list[str]) -> dict[str, float | None]:
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "mec_rllib", *arguments],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env=os.environ | {"PYTHONWARNINGS": "ignore"},
+    )
+    peak_mb = peak_memory_mb(process)
+    _, errors = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"bench: {arguments[0]} failed:\n{errors.decode().strip()[-2000:]}")
+    return {"seconds": time.perf_counter() - start, "peak_mb": peak_mb}
