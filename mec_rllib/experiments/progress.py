@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -22,7 +23,8 @@ class ExperimentProgress:
     def __init__(self, console: Console, trials: int, slots: int):
         self._console, self._trials, self._slots = console, trials, slots
         self._done: dict[str, int] = {}  # slots per trial
-        self._started = self._last_line = time.monotonic()
+        self._last_line = time.monotonic()
+        self._first: tuple[float, int] | None = None  # time and slots of the first report
         self._tasks: dict[str, TaskID] = {}
         self._bars = Progress(
             TextColumn("{task.description}"),
@@ -47,6 +49,8 @@ class ExperimentProgress:
     def show(self, name: str, result: Mapping[str, Any]) -> None:
         """Takes one report of a trial."""
         self._done[name] = result["timesteps_total"]
+        if self._first is None:  # starting up says nothing about the time left
+            self._first = time.monotonic(), self._done[name]
         figures = (
             f"{result['timesteps_total']:,}/{self._slots:,} slots  "
             f"reward {result['reward']['lifetime']:.3f}  "
@@ -85,6 +89,10 @@ class ExperimentProgress:
         return is_time
 
     def _left(self) -> str:
+        assert self._first is not None  # something has been reported
+        started, slots = self._first
         done, total = sum(self._done.values()), self._trials * self._slots
-        left = (time.monotonic() - self._started) * (total - done) / max(done, 1)
-        return f"{left // 60:.0f}:{left % 60:02.0f}"
+        if done == slots:
+            return "?"
+        left = (time.monotonic() - started) * (total - done) / (done - slots)
+        return str(timedelta(seconds=round(left)))
