@@ -17,6 +17,11 @@ class CorruptQCallback(RLlibCallback):
     def __init__(self) -> None:
         self._is_done = False
 
+    def on_checkpoint_loaded(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
+        """Once is once, in a resumed run too."""
+        slot = algorithm.config.corrupt_slot
+        self._is_done = slot is not None and algorithm.slots >= slot
+
     def on_train_result(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
         """Damages the network if it is time."""
         config = algorithm.config

@@ -19,6 +19,10 @@ class MetricsCallback(RLlibCallback):
         """Nothing has been reported so far."""
         self._reported: Totals | None = None
 
+    def on_checkpoint_loaded(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
+        """What was played before has been reported."""
+        self._reported = algorithm.totals
+
     def on_train_result(self, *, algorithm: GatedDQN, result: dict, **kwargs: Any) -> None:
         """Adds the groups reward, miss_rate, server, training, gate and learner."""
         totals = algorithm.totals

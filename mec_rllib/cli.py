@@ -15,6 +15,8 @@ from mec_rllib.experiments.config import ConfigError, Experiment, load
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mec_rllib.experiments.runner import Stage
+
 app = typer.Typer(
     help="Edge servers whose scheduler learns while it works, and pays for learning.",
     no_args_is_help=True,
@@ -58,6 +60,25 @@ def tune(
     Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
     """
     _run(load(config, set_ or []), out, address)
+
+
+@app.command()
+def resume(
+    folder: Annotated[Path, typer.Argument(help="folder of a train or tune that was interrupted")],
+    address: Annotated[
+        str | None, typer.Option(help="a running Ray cluster (host:port or auto); default: local")
+    ] = None,
+) -> None:
+    """Go on with a train or tune that was interrupted or killed, or whose trials failed.
+
+    Finished trials stay; the others go on from their newest checkpoint that is not damaged.
+
+    Example: mec-rllib resume runs/demo
+    """
+    from mec_rllib.experiments.results import read_config
+    from mec_rllib.experiments.runner import stages
+
+    _play(stages(read_config(folder), folder), folder, address, _console(), go_on=True)
 
 
 @app.command()
@@ -152,27 +173,44 @@ def bench(
 def _run(experiment: Experiment, out: Path, address: str | None) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is taken; name a folder that is new or empty")
-    from mec_rllib.experiments.progress import ExperimentProgress
-    from mec_rllib.experiments.report import report as show
-    from mec_rllib.experiments.runner import run_stage, stages, write_config
+    from mec_rllib.experiments.runner import stages, write_config
 
     console = _console()
-    started = time.monotonic()
     plan = stages(experiment, out)
-    try:
-        if experiment.search is not None:
+    if experiment.search is not None:
+        try:
             plan = stages(_search(experiment, out, address, console), out)
+        except KeyboardInterrupt:
+            _fail("interrupted; a search cannot be resumed: start it anew", 130)
+        except RuntimeError as error:
+            _fail(error, 1)
+    for stage in plan:
+        write_config(stage)
+    _play(plan, out, address, console)
+
+
+def _play(
+    plan: "list[Stage]", out: Path, address: str | None, console: "Console", go_on: bool = False
+) -> None:
+    """Runs the stages, or what is left of them, and shows the report."""
+    from mec_rllib.experiments.progress import ExperimentProgress
+    from mec_rllib.experiments.report import report as show
+    from mec_rllib.experiments.resume import what_is_left
+    from mec_rllib.experiments.runner import run_stage
+
+    started = time.monotonic()
+    try:
         for stage in plan:
-            write_config(stage)
-        for stage in plan:
-            if stage.folder != out.absolute():
-                console.print(f"{stage.experiment.name} ({stage.trials} trials)", highlight=False)
-            with ExperimentProgress(console, stage.trials, stage.experiment.slots) as progress:
-                failures = run_stage(stage, address, progress)
+            left = what_is_left(stage, _warn) if go_on else {}
+            trials = stage.trials - len(left.get("finished", ()))
+            if stage.folder != out.absolute() or go_on:
+                console.print(f"{stage.experiment.name} ({trials} trials)", highlight=False)
+            with ExperimentProgress(console, trials, stage.experiment.slots) as progress:
+                failures = run_stage(stage, address, progress, **left)
             if failures:  # what comes next builds on it
                 break
     except KeyboardInterrupt:
-        _fail(f"interrupted; what is finished: mec-rllib report {out}", 130)
+        _fail(f"interrupted; go on with: mec-rllib resume {out}", 130)
     except RuntimeError as error:
         _fail(error, 1)
     show(out, console)
@@ -182,6 +220,10 @@ def _run(experiment: Experiment, out: Path, address: str | None) -> None:
         print(f"failed: {failure}", file=sys.stderr)
     if failures:
         raise typer.Exit(1)
+
+
+def _warn(message: str) -> None:
+    print(f"mec-rllib: {message}", file=sys.stderr)
 
 
 def _console() -> "Console":

@@ -42,14 +42,7 @@ def read_experiment(folder: Path) -> tuple[Experiment, list[TrialResults]]:
     Raises:
         ConfigError: the folder holds no experiment of ours.
     """
-    path = folder / "config.yaml"
-    if not path.is_file():
-        raise ConfigError(f"{folder}: holds no experiment (no config.yaml)")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError):
-        raise ConfigError(f"{path}: no valid YAML") from None
-    experiment = build(values, str(path))
+    experiment = read_config(folder)
     trials = [
         TrialResults(s.label, seed, _read_reports(folder / f"{s.label}_seed{seed}" / "result.json"))
         for s in resolve(experiment)
@@ -58,14 +51,33 @@ def read_experiment(folder: Path) -> tuple[Experiment, list[TrialResults]]:
     return experiment, trials
 
 
+def read_config(folder: Path) -> Experiment:
+    """The whole config of an experiment, as it was when it began.
+
+    Raises:
+        ConfigError: the folder holds no experiment of ours.
+    """
+    path = folder / "config.yaml"
+    if not path.is_file():
+        raise ConfigError(f"{folder}: holds no experiment (no config.yaml)")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError):
+        raise ConfigError(f"{path}: no valid YAML") from None
+    return build(values, str(path))
+
+
 def _read_reports(path: Path) -> list[dict[str, Any]]:
-    """Tune's JSON lines; a last line cut off by a crash is left out."""
-    reports = []
+    """Tune's JSON lines; lines cut off by a crash and slots played again count once."""
+    reports: list[dict[str, Any]] = []
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
         try:
-            reports.append(json.loads(line))
+            report = json.loads(line)
         except ValueError:
-            break
+            continue
+        while reports and reports[-1]["timesteps_total"] >= report["timesteps_total"]:
+            reports.pop()
+        reports.append(report)
     return reports
 
 

@@ -6,27 +6,30 @@
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import ray
 import yaml
 from ray import tune
+from ray.tune.search.basic_variant import BasicVariantGenerator
 
 from callbacks.corrupt_q import CorruptQCallback
 from callbacks.metrics import MetricsCallback
 from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.experiments.checkpoints import write_checkpoint
 from mec_rllib.experiments.config import Experiment, build, with_values
 from mec_rllib.experiments.progress import ExperimentProgress
 from mec_rllib.experiments.strategies import Strategy, resolve
 from mec_rllib.experiments.trial import SchedulerRun, StrategyRun, Trial
-from mec_rllib.rl.algorithm import EpsilonDecay, GatedDQN, GatedDQNConfig
+from mec_rllib.rl.algorithm import PLAY, EpsilonDecay, GatedDQN, GatedDQNConfig
 from mec_rllib.rl.policy import GreedyPolicy, load_module, newest_checkpoint
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.sim.totals import Totals
 
 PRETRAINED = "pretrained"  # folder in the experiment's
+CHECKPOINT_EVERY_REPORTS = 10
 
 
 class LearnerRun:
@@ -62,9 +65,14 @@ class LearnerRun:
         """The greedy policy."""
         return GreedyPolicy(self._algorithm.get_module(), self._observe)
 
-    def save(self, folder: str) -> None:
-        """An RLlib checkpoint of the algorithm."""
-        self._algorithm.save_to_path(Path(folder).absolute())
+    def save(self, folder: Path, to_go_on: bool) -> None:
+        """An RLlib checkpoint of the algorithm; the policy and its optimizer, or all of it."""
+        state = self._algorithm.get_state(not_components=None if to_go_on else PLAY)
+        self._algorithm.save_to_path(folder.absolute(), state=state)
+
+    def restore(self, folder: Path, slots: int) -> None:
+        """Goes on from a checkpoint that holds all of it."""
+        self._algorithm.restore_from_path(folder.absolute())
 
     def stop(self) -> None:
         """Ends its runners."""
@@ -122,10 +130,16 @@ class StrategyTrial(tune.Trainable):
     """A Tune trial: {"strategy": label, "seed": s} of an experiment."""
 
     def setup(
-        self, config: dict[str, Any], experiment: dict[str, Any], pretrained: Path | None
+        self,
+        config: dict[str, Any],
+        experiment: dict[str, Any],
+        folder: Path,
+        pretrained: Path | None,
+        checkpoints: dict[str, Path],
     ) -> None:
         """Starts the strategy; the actor may be reused for another one."""
-        self._pretrained = pretrained
+        self._experiment_folder, self._pretrained = folder, pretrained
+        self._checkpoints = checkpoints
         self._strategies = {s.label: s for s in resolve(build(experiment, "experiment"))}
         self._start(config)
 
@@ -133,20 +147,26 @@ class StrategyTrial(tune.Trainable):
         strategy = self._strategies[config["strategy"]]
         strategy_run = start(strategy, config["seed"], self._pretrained)
         self._trial = Trial(strategy.label, config["seed"], strategy.experiment, strategy_run)
+        name = trial_name(strategy.label, config["seed"])
+        self._folder = self._experiment_folder / name
+        if name in self._checkpoints:
+            self._trial.restore(self._checkpoints[name])
 
     def step(self) -> dict[str, Any]:
-        """One report."""
-        return self._trial.play_report()
+        """One report; every tenth leaves a checkpoint in the trial's folder."""
+        trial = self._trial
+        result = trial.play_report()
+        if trial.is_done:
+            write_checkpoint(self._folder, trial.reports, trial.save, keep=1)
+        elif trial.reports % CHECKPOINT_EVERY_REPORTS == 0:
+            write_checkpoint(self._folder, trial.reports, trial.save)
+        return result
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Takes over another trial: starting a process costs more than many a trial."""
         self._trial.run.stop()
         self._start(new_config)
         return True
-
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """What has been learned so far."""
-        self._trial.run.save(checkpoint_dir)
 
     def cleanup(self) -> None:
         """Ends the strategy's runners."""
@@ -207,13 +227,24 @@ def _pretraining_seed(seed: int) -> int:
 
 
 def _pretrained_policy(folder: Path, seed: int) -> Path:
-    return newest_checkpoint(folder / f"ideal_seed{_pretraining_seed(seed)}")
+    return newest_checkpoint(folder / trial_name("ideal", _pretraining_seed(seed)))
 
 
 def run_stage(
-    stage: Stage, address: str | None = None, progress: ExperimentProgress | None = None
+    stage: Stage,
+    address: str | None = None,
+    progress: ExperimentProgress | None = None,
+    checkpoints: dict[str, Path] | None = None,
+    finished: Collection[str] = (),
 ) -> list[str]:
-    """Runs all strategies x seeds through Ray Tune; the folder becomes Tune's experiment folder.
+    """Runs strategies x seeds through Ray Tune; the folder becomes Tune's experiment folder.
+
+    Args:
+        stage: what to run.
+        address: of a running cluster.
+        progress: shows the reports.
+        checkpoints: where trials go on from, by name; the others start at slot 0.
+        finished: names of trials that are left out.
 
     Returns:
         One line per trial that failed, with the place of its traceback.
@@ -223,29 +254,44 @@ def run_stage(
     """
     experiment, out = stage.experiment, stage.folder
     strategies = resolve(experiment)
+    trials = [
+        {"seed": seed, "strategy": strategy.label}
+        for seed in experiment.seeds
+        for strategy in strategies
+        if trial_name(strategy.label, seed) not in finished
+    ]
+    if not trials:
+        return []
     resources = {s.label: resources_of(s) for s in strategies}
     start_ray(address, max(sum(b["CPU"] for b in r.bundles) for r in resources.values()))
     trainable = tune.with_resources(
         tune.with_parameters(
             StrategyTrial,
             experiment=experiment.model_dump(mode="json"),
+            folder=stage.folder,
             pretrained=stage.pretrained,
+            checkpoints=checkpoints or {},
         ),
         lambda config: resources[config["strategy"]],
     )
     tuner = tune.Tuner(
         trainable,
         param_space={
-            "seed": tune.grid_search(experiment.seeds),
-            "strategy": tune.grid_search([s.label for s in strategies]),
+            "seed": tune.choice(experiment.seeds),
+            "strategy": tune.choice([s.label for s in strategies]),
         },
         tune_config=tune.TuneConfig(
-            reuse_actors=True, trial_name_creator=_name, trial_dirname_creator=_name
+            search_alg=BasicVariantGenerator(points_to_evaluate=trials),  # exactly these
+            num_samples=len(trials),
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
         ),
         run_config=tune.RunConfig(
             name=out.name,
             storage_path=str(out.parent),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
+            # Trials write their own: whole or not at all, and with a manifest.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[ShowProgress(progress, _name)] if progress else [],
             verbose=0,
         ),
@@ -283,8 +329,13 @@ class ShowProgress(tune.Callback):
             self._progress.fail(self._name(trial))
 
 
+def trial_name(label: str, seed: int) -> str:
+    """Name of a trial, and of its folder."""
+    return f"{label}_seed{seed}"
+
+
 def _name(trial: Any) -> str:
-    return f"{trial.config['strategy']}_seed{trial.config['seed']}"
+    return trial_name(trial.config["strategy"], trial.config["seed"])
 
 
 def resources_of(strategy: Strategy) -> tune.PlacementGroupFactory:

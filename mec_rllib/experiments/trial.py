@@ -3,9 +3,11 @@
 A trial plays its slots in about 100 reports, then evaluates what it has learned. No Ray in here.
 """
 
+import json
 import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 from mec_rllib.experiments.config import Experiment
@@ -14,6 +16,7 @@ from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals, world_figures
 
 REPORTS = 100  # per trial
+TRIAL_FILE = "trial.json"  # in a checkpoint
 LAST_SHARE = 0.2  # of the slots that `reward_last20` looks at
 # The greedy evaluation must not see the jobs that the agent learned on.
 EVALUATION_SEED = 2**31
@@ -40,8 +43,12 @@ class StrategyRun(Protocol):
         """What the strategy would do now, without exploring or learning."""
         ...
 
-    def save(self, folder: str) -> None:
-        """Writes what has been learned."""
+    def save(self, folder: Path, to_go_on: bool) -> None:
+        """Writes what has been learned; `to_go_on`: and all that `restore` needs."""
+        ...
+
+    def restore(self, folder: Path, slots: int) -> None:
+        """Goes on from what `save` wrote after so many slots."""
         ...
 
     def stop(self) -> None:
@@ -72,8 +79,12 @@ class SchedulerRun:
         """The scheduler."""
         return self._scheduler
 
-    def save(self, folder: str) -> None:
+    def save(self, folder: Path, to_go_on: bool) -> None:
         """A rule has nothing to keep."""
+
+    def restore(self, folder: Path, slots: int) -> None:
+        """Plays these slots again: that is fast, and needs no file."""
+        self.play(slots)
 
     def stop(self) -> None:
         """Holds nothing."""
@@ -107,6 +118,27 @@ class Trial:
         if self.is_done:
             result |= {"row": self._row(), "done": True}
         return result
+
+    def save(self, folder: Path) -> None:
+        """Writes a checkpoint; of a finished trial the policy only."""
+        at_last = self._at_last.to_json() if self._at_last is not None else None
+        wall_s = time.perf_counter() - self._started
+        state = {"played": self._played, "at_last": at_last, "wall_s": wall_s}
+        (folder / TRIAL_FILE).write_text(json.dumps(state), encoding="utf-8")
+        self.run.save(folder, to_go_on=not self.is_done)
+
+    def restore(self, folder: Path) -> None:
+        """Goes on from what `save` of the same trial wrote before its end."""
+        state = json.loads((folder / TRIAL_FILE).read_text(encoding="utf-8"))
+        self._played = state["played"]
+        self._at_last = Totals.from_json(state["at_last"]) if state["at_last"] else None
+        self._started = time.perf_counter() - state["wall_s"]
+        self.run.restore(folder, self._played)
+
+    @property
+    def reports(self) -> int:
+        """Reports made so far."""
+        return math.ceil(self._played / self._report_slots)
 
     def _row(self) -> dict[str, Any]:
         totals = self.run.totals

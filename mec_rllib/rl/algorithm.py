@@ -6,6 +6,7 @@ weights go back to the runners.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -21,6 +22,7 @@ from ray.rllib.utils.metrics import (
     NUM_ENV_STEPS_SAMPLED,
     NUM_ENV_STEPS_SAMPLED_LIFETIME,
 )
+from ray.rllib.utils.typing import StateDict
 
 from mec_rllib.envs.registration import ENV_ID
 from mec_rllib.gates import ATS, Gate
@@ -29,6 +31,9 @@ from mec_rllib.rl.gating import find_gating
 from mec_rllib.rl.learner import GatedDQNTorchLearner, UpdateMetrics
 from mec_rllib.rl.replay import PrioritizedReplay
 from mec_rllib.sim.totals import Totals
+
+PLAY = "play"  # component of a checkpoint: all that training needs beside the networks
+COUNTERS = ("slots", "credits", "learner_updates", "vetoed_updates")
 
 
 class EpsilonDecay(NamedTuple):
@@ -173,8 +178,9 @@ class GatedDQNConfig(DQNConfig):
 class GatedDQN(DQN):
     """DQN under a training gate; see the module's docstring for the flow of an iteration.
 
-    A checkpoint holds the policy (`mec_rllib.rl.policy.load_module` reads it) and the optimizer,
-    but neither the replay nor the servers: training cannot be resumed from it.
+    A checkpoint (`save_to_path`) holds everything: networks, optimizer, replay, servers, gates,
+    counters and generators. With no remote runners a restored run goes on bit for bit. Without
+    the component "play" it holds the policy and the optimizer only.
     """
 
     @classmethod
@@ -233,19 +239,49 @@ class GatedDQN(DQN):
             self._add(self.env_runner.take_report())
         self._log()
 
-    def restore_from_path(self, path: Any, **kwargs: Any) -> None:
-        """Refused: going on with an empty replay would look like a collapse of the agent.
+    def get_state(
+        self, components: Any = None, *, not_components: Any = None, **kwargs: Any
+    ) -> StateDict:
+        """RLlib's state, and "play": replay, counters and the runners' servers and gates."""
+        state = super().get_state(components, not_components=not_components, **kwargs)
+        if self._check_component(PLAY, components, not_components):
+            state[PLAY] = {
+                "replay": self.replay.get_state(),
+                "totals": self.totals,
+                "runners": dict(self._each_sampler(_get_play_state)),
+            } | {name: getattr(self, name) for name in COUNTERS}
+        return state
+
+    def set_state(self, state: StateDict) -> None:
+        """Takes over what `get_state` of an algorithm with the same config returned.
 
         Raises:
-            NotImplementedError: always.
+            ValueError: the state is of a policy only: going on with an empty replay would look
+                like a collapse of the agent.
         """
-        raise NotImplementedError(
-            "GatedDQN cannot resume training yet; load_module() reads policies"
-        )
+        if PLAY not in state:
+            raise ValueError("the checkpoint holds a policy only; load_module() reads it")
+        super().set_state(state)
+        play = state[PLAY]
+        self.replay.set_state(play["replay"])
+        self.totals = play["totals"]
+        for name in COUNTERS:
+            setattr(self, name, play[name])
+        runners = play["runners"]
+        self._each_sampler(lambda runner: runner.set_play_state(runners[runner.worker_index or 0]))
+        self._send_weights()
+        for callback in self.callbacks:
+            callback.on_checkpoint_loaded(algorithm=self)
 
     @property
     def _samples_locally(self) -> bool:
         return self.config.num_env_runners == 0
+
+    def _each_sampler(self, call: Callable[[MecEnvRunner], Any]) -> list[Any]:
+        """Calls every runner that samples."""
+        if self._samples_locally:
+            return [call(self.env_runner)]
+        return self.env_runner_group.foreach_env_runner(call, local_env_runner=False)
 
     def _learner_module(self) -> Any:
         return self.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped()
@@ -310,3 +346,7 @@ class GatedDQN(DQN):
             figures = [updates.sum(), *np.average(means, axis=1, weights=updates)]
             figures_by_name = dict(zip(UpdateMetrics._fields, figures, strict=True))
             self.metrics.log_dict(figures_by_name, key=(LEARNER_RESULTS,), window=1)
+
+
+def _get_play_state(runner: MecEnvRunner) -> tuple[int, dict[str, Any]]:
+    return runner.worker_index or 0, runner.get_play_state()

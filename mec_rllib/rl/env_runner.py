@@ -134,6 +134,30 @@ class MecEnvRunner(SingleAgentEnvRunner):
         window, self._reported = totals - self._reported, totals
         return Report(window, self._metrics())
 
+    def get_play_state(self) -> dict[str, Any]:
+        """Everything but the network: servers, gate, TD statistic, generator, what is half done."""
+        return {
+            "servers": self.env.servers.get_state(),
+            "gate": self._gating.get_state(),
+            "td": self._td.get_state(),
+            "rng": self._rng.bit_generator.state,
+            "last_q": self._last_q.copy(),
+            "last_reward": self._last_reward.copy(),
+            "obs": self._obs.copy(),
+            "reported": self._reported,
+        }
+
+    def set_play_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `get_play_state` of a runner with the same config returned."""
+        self.env.servers.set_state(state["servers"])
+        self._gating.set_state(state["gate"])
+        self._td.set_state(state["td"])
+        self._rng.bit_generator.state = state["rng"]
+        self._last_q = state["last_q"].copy()
+        self._last_reward = state["last_reward"].copy()
+        self._obs = state["obs"].copy()
+        self._reported = state["reported"]
+
     def _play_slot(
         self,
         obs: Observations,

@@ -9,7 +9,7 @@ All servers share the slot number, nothing else. The beats of slot t:
 that ends with the arrival. What the source leaves open is *reconstructed* and marked so.
 """
 
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numba import njit
@@ -231,6 +231,30 @@ class ServerBatch:
         flagged = np.zeros_like(self.mask)
         _mask_with_training(self.servers, self.rules, self.mask, flagged)
         return flagged
+
+    def get_state(self) -> dict[str, Any]:
+        """Servers, tallies, the jobs drawn ahead, and every generator."""
+        copies = {
+            name: [column.copy() for column in table]
+            for name, table in (("servers", self.servers), ("tally", self.tally), ("now", self.now))
+        }
+        return copies | {
+            "seed": self.seed,
+            "slot": self.slot,
+            "stream": list(self._stream),
+            "cursor": self._cursor.copy(),
+            "rngs": [rng.bit_generator.state for rng in self.rngs],
+        }
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `get_state` of a batch of the same shape returned."""
+        for name, table in (("servers", self.servers), ("tally", self.tally), ("now", self.now)):
+            for column, values in zip(table, state[name], strict=True):
+                column[...] = values
+        self.seed, self.slot = state["seed"], state["slot"]
+        self._stream, self._cursor = Jobs(*state["stream"]), state["cursor"].copy()
+        for rng, rng_state in zip(self.rngs, state["rngs"], strict=True):
+            rng.bit_generator.state = rng_state
 
     @property
     def training_waiting(self) -> Bools:

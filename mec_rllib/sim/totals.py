@@ -1,6 +1,6 @@
 """What happened, summed over servers: the figures that every row and curve is made of."""
 
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,15 @@ class Totals:
             tally.used_at_request.sum(axis=0) / batch.rules.capacity,
             tally.waiting_at_request.sum(),
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and lists; `from_json` reads them back exactly."""
+        return {f.name: np.asarray(getattr(self, f.name)).tolist() for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "Totals":
+        """What `to_json` wrote."""
+        return cls(**{name: np.asarray(value) for name, value in values.items()})
 
     def __add__(self, other: "Totals") -> "Totals":
         return Totals(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
