@@ -61,7 +61,8 @@ GROWTH = (
     + [
         Case(
             f"N = 64, replay {rows:,}, full",
-            {"servers": 64, "capacity": rows, "warm_up": rows},
+            # Few updates: it takes as many slots as rows to fill it.
+            {"servers": 64, "capacity": rows, "warm_up": rows, "schedule": "1 per 100 slots"},
             ("mec-rllib",),
         )
         for rows in (10_000, 100_000, 1_000_000)
