@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import ray
 
 README = (Path(__file__).parent.parent / "README.md").read_text()
 
@@ -18,3 +19,11 @@ def readme_examples(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def cluster():
+    """One Ray for every test that builds algorithms in this process."""
+    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()

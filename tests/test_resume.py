@@ -106,13 +106,13 @@ def test_slots_played_again_count_once(tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.parametrize("gate", ["ats", "idle", "ideal"])
 def test_a_restored_trial_goes_on_bit_for_bit(tmp_path, gate):
-    from mec_rllib.experiments.runner import start, start_ray
+    from mec_rllib.experiments.runner import start
     from mec_rllib.experiments.strategies import resolve
     from mec_rllib.experiments.trial import Trial
 
-    start_ray(None, 1)
     (strategy,) = resolve(build(CONFIG | {"strategies": [gate]}, "test"))
     new = lambda: Trial(gate, 0, strategy.experiment, start(strategy, 0))  # noqa: E731
     straight, interrupted, resumed = new(), new(), new()
