@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from mec_rllib.experiments.config import ConfigError, Experiment, load
+from mec_rllib.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from mec_rllib.experiments.config import Experiment
     from mec_rllib.experiments.runner import Stage
 
 app = typer.Typer(
@@ -41,6 +42,8 @@ def train(config: Config, out: Out, set_: Sets = None) -> None:
 
     Example: mec-rllib train tune_configs/demo.yaml --set strategies=[ats] --out runs/ats
     """
+    from mec_rllib.experiments.config import load
+
     experiment = load(config, set_ or [])
     first = {"strategies": experiment.strategies[:1], "seeds": experiment.seeds[:1]}
     _run(experiment.model_copy(update=first), out, None)
@@ -59,6 +62,8 @@ def tune(
 
     Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
     """
+    from mec_rllib.experiments.config import load
+
     _run(load(config, set_ or []), out, address)
 
 
@@ -101,6 +106,8 @@ def evaluate(
 
     Example: mec-rllib evaluate --scheduler sjf --config tune_configs/demo.yaml --seeds 0,1,2
     """
+    from mec_rllib.experiments.config import load
+
     overrides = list(set_ or [])
     overrides += [f"slots={slots}"] if slots is not None else []
     overrides += [f"seeds=[{seeds}]"] if seeds is not None else []
@@ -170,7 +177,7 @@ def bench(
         print_results(results, _console())
 
 
-def _run(experiment: Experiment, out: Path, address: str | None) -> None:
+def _run(experiment: "Experiment", out: Path, address: str | None) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise ConfigError(f"--out {out}: is taken; name a folder that is new or empty")
     from mec_rllib.experiments.runner import stages, write_config
@@ -234,8 +241,8 @@ def _console() -> "Console":
 
 
 def _search(
-    experiment: Experiment, out: Path, address: str | None, console: "Console"
-) -> Experiment:
+    experiment: "Experiment", out: Path, address: str | None, console: "Console"
+) -> "Experiment":
     """Searches first, if that is asked for; returns the experiment with the winner in it."""
     from mec_rllib.experiments.progress import ExperimentProgress
     from mec_rllib.experiments.search import check_search, run_search, search_stage

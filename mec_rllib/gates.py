@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numba import njit
 
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 
@@ -183,14 +184,19 @@ class ATS(Gate):
 
     def wants(self, view: GateView) -> Bools:
         """(N,) whether psi is high enough, or the period over where Q is unreliable."""
-        self._remember(view.psi, view.can_ask)
+        _remember(self._recent, self._seen, view.psi, view.can_ask)
         if self._slots % self.refresh == 0:
             self._renew_threshold()
         self._slots += 1
         self._psi = view.psi
-        self._falls_back = (view.td_statistic > self.td_cutoff) | np.isnan(self._threshold)
-        is_high = (view.psi > self._threshold) | self._wins_tie(view)
-        return np.where(self._falls_back, view.since_training >= self.period, is_high)
+        wanted = view.since_training >= self.period
+        tied = _choose_slots(
+            view.psi, self._threshold, view.td_statistic, self.td_cutoff, self._falls_back, wanted
+        )
+        if tied:
+            tie = (view.psi == self._threshold) & ~self._falls_back
+            wanted |= tie & self._wins_tie(view)
+        return wanted
 
     def get_state(self) -> State:
         """Window, threshold and counters."""
@@ -218,11 +224,6 @@ class ATS(Gate):
                 figures[name] = float(np.nanmean(values))
         return figures
 
-    def _remember(self, psi: Floats, can_ask: Bools) -> None:
-        servers = np.flatnonzero(can_ask)
-        self._recent[servers, self._seen[servers] % self._recent.shape[1]] = psi[servers]
-        self._seen[servers] += 1
-
     def _renew_threshold(self) -> None:
         known = np.minimum(self._seen, self._recent.shape[1])
         ready = np.flatnonzero(known >= self.min_history)
@@ -239,12 +240,32 @@ class ATS(Gate):
         self._tie_chance[ready] = np.clip(missing / np.maximum(tied, 1), 0.0, 1.0)
 
     def _wins_tie(self, view: GateView) -> Bools:
-        tie = view.psi == self._threshold
         if self.ties == "gt":
-            return np.zeros_like(tie)
+            return np.zeros(self.num_servers, bool)
         if self.ties == "random":
-            return tie & (view.rng.random(self.num_servers) < self._tie_chance)
-        return tie & (view.since_training >= self.tie_spacing)
+            return view.rng.random(self.num_servers) < self._tie_chance
+        return view.since_training >= self.tie_spacing
+
+
+@njit(cache=True)
+def _remember(recent, seen, psi, can_ask):
+    """The newest psi takes the place of the oldest."""
+    for i in range(len(psi)):
+        if can_ask[i]:
+            recent[i, seen[i] % recent.shape[1]] = psi[i]
+            seen[i] += 1
+
+
+@njit(cache=True)
+def _choose_slots(psi, threshold, td_statistic, td_cutoff, falls_back, wanted):
+    """Where Q is reliable, psi decides and not the period in `wanted`; True if there are ties."""
+    tied = False
+    for i in range(len(psi)):
+        falls_back[i] = td_statistic[i] > td_cutoff or np.isnan(threshold[i])
+        if not falls_back[i]:
+            wanted[i] = psi[i] > threshold[i]
+            tied |= psi[i] == threshold[i]
+    return tied
 
 
 class TDStatistic:
@@ -258,25 +279,31 @@ class TDStatistic:
         self.rate = rate
         self._td_error = np.zeros(num_servers)
         self._value = np.zeros(num_servers)
+        self.ratio: Floats = np.full(num_servers, np.inf)  # (N,) the statistic
 
     def update(self, td_error: Floats, value: Floats) -> None:
-        """Adds one TD error and one value V = max_a Q per server, (N,) each."""
-        self._td_error += self.rate * (np.abs(td_error) - self._td_error)
-        self._value += self.rate * (np.abs(value) - self._value)
-
-    @property
-    def ratio(self) -> Floats:
-        """(N,) the statistic."""
-        unknown = np.full_like(self._value, np.inf)
-        return np.divide(self._td_error, self._value, out=unknown, where=self._value > 0)
+        """Adds one TD error (NaN: there is none yet) and one value V = max_a Q, (N,) each."""
+        _average(self._td_error, self._value, self.ratio, self.rate, td_error, value)
 
     def get_state(self) -> State:
-        """Both averages."""
-        return {"td_error": self._td_error.copy(), "value": self._value.copy()}
+        """Both averages and their ratio."""
+        averages = {"td_error": self._td_error, "value": self._value, "ratio": self.ratio}
+        return {name: values.copy() for name, values in averages.items()}
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
         self._td_error, self._value = state["td_error"].copy(), state["value"].copy()
+        self.ratio = state["ratio"].copy()
+
+
+@njit(cache=True)
+def _average(td_error_average, value_average, ratio, rate, td_error, value):
+    for i in range(len(value)):
+        if not np.isnan(td_error[i]):
+            td_error_average[i] += rate * (abs(td_error[i]) - td_error_average[i])
+            value_average[i] += rate * (abs(value[i]) - value_average[i])
+            if value_average[i] > 0:
+                ratio[i] = td_error_average[i] / value_average[i]
 
 
 GATES: dict[str, Callable[..., Gate]] = {

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mec_rllib.experiments.config import ConfigError, load
+from mec_rllib.errors import ConfigError
+from mec_rllib.experiments.config import load
 from mec_rllib.experiments.config_reference import reference
 from mec_rllib.experiments.runner import stages
 from mec_rllib.experiments.strategies import resolve

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from mec_rllib.experiments.checkpoints import newest_checkpoint
 from mec_rllib.experiments.config import load
 from mec_rllib.experiments.results import finite
 from mec_rllib.experiments.trial import SchedulerRun, Trial
-from mec_rllib.rl.policy import load_module, newest_checkpoint
+from mec_rllib.rl.policy import load_module
 from mec_rllib.schedulers import SJF, Reservation, run
 from mec_rllib.sim.totals import Totals
 

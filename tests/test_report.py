@@ -6,7 +6,8 @@ import pytest
 import yaml
 from rich.console import Console
 
-from mec_rllib.experiments.config import ConfigError, Experiment
+from mec_rllib.errors import ConfigError
+from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.health import examine
 from mec_rllib.experiments.report import report
 from mec_rllib.experiments.results import TrialResults

@@ -64,6 +64,11 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted(folder.glob("checkpoint_*"), reverse=True)
 
 
+def newest_checkpoint(folder: Path) -> Path:
+    """The newest checkpoint in a trial's folder; a folder without any is taken for one itself."""
+    return next(iter(checkpoints(folder)), folder)
+
+
 def check_checkpoint(path: Path) -> None:
     """Compares a checkpoint with its manifest; reads, but loads nothing.
 

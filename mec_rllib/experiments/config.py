@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from mec_rllib.envs.config import EnvConfig, Section
+from mec_rllib.errors import ConfigError
 from mec_rllib.gates import Ties
 from mec_rllib.imports import nearest
 
@@ -217,10 +218,6 @@ class Experiment(Section):
         if self.pretrain is not None:
             raise ValueError("search and pretrain cannot be combined")
         return self
-
-
-class ConfigError(ValueError):
-    """Bad input; the message is one line for the user."""
 
 
 class _Loader(yaml.SafeLoader):

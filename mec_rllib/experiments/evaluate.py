@@ -5,7 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mec_rllib.envs.observation import Encoder
-from mec_rllib.experiments.config import ConfigError, Experiment
+from mec_rllib.errors import ConfigError
+from mec_rllib.experiments.checkpoints import newest_checkpoint
+from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.schedulers import Scheduler
 
@@ -37,7 +39,7 @@ def policy_of(experiment: Experiment, checkpoint: Path) -> Player:
     logging.getLogger("ray._common.deprecation").setLevel(
         logging.ERROR
     )  # RLlib warns of its own deprecations
-    from mec_rllib.rl.policy import GreedyPolicy, load_module, newest_checkpoint
+    from mec_rllib.rl.policy import GreedyPolicy, load_module
 
     try:
         module = load_module(newest_checkpoint(checkpoint))

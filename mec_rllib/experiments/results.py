@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from mec_rllib.experiments.config import ConfigError, Experiment, build
+from mec_rllib.errors import ConfigError
+from mec_rllib.experiments.config import Experiment, build
 from mec_rllib.experiments.strategies import resolve
 
 

@@ -15,111 +15,22 @@ import yaml
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from callbacks.corrupt_q import CorruptQCallback
-from callbacks.metrics import MetricsCallback
-from callbacks.training_gate import TrainingGateCallback
-from mec_rllib.experiments.checkpoints import write_checkpoint
+from mec_rllib.experiments.checkpoints import newest_checkpoint, write_checkpoint
 from mec_rllib.experiments.config import Experiment, build, with_values
 from mec_rllib.experiments.progress import ExperimentProgress
 from mec_rllib.experiments.strategies import Strategy, resolve
 from mec_rllib.experiments.trial import SchedulerRun, StrategyRun, Trial
-from mec_rllib.rl.algorithm import PLAY, EpsilonDecay, GatedDQN, GatedDQNConfig
-from mec_rllib.rl.policy import GreedyPolicy, load_module, newest_checkpoint
-from mec_rllib.schedulers import Scheduler
-from mec_rllib.sim.totals import Totals
 
 PRETRAINED = "pretrained"  # folder in the experiment's
 CHECKPOINT_EVERY_REPORTS = 10
 
 
-class LearnerRun:
-    """A DQN under a gate, from scratch or from the policy of a checkpoint."""
-
-    def __init__(self, strategy: Strategy, seed: int, start_from: Path | None = None):
-        self._observe = strategy.experiment.learner.observe.model_dump()
-        self._algorithm: GatedDQN = algorithm_config(strategy, seed).build_algo()
-        if start_from is not None:
-            self._algorithm.start_from(load_module(start_from))
-
-    @property
-    def totals(self) -> Totals:
-        """Sums since the start."""
-        totals = self._algorithm.totals
-        assert totals is not None  # something has been played
-        return totals
-
-    @property
-    def learner_updates(self) -> int:
-        """Updates since the start."""
-        return self._algorithm.learner_updates
-
-    def play(self, slots: int) -> dict[str, Any]:
-        """One iteration of the algorithm."""
-        self._algorithm.slots_per_iteration = slots
-        result = self._algorithm.train()
-        shown = ("timesteps_total", "reward", "miss_rate", "server", "share_training")
-        learned = ("training", "gate", "learner", "training_slots")
-        return {name: result[name] for name in shown + learned}
-
-    def policy(self) -> Scheduler:
-        """The greedy policy."""
-        return GreedyPolicy(self._algorithm.get_module(), self._observe)
-
-    def save(self, folder: Path, to_go_on: bool) -> None:
-        """An RLlib checkpoint of the algorithm; the policy and its optimizer, or all of it."""
-        state = self._algorithm.get_state(not_components=None if to_go_on else PLAY)
-        self._algorithm.save_to_path(folder.absolute(), state=state)
-
-    def restore(self, folder: Path, slots: int) -> None:
-        """Goes on from a checkpoint that holds all of it."""
-        self._algorithm.restore_from_path(folder.absolute())
-
-    def stop(self) -> None:
-        """Ends its runners."""
-        self._algorithm.stop()
-
-
-def algorithm_config(strategy: Strategy, seed: int) -> GatedDQNConfig:
-    """The AlgorithmConfig of a strategy that learns."""
-    experiment = strategy.experiment
-    learner, runners = experiment.learner, experiment.runners
-    assert strategy.gate is not None
-    return (
-        GatedDQNConfig()
-        .environment(env_config=experiment.env.model_dump(mode="json"))
-        .env_runners(num_env_runners=runners.num, num_envs_per_env_runner=runners.servers)
-        .rl_module(model_config={"fcnet_hiddens": learner.hidden, "fcnet_activation": "relu"})
-        .training(
-            gamma=learner.gamma,
-            lr=learner.lr,
-            tau=learner.tau,
-            train_batch_size_per_learner=learner.batch,
-        )
-        .gating(
-            gate=strategy.gate,
-            gate_args=dict(strategy.args or {}),
-            updates_per_job=strategy.updates_per_job,
-            td_rate=experiment.gate.td_rate,
-        )
-        .replay(
-            capacity=learner.replay,
-            alpha=learner.alpha,
-            beta=learner.beta,
-            learning_starts=learner.learning_starts,
-        )
-        .acting(
-            epsilon_decay=EpsilonDecay(**learner.epsilon.model_dump()),
-            observe=learner.observe.model_dump(),
-        )
-        .corrupting(**learner.corrupt.model_dump())
-        .callbacks([TrainingGateCallback, MetricsCallback, CorruptQCallback])
-        .debugging(seed=seed, log_level="ERROR")
-    )
-
-
 def start(strategy: Strategy, seed: int, pretrained: Path | None = None) -> StrategyRun:
     """The strategy at slot 0; `pretrained` is the folder of the experiment that trained before."""
     if strategy.gate is not None:
+        # Torch and RLlib take seconds to import: in the trial, not in the driver that waits for it.
+        from mec_rllib.experiments.learner_run import LearnerRun
+
         return LearnerRun(strategy, seed, pretrained and _pretrained_policy(pretrained, seed))
     runners = strategy.experiment.runners
     batch = strategy.experiment.env.build_servers(max(runners.num, 1) * runners.servers, seed)

@@ -16,7 +16,8 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
-from mec_rllib.experiments.config import ConfigError, Experiment, SearchConfig, build
+from mec_rllib.errors import ConfigError
+from mec_rllib.experiments.config import Experiment, SearchConfig, build
 from mec_rllib.experiments.progress import ExperimentProgress
 from mec_rllib.experiments.runner import ShowProgress, Stage, resources_of, start, start_ray
 from mec_rllib.experiments.strategies import Strategy, resolve

@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mec_rllib.experiments.config import ConfigError, Experiment, GateConfig, with_values
+from mec_rllib.errors import ConfigError
+from mec_rllib.experiments.config import Experiment, GateConfig, with_values
 from mec_rllib.gates import GATES, Gate
 from mec_rllib.imports import find, is_import_path, nearest
 from mec_rllib.schedulers import SCHEDULERS, Scheduler

@@ -53,6 +53,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._servers_of_all_runners = self.num_envs * max(config.num_env_runners, 1)
         self._td = TDStatistic(self.num_envs, config.td_rate)
         self._no_psi = np.full(self.num_envs, np.nan)
+        self._every_server = np.arange(self.num_envs)
+        self._rows = np.empty((2 * self.num_envs, self.env.encoder.size), np.float32)
         self._last_q = np.full(self.num_envs, np.nan)  # Q(s, a) of the last slot; NaN before
         self._last_reward = np.zeros(self.num_envs)
         self._obs, _ = self.env.reset(seed=config.seed)
@@ -174,9 +176,9 @@ class MecEnvRunner(SingleAgentEnvRunner):
         rewards[:] = self._last_reward = servers.step(actions) / servers.workload.max_weight
         self._obs = self.env.encoder.encode()
         next_obs[:], next_mask[:] = self._obs, servers.mask
-        self._last_q = q[np.arange(self.num_envs), actions].astype(float)
+        self._last_q = q[self._every_server, actions]
         if gate.occupies:
-            return int(servers.completed.sum())
+            return int(np.count_nonzero(servers.completed))
         return self._granted
 
     def _gate_beat(self, obs: Observations) -> Observations:
@@ -188,7 +190,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
             q, q_flagged = self._q_with_and_without_flag(obs, flag)
             _, value = best_allowed(q, servers.mask)
             psi = best_allowed(q_flagged, servers.mask_with_training())[1] - value
-            self._measure_td(value)
+            # The slot before led to this state, as it was before the gate's beat.
+            self._td.update(self._last_reward + self.config.gamma * value - self._last_q, value)
         wanted = self._gating.want_training(self, self._view(psi))
         self._granted = 0 if gate.occupies else int(wanted.sum())
         if gate.occupies and wanted.any():
@@ -202,10 +205,11 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self, obs: Observations, flag: int
     ) -> tuple[Observations, Observations]:
         """Q (N, M + 1) as it is, and as if a training job waited; one pass of 2N rows."""
-        rows = np.concatenate([obs, obs])
-        rows[len(obs) :, flag] = 1.0
-        q = self._q(rows)
-        return q[: len(obs)], q[len(obs) :]
+        servers = len(obs)
+        self._rows[:servers] = self._rows[servers:] = obs
+        self._rows[servers:, flag] = 1.0
+        q = self._q(self._rows)
+        return q[:servers], q[servers:]
 
     def _view(self, psi: Floats) -> GateView:
         servers = self.env.servers
@@ -228,12 +232,6 @@ class MecEnvRunner(SingleAgentEnvRunner):
         if explores.any():
             actions = np.where(explores, random_actions(mask, self._rng), actions)
         return actions
-
-    def _measure_td(self, value: Floats) -> None:
-        """TD error of the slot before, with V of the state it led to (before the gate's beat)."""
-        td_error = self._last_reward + self.config.gamma * value - self._last_q
-        if not np.isnan(td_error[0]):
-            self._td.update(td_error, value)
 
     def _metrics(self) -> dict[str, float]:
         figures = {"epsilon": self.epsilon} | self._gating.gate.metrics()

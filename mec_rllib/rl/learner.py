@@ -16,8 +16,8 @@ from ray.rllib.utils.typing import StateDict
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from mec_rllib.rl.mlp import relu_mlp
 from mec_rllib.rl.mlp_update import MLPUpdate, is_plain_adam
-from mec_rllib.rl.policy import relu_mlp
 from mec_rllib.rl.replay import PrioritizedReplay, Transitions
 from mec_rllib.sim.jobs import Floats
 

@@ -9,17 +9,11 @@ weight syncing and inspection see every update at once.
 
 import numpy as np
 import torch
-from numba import njit
-from numpy.typing import NDArray
 from torch import nn
 
+from mec_rllib.rl.mlp import Array, Layers, compiled, forward
 from mec_rllib.rl.replay import Transitions
 from mec_rllib.sim.jobs import Floats
-
-Array = NDArray[np.float32]
-Layers = tuple[tuple[Array, Array], ...]  # weight (out, in) and bias (out,) per layer
-
-compiled = njit(cache=True, error_model="numpy", fastmath={"contract"})
 
 
 class MLPUpdate:
@@ -129,9 +123,9 @@ def _layers(flat: Array, parameters: list[torch.Tensor]) -> Layers:
 def _differentiate(online, target, drawn, importance, gamma, double_q, gradients):
     """Writes the gradient; returns the loss, the mean Q of the actions taken, and |TD error|."""
     batch = len(importance)
-    _, q_next = _forward(online, drawn.next_obs)
-    _, q_target = _forward(target, drawn.next_obs)
-    inputs, q = _forward(online, drawn.obs)
+    _, q_next = forward(online, drawn.next_obs)
+    _, q_target = forward(target, drawn.next_obs)
+    inputs, q = forward(online, drawn.obs)
     judge = q_next if double_q else q_target
     delta = np.zeros_like(q)  # dLoss/dQ
     errors = np.empty(batch)
@@ -160,22 +154,6 @@ def _differentiate(online, target, drawn, importance, gamma, double_q, gradients
                     if inputs[k][b, j] <= 0.0:
                         delta[b, j] = 0.0
     return loss / batch, q_sum / batch, errors
-
-
-@compiled
-def _forward(layers, x):
-    """Inputs of each layer, and the output (B, actions)."""
-    inputs = [x]
-    for k in range(len(layers)):
-        weight, bias = layers[k]
-        x = np.dot(x, weight.T)
-        for b in range(len(x)):
-            for j in range(len(bias)):
-                x[b, j] += bias[j]
-                if k < len(layers) - 1 and x[b, j] < 0.0:
-                    x[b, j] = 0.0
-        inputs.append(x)
-    return inputs, x
 
 
 @compiled

@@ -1,6 +1,5 @@
 """Q-values from an RLModule, and the greedy policy as a scheduler like any other."""
 
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +8,9 @@ from numba import njit
 from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
-from torch import nn
 
 from mec_rllib.envs.observation import Encoder, Observations
+from mec_rllib.rl.mlp import forward, relu_mlp
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.server import ServerBatch
 
@@ -19,9 +18,9 @@ from mec_rllib.sim.server import ServerBatch
 class QFunction:
     """Q-values of a module's online network for a batch of observations.
 
-    A plain ReLU network is evaluated in numpy on the module's own memory (no copy: it sees every
-    update at once); for the few rows of a slot that is several times faster than torch. Any
-    other network goes through `compute_q_values`.
+    A plain ReLU network is evaluated by compiled code on the module's own memory (no copy: it
+    sees every update at once); for the few rows of a slot that is several times faster than
+    torch. Any other network goes through `compute_q_values`.
     """
 
     def __init__(self, module: RLModule):
@@ -29,7 +28,9 @@ class QFunction:
         self._layers = None
         linears = relu_mlp(module, "encoder", "af")
         if linears and linears[0].weight.device.type == "cpu":
-            self._layers = [(m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in linears]
+            self._layers = tuple(
+                (m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears
+            )
 
     def __call__(self, obs: Observations) -> Observations:
         """(B, F) observations to (B, M + 1) Q-values, float32."""
@@ -37,26 +38,7 @@ class QFunction:
             with torch.inference_mode():
                 batch = {Columns.OBS: torch.from_numpy(obs)}
                 return self._module.compute_q_values(batch)[QF_PREDS].numpy()
-        x = obs
-        for weight, bias in self._layers[:-1]:
-            x = np.maximum(x @ weight + bias, 0.0)
-        weight, bias = self._layers[-1]
-        return x @ weight + bias
-
-
-def relu_mlp(module: RLModule, *parts: str) -> list[nn.Linear] | None:
-    """The linear layers of the module's parts, if together they are a plain ReLU network."""
-    leaves = [
-        layer
-        for layer in chain.from_iterable(getattr(module, part).modules() for part in parts)
-        if not list(layer.children())
-    ]
-    kinds = "".join({nn.Linear: "L", nn.ReLU: "r"}.get(type(leaf), "?") for leaf in leaves)
-    plain = kinds == "Lr" * (len(leaves) // 2) + "L"
-    if not plain or getattr(module, "uses_dueling", True) or getattr(module, "num_atoms", 1) != 1:
-        return None
-    linears = [leaf for leaf in leaves if isinstance(leaf, nn.Linear)]
-    return linears if all(layer.bias is not None for layer in linears) else None
+        return forward(self._layers, obs)[1]
 
 
 @njit(cache=True)
@@ -90,11 +72,6 @@ class GreedyPolicy:
         if self._encoder is None or self._batch is not batch:
             self._batch, self._encoder = batch, Encoder(batch, **self._observe)
         return best_allowed(self._q(self._encoder.encode()), batch.mask)[0]
-
-
-def newest_checkpoint(folder: Path) -> Path:
-    """The newest checkpoint in a trial's folder; a folder without any is taken for one itself."""
-    return max(folder.glob("checkpoint_*"), default=folder)
 
 
 def load_module(checkpoint: str | Path) -> RLModule:

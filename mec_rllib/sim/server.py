@@ -228,7 +228,7 @@ class ServerBatch:
 
     def mask_with_training(self) -> Bools:
         """(N, M + 1) actions that would be allowed if a training job waited now."""
-        flagged = np.zeros_like(self.mask)
+        flagged = np.zeros(self.mask.shape, bool)
         _mask_with_training(self.servers, self.rules, self.mask, flagged)
         return flagged
 
