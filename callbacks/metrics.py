@@ -35,8 +35,7 @@ class MetricsCallback(RLlibCallback):
             "vetoed_updates": algorithm.vetoed_updates,
         }
         result["gate"] = {name: float(value) for name, value in result.get("gate", {}).items()}
-        result["learner"] = {
-            name: float(value) for name, value in result.get(LEARNER_RESULTS, {}).items()
-        } | {"epsilon": result["gate"].pop("epsilon")}
+        learned = result.get(LEARNER_RESULTS, {}) | result.get("exploration", {})
+        result["learner"] = {name: float(value) for name, value in learned.items()}
         # A tuple: Tune's TensorBoard logger would draw a histogram of a list in every iteration.
         result["training_slots"] = tuple(algorithm.training_slots)

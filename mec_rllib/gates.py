@@ -18,6 +18,7 @@ from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 State = dict[str, Any]
 Ties = Literal["ge", "gt", "random"]
+Fallback = Literal["pts", "server_empty"]
 
 
 class GateView(NamedTuple):
@@ -133,7 +134,7 @@ class ATS(Gate):
 
     psi at or above the `percentile` of the last `window` values of the same server fires. While
     Q is unreliable (TD statistic above `td_cutoff`) or there is no threshold yet, it trains
-    periodically instead, as PTS.
+    periodically instead, as PTS (known), or as `server_empty` does (reconstructed).
 
     A psi equal to the threshold is a tie. "ge": a tie fires as well, but only if the last
     training job is as long ago as the percentile means on average (100 slots for 99), else a
@@ -150,6 +151,7 @@ class ATS(Gate):
         refresh: slots between two looks at the percentile.
         ties: "ge", "gt" or "random".
         td_cutoff: highest TD statistic at which psi is trusted.
+        fallback: what it does while Q is unreliable, "pts" or "server_empty".
     """
 
     needs_psi = True
@@ -164,6 +166,7 @@ class ATS(Gate):
         refresh: int = 10,
         ties: Ties = "ge",
         td_cutoff: float = 0.1,
+        fallback: Fallback = "pts",
     ):
         super().__init__(num_servers)
         self.period = period
@@ -172,6 +175,7 @@ class ATS(Gate):
         self.refresh = refresh
         self.ties = ties
         self.td_cutoff = td_cutoff
+        self.fallback = fallback
         self.tie_spacing = round(1.0 / (1.0 - percentile / 100.0))
         # Values not yet seen are +inf: they sort behind the seen ones.
         self._recent = np.full((num_servers, window), np.inf)
@@ -183,13 +187,15 @@ class ATS(Gate):
         self._psi = np.full(num_servers, np.nan)
 
     def wants(self, view: GateView) -> Bools:
-        """(N,) whether psi is high enough, or the period over where Q is unreliable."""
+        """(N,) whether psi is high enough, or what the fallback says where Q is unreliable."""
         _remember(self._recent, self._seen, view.psi, view.can_ask)
         if self._slots % self.refresh == 0:
             self._renew_threshold()
         self._slots += 1
         self._psi = view.psi
         wanted = view.since_training >= self.period
+        if self.fallback == "server_empty":
+            wanted &= view.is_empty
         tied = _choose_slots(
             view.psi, self._threshold, view.td_statistic, self.td_cutoff, self._falls_back, wanted
         )

@@ -15,7 +15,8 @@ from callbacks.metrics import MetricsCallback
 from callbacks.training_gate import TrainingGateCallback
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.gates import GATES
-from mec_rllib.rl.algorithm import EpsilonDecay, GatedDQNConfig
+from mec_rllib.rl.algorithm import GatedDQNConfig
+from mec_rllib.rl.exploration import Decay
 from mec_rllib.rl.policy import GreedyPolicy, load_module
 from mec_rllib.schedulers import run
 from mec_rllib.sim.totals import Totals
@@ -150,7 +151,7 @@ def test_train_save_load_act(build, tmp_path):
 
 
 def test_epsilon_falls_exponentially_to_its_floor():
-    decay = EpsilonDecay(start=1.0, floor=0.1, decay_slots=1000)
+    decay = Decay(start=1.0, floor=0.1, decay_slots=1000)
     assert decay.at(0) == 1.0
     assert decay.at(200) == pytest.approx(0.1 + 0.9 * np.exp(-1))
     assert decay.at(1000) == 0.1
@@ -236,7 +237,7 @@ def test_a_network_that_is_no_plain_mlp_trains_through_autograd(build):
     assert not same(before, weights_of(algorithm))
 
 
-@pytest.mark.parametrize("setting", [{"n_step": 3}, {"grad_clip": 10.0}, {"num_atoms": 51}])
+@pytest.mark.parametrize("setting", [{"noisy": True}, {"grad_clip": 10.0}, {"num_atoms": 51}])
 def test_what_gated_dqn_does_not_do_is_refused(setting):
     with pytest.raises(ValueError, match="GatedDQN needs"):
         GatedDQNConfig().training(**setting).validate()

@@ -23,7 +23,7 @@ class MecEnv(gymnasium.Env):
     Args:
         server_index: which server of the seed this is; index k sees the jobs of `MecVectorEnv`'s
             server k.
-        observe: extras of the observation (arguments of `Encoder`).
+        observe: what is observed (arguments of `mec_rllib.envs.afterstates.encoder_of`).
         render_mode: "ansi" or None.
         **env: the keys of the config's `env` section (`mec_rllib.envs.config.EnvConfig`).
     """

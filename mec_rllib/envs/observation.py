@@ -20,7 +20,15 @@ class Encoder:
         batch: the servers; M, D, capacity and the longest times are taken from it.
         free_ahead: also show the free share 1..free_ahead slots ahead, per kind (off by default).
         job_class: also show each row's job class, one-hot (off by default).
+
+    Attributes:
+        size: of an observation.
+        flags: (1,) column of the training flag.
+        low: of an observation.
+        high: of an observation.
     """
+
+    low, high = 0.0, 1.0
 
     def __init__(self, batch: ServerBatch, free_ahead: int = 0, job_class: bool = False):
         workload = batch.workload
@@ -28,8 +36,9 @@ class Encoder:
         self._batch = batch
         self._free_ahead = min(free_ahead, workload.max_execution)
         self._classes = len(workload.class_names) if job_class else 0
-        self.flag = (3 + kinds) * batch.buffer + kinds  # column of the training flag
-        self.size = self.flag + 1 + self._free_ahead * kinds + self._classes * batch.buffer
+        flag = (3 + kinds) * batch.buffer + kinds
+        self.flags = np.array([flag])
+        self.size = flag + 1 + self._free_ahead * kinds + self._classes * batch.buffer
         longest = workload.max_execution + workload.max_slack
         # One table for all three times would waste resolution: each has its own maximum.
         self._log_execution = _log_table(workload.max_execution)

@@ -7,8 +7,8 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.envs.config import EnvConfig
-from mec_rllib.envs.observation import Encoder
 
 
 class MecVectorEnv(VectorEnv):
@@ -23,7 +23,7 @@ class MecVectorEnv(VectorEnv):
         num_envs: N.
         max_episode_steps: slots of an episode; None: endless.
         first_index: index of the first server (see `ServerBatch`).
-        observe: extras of the observation (arguments of `Encoder`).
+        observe: what is observed (arguments of `encoder_of`).
         config: the env section, typed; or give its keys as **env.
     """
 
@@ -39,9 +39,11 @@ class MecVectorEnv(VectorEnv):
         **env: Any,
     ):
         self.servers = (config or EnvConfig(**env)).build_servers(num_envs, 0, first_index)
-        self.encoder = Encoder(self.servers, **(observe or {}))
+        self.encoder = encoder_of(self.servers, **(observe or {}))
         self.num_envs = num_envs
-        self.single_observation_space = spaces.Box(0.0, 1.0, (self.encoder.size,), np.float32)
+        self.single_observation_space = spaces.Box(
+            self.encoder.low, self.encoder.high, (self.encoder.size,), np.float32
+        )
         self.single_action_space = spaces.Discrete(self.servers.buffer + 1)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)

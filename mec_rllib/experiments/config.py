@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from mec_rllib.envs.config import EnvConfig, Section
 from mec_rllib.errors import ConfigError
-from mec_rllib.gates import Ties
+from mec_rllib.gates import Fallback, Ties
 from mec_rllib.imports import nearest
 
 
@@ -35,7 +35,10 @@ class GateConfig(Section):
     refresh: int = Field(10, ge=1, description="ats: slots between two looks at the percentile")
     ties: Ties = Field("ge", description="ats: psi equal to the threshold: ge fires, gt does not")
     td_cutoff: float = Field(
-        0.1, ge=0, description="ats: falls back to pts while the TD statistic is above this"
+        0.1, ge=0, description="ats: falls back while the TD statistic is above this"
+    )
+    fallback: Fallback = Field(
+        "pts", description="ats: how it trains meanwhile, pts or server_empty"
     )
     td_rate: float = Field(5e-4, gt=0, le=1, description="rate of the TD statistic's averages")
     longest_wait: int | None = Field(
@@ -65,11 +68,29 @@ class EpsilonConfig(Section):
     decay_slots: int = Field(87_500, ge=1, description="slots until the floor")
 
 
-class ObserveConfig(Section):
-    """Extras of the observation, off by default."""
+class GuideConfig(Section):
+    """exploration: guided. A rule acts at first, the agent learns from what it brings about."""
 
+    scheduler: str = Field("reservation", description="the rule: a scheduler, or an import path")
+    args: dict[str, Any] = Field(default_factory=dict, description="its arguments")
+    slots: int = Field(10_000, ge=0, description="slots in which the rule decides")
+
+
+class ObserveConfig(Section):
+    """What the agent sees: the paper's buffer rows and extras, or afterstates."""
+
+    afterstates: bool = Field(
+        False,
+        description="show where each action leads instead; the network values these afterstates",
+    )
     free_ahead: int = Field(0, ge=0, le=10_000, description="show the free share 1..n slots ahead")
     job_class: bool = Field(False, description="show each job's class, one-hot")
+
+    @model_validator(mode="after")
+    def _extras_are_of_rows(self) -> Self:
+        if self.afterstates and (self.free_ahead or self.job_class):
+            raise ValueError("afterstates show neither free_ahead nor job_class: they have no rows")
+        return self
 
 
 class CorruptConfig(Section):
@@ -86,6 +107,10 @@ class CorruptConfig(Section):
 class LearnerConfig(Section):
     """The DQN: Double DQN, ReLU, Adam, Huber."""
 
+    n_step: int = Field(1, ge=1, le=100, description="slots that a return looks ahead")
+    act_with: Literal["online", "target"] = Field(
+        "online", description="network that acts: the trained one, or its average"
+    )
     gamma: float = Field(0.95, ge=0, lt=1, description="discount per slot")
     lr: float = Field(5e-4, gt=0, le=1, description="Adam's step size")
     hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(
@@ -97,7 +122,10 @@ class LearnerConfig(Section):
     alpha: float = Field(0.6, ge=0, le=1, description="prioritization; 0 = uniform")
     beta: float = Field(0.5, ge=0, le=1, description="importance weights; 1 = full correction")
     learning_starts: int = Field(500, ge=1, description="transitions before any training")
-    epsilon: EpsilonConfig = Field(default_factory=EpsilonConfig, description="exploration")
+    epsilon: EpsilonConfig = Field(
+        default_factory=EpsilonConfig, description="exploration: epsilon_greedy"
+    )
+    guide: GuideConfig = Field(default_factory=GuideConfig, description="exploration: guided")
     observe: ObserveConfig = Field(default_factory=ObserveConfig, description="what it sees")
     corrupt: CorruptConfig = Field(default_factory=CorruptConfig, description="damage on purpose")
 
@@ -174,6 +202,26 @@ class SearchConfig(Section):
         return self
 
 
+Agent = Literal["paper", "deployable"]
+# What an agent is: values for keys that a config does not give itself.
+AGENTS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "exploration": "epsilon_greedy",
+        "learner.observe.afterstates": False,
+        "learner.n_step": 1,
+        "learner.act_with": "online",
+        "gate.fallback": "pts",
+    },
+    "deployable": {
+        "exploration": "guided",
+        "learner.observe.afterstates": True,
+        "learner.n_step": 3,
+        "learner.act_with": "target",
+        "gate.fallback": "server_empty",
+    },
+}
+
+
 class Experiment(Section):
     """Everything an experiment is: the root of the config file."""
 
@@ -188,8 +236,15 @@ class Experiment(Section):
     slots: int = Field(200_000, ge=1, le=10**12, description="slots, all servers together")
     env: EnvConfig = Field(default_factory=EnvConfig, description="the servers and their jobs")
     gate: GateConfig = Field(default_factory=GateConfig, description="when to train")
-    agent: Literal["paper"] = Field("paper", description="the source's Double DQN")
-    exploration: Literal["epsilon_greedy"] = Field("epsilon_greedy", description="how it explores")
+    agent: Agent = Field(
+        "paper",
+        description="the source's Double DQN, or deployable: sets exploration: guided, "
+        "learner.observe.afterstates: true, learner.n_step: 3, learner.act_with: target, "
+        "gate.fallback: server_empty, where they are not given",
+    )
+    exploration: Literal["epsilon_greedy", "guided", "none"] = Field(
+        "epsilon_greedy", description="how it explores"
+    )
     learner: LearnerConfig = Field(default_factory=LearnerConfig, description="how it learns")
     pretrain: PretrainConfig | None = Field(
         None, description="start from a policy that was trained elsewhere; null = untrained"
@@ -201,6 +256,12 @@ class Experiment(Section):
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="greedy evaluation at the end"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _agent_fills_in(cls, values: Any) -> Any:
+        agent = values.get("agent") if isinstance(values, Mapping) else None
+        return _filled(values, AGENTS[agent]) if agent in AGENTS else values
 
     @field_validator("seeds")
     @classmethod
@@ -218,6 +279,19 @@ class Experiment(Section):
         if self.pretrain is not None:
             raise ValueError("search and pretrain cannot be combined")
         return self
+
+
+def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy with the dotted keys that are missing; what is no section is left to be refused."""
+    filled = dict(values)
+    for key, default in defaults.items():
+        place, *rest = key.split(".", 1)
+        inner = filled.get(place, {} if rest else None)
+        if rest and isinstance(inner, Mapping):
+            filled[place] = _filled(inner, {rest[0]: default})
+        elif not rest and place not in filled:
+            filled[place] = default
+    return filled
 
 
 class _Loader(yaml.SafeLoader):

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from mec_rllib.envs.observation import Encoder
+from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.checkpoints import newest_checkpoint
 from mec_rllib.experiments.config import Experiment
@@ -47,7 +47,7 @@ def policy_of(experiment: Experiment, checkpoint: Path) -> Player:
         raise ConfigError(f"--checkpoint: {error}") from None
     observe = experiment.learner.observe.model_dump()
     servers = experiment.env.build_servers(1)
-    seen = (Encoder(servers, **observe).size, servers.buffer + 1)
+    seen = (encoder_of(servers, **observe).size, servers.buffer + 1)
     trained = (module.observation_space.shape[0], int(module.action_space.n))
     if seen != trained:
         raise ConfigError(

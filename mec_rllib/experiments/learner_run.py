@@ -1,5 +1,6 @@
 """The DQN under a gate, as a trial plays it."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,8 @@ from callbacks.corrupt_q import CorruptQCallback
 from callbacks.metrics import MetricsCallback
 from callbacks.training_gate import TrainingGateCallback
 from mec_rllib.experiments.strategies import Strategy
-from mec_rllib.rl.algorithm import PLAY, EpsilonDecay, GatedDQN, GatedDQNConfig
+from mec_rllib.rl.algorithm import PLAY, GatedDQN, GatedDQNConfig
+from mec_rllib.rl.exploration import EpsilonGreedy, Greedy, Guided
 from mec_rllib.rl.policy import GreedyPolicy, load_module
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.sim.totals import Totals
@@ -65,15 +67,23 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedDQNConfig:
     experiment = strategy.experiment
     learner, runners = experiment.learner, experiment.runners
     assert strategy.gate is not None
+    exploration, exploration_args = exploration_of(strategy, seed)
     return (
         GatedDQNConfig()
         .environment(env_config=experiment.env.model_dump(mode="json"))
         .env_runners(num_env_runners=runners.num, num_envs_per_env_runner=runners.servers)
-        .rl_module(model_config={"fcnet_hiddens": learner.hidden, "fcnet_activation": "relu"})
+        .rl_module(
+            model_config={
+                "fcnet_hiddens": learner.hidden,
+                "fcnet_activation": "relu",
+                "act_with": learner.act_with,
+            }
+        )
         .training(
             gamma=learner.gamma,
             lr=learner.lr,
             tau=learner.tau,
+            n_step=learner.n_step,
             train_batch_size_per_learner=learner.batch,
         )
         .gating(
@@ -89,10 +99,21 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedDQNConfig:
             learning_starts=learner.learning_starts,
         )
         .acting(
-            epsilon_decay=EpsilonDecay(**learner.epsilon.model_dump()),
+            exploration=exploration,
+            exploration_args=exploration_args,
             observe=learner.observe.model_dump(),
         )
         .corrupting(**learner.corrupt.model_dump())
         .callbacks([TrainingGateCallback, MetricsCallback, CorruptQCallback])
         .debugging(seed=seed, log_level="ERROR")
     )
+
+
+def exploration_of(strategy: Strategy, seed: int) -> tuple[type[Greedy], dict[str, Any]]:
+    """The exploration that a config names, and its arguments."""
+    learner = strategy.experiment.learner
+    if strategy.experiment.exploration == "epsilon_greedy":
+        return EpsilonGreedy, learner.epsilon.model_dump()
+    if strategy.experiment.exploration == "guided":
+        return Guided, {"guide": partial(strategy.build_guide, seed), "slots": learner.guide.slots}
+    return Greedy, {}

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.config import Experiment, GateConfig, with_values
+from mec_rllib.experiments.config import AGENTS, Experiment, GateConfig, with_values
 from mec_rllib.gates import GATES, Gate
 from mec_rllib.imports import find, is_import_path, nearest
 from mec_rllib.schedulers import SCHEDULERS, Scheduler
@@ -33,10 +33,18 @@ class Strategy:
     def build_scheduler(self, seed: int) -> Scheduler:
         """The scheduler; one that draws gets the seed."""
         assert self.scheduler is not None
-        args = dict(self.args or {})
-        if "seed" in inspect.signature(self.scheduler).parameters:
-            args.setdefault("seed", seed)
-        return self.scheduler(**args)
+        return _build(self.scheduler, self.args or {}, seed)
+
+    def build_guide(self, seed: int) -> Scheduler:
+        """The rule that acts first (`exploration: guided`).
+
+        Raises:
+            ConfigError: an unknown rule, or arguments that it does not take.
+        """
+        guide, place = self.experiment.learner.guide, f"strategy {self.label}: learner.guide"
+        found = _find("scheduler", guide.scheduler, place)
+        _check_arguments(found, guide.args, place)
+        return _build(found, guide.args, seed)
 
     def check(self) -> None:
         """Builds once everything that can be built without Ray.
@@ -51,12 +59,22 @@ class Strategy:
         try:
             if self.gate is not None:
                 self.gate(self.experiment.runners.servers, **(self.args or {}))
+                if self.experiment.exploration == "guided":
+                    self.build_guide(seed=0)
                 return
             scheduler = self.build_scheduler(seed=0)
             if hasattr(scheduler, "prepare"):
                 scheduler.prepare(self.experiment.env.build_servers(1))
+        except ConfigError:
+            raise
         except (ValueError, TypeError) as error:
             raise ConfigError(f"strategy {self.label}: {error}") from None
+
+
+def _build(scheduler: Callable[..., Scheduler], args: Mapping[str, Any], seed: int) -> Scheduler:
+    if "seed" in inspect.signature(scheduler).parameters:
+        args = {"seed": seed} | dict(args)
+    return scheduler(**args)
 
 
 def resolve(experiment: Experiment) -> list[Strategy]:
@@ -90,6 +108,7 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
     label = str(options.pop("label", name.rpartition(":")[2]))
     if not label or not all(c.isalnum() or c in "-_.+=" for c in label) or len(label) > 60:
         raise ConfigError(f"{place}: label {label!r} must be 1-60 letters, digits, or any of -_.+=")
+    experiment = _with_agent(experiment, options, place)
     experiment = _with_overrides(experiment, options.pop("set", {}), place)
     own_args = options.pop("args", {})
     if not isinstance(own_args, Mapping):
@@ -140,7 +159,7 @@ def _gate(
         if key not in usable:
             raise ConfigError(
                 f"{place}: {label} has no key {str(key)!r}; "
-                + nearest(str(key), [*usable, "label", "set", "args"])
+                + nearest(str(key), [*usable, "label", "agent", "set", "args"])
             )
     experiment = _with_overrides(experiment, {f"gate.{k}": v for k, v in options.items()}, place)
     args = {k: getattr(experiment.gate, k) for k in usable if k in takes} | dict(own_args)
@@ -148,6 +167,16 @@ def _gate(
     default = 1 if name in ONE_UPDATE_GATES else DEFAULT_UPDATES_PER_JOB
     updates = experiment.gate.updates_per_job or default
     return Strategy(label, experiment, gate=gate, args=args, updates_per_job=updates)
+
+
+def _with_agent(experiment: Experiment, options: dict[str, Any], place: str) -> Experiment:
+    """A strategy's own agent takes the place of the experiment's, with all its keys."""
+    if "agent" not in options:
+        return experiment
+    agent = str(options.pop("agent"))
+    if agent not in AGENTS:
+        raise ConfigError(f"{place}: unknown agent {agent!r}; {nearest(agent, AGENTS)}")
+    return _with_overrides(experiment, {"agent": agent} | AGENTS[agent], place)
 
 
 def _with_overrides(experiment: Experiment, values: Any, place: str) -> Experiment:

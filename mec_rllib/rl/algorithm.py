@@ -5,17 +5,17 @@ become credits -> the gating callback says how many updates they pay for -> the 
 weights go back to the runners.
 """
 
-import math
 from collections.abc import Callable
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
+import ray
 import torch
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.algorithms.dqn import DQN, DQNConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
-from ray.rllib.core.rl_module.rl_module import RLModule
+from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     LEARNER_RESULTS,
@@ -26,31 +26,17 @@ from ray.rllib.utils.typing import StateDict
 
 from mec_rllib.envs.registration import ENV_ID
 from mec_rllib.gates import ATS, Gate
+from mec_rllib.rl.afterstate_module import AfterstateModule
 from mec_rllib.rl.env_runner import Fragment, MecEnvRunner, Report
+from mec_rllib.rl.exploration import EpsilonGreedy, Greedy
 from mec_rllib.rl.gating import find_gating
 from mec_rllib.rl.learner import GatedDQNTorchLearner, UpdateMetrics
+from mec_rllib.rl.policy import acting_weights
 from mec_rllib.rl.replay import PrioritizedReplay
 from mec_rllib.sim.totals import Totals
 
 PLAY = "play"  # component of a checkpoint: all that training needs beside the networks
 COUNTERS = ("slots", "credits", "learner_updates", "vetoed_updates")
-
-
-class EpsilonDecay(NamedTuple):
-    """epsilon = floor + (start - floor) * exp(-5 t / decay_slots) until decay_slots, then floor.
-
-    Exponential over 350 episodes, then 0.1: known; the rate 5 is reconstructed.
-    """
-
-    start: float = 1.0
-    floor: float = 0.1
-    decay_slots: int = 87_500
-
-    def at(self, slot: int) -> float:
-        """Epsilon at a slot of the agent's lifetime."""
-        if slot >= self.decay_slots:
-            return self.floor
-        return self.floor + (self.start - self.floor) * math.exp(-5 * slot / self.decay_slots)
 
 
 class GatedDQNConfig(DQNConfig):
@@ -67,7 +53,8 @@ class GatedDQNConfig(DQNConfig):
         self.updates_per_job = 32
         self.td_rate = 5e-4
         self.observe: dict[str, Any] = {}
-        self.epsilon_decay = EpsilonDecay()
+        self.exploration: type[Greedy] = EpsilonGreedy
+        self.exploration_args: dict[str, Any] = {}
         self.slots_per_iteration = 1000
         self.learning_starts = 500
         self.replay_capacity, self.replay_alpha, self.replay_beta = 65_536, 0.6, 0.5
@@ -134,13 +121,15 @@ class GatedDQNConfig(DQNConfig):
     def acting(
         self,
         *,
-        epsilon_decay: EpsilonDecay = NotProvided,
+        exploration: type[Greedy] = NotProvided,
+        exploration_args: dict[str, Any] = NotProvided,
         observe: dict[str, Any] = NotProvided,
         slots_per_iteration: int = NotProvided,
     ) -> Self:
-        """Sets exploration, extras of the observation (see `Encoder`), slots per `train()`."""
+        """Sets exploration (a class, its arguments), the observation, slots per `train()`."""
         return self._take(
-            epsilon_decay=epsilon_decay,
+            exploration=exploration,
+            exploration_args=exploration_args,
             observe=observe,
             slots_per_iteration=slots_per_iteration,
         )
@@ -159,18 +148,25 @@ class GatedDQNConfig(DQNConfig):
         """The learner that trains from the flat replay."""
         return GatedDQNTorchLearner
 
+    def get_default_rl_module_spec(self) -> RLModuleSpec:
+        """DQN's network; on observations of afterstates the network that values these."""
+        spec = super().get_default_rl_module_spec()
+        if self.observe.get("afterstates"):
+            spec.module_class = AfterstateModule
+        return spec
+
     def validate(self) -> None:
         """RLlib's checks, and what GatedDQN does not do.
 
         Raises:
-            ValueError: remote learners, n-step returns, noisy or distributional networks,
-                clipped gradients, another loss than Huber.
+            ValueError: remote learners, noisy or distributional networks, clipped gradients,
+                another loss than Huber.
         """
         super().validate()
         if self.num_learners:
             self._value_error("GatedDQN trains in the driver: `num_learners` must be 0")
-        if self.n_step != 1 or self.num_atoms != 1 or self.noisy:
-            self._value_error("GatedDQN needs n_step=1, num_atoms=1 and noisy=False")
+        if self.num_atoms != 1 or self.noisy:
+            self._value_error("GatedDQN needs num_atoms=1 and noisy=False")
         if self.grad_clip is not None or self.td_error_loss_fn != "huber":
             self._value_error("GatedDQN needs grad_clip=None and td_error_loss_fn='huber'")
 
@@ -209,16 +205,20 @@ class GatedDQN(DQN):
         self._update_metrics: list[UpdateMetrics] = []  # of the last iteration
         if self._samples_locally:
             # One module for acting and learning: an update acts in the next slot, without a copy.
-            self.env_runner.use_module(self._learner_module())
+            self.env_runner.use_module(self.get_module())
+
+    def get_module(self, module_id: str = DEFAULT_MODULE_ID) -> Any:
+        """The learner's module, target network included; runners may have copies that only act."""
+        return self.learner_group._learner.module[module_id].unwrapped()
 
     def start_from(self, module: RLModule) -> None:
         """Takes over the networks of another module; optimizer and replay stay empty."""
-        self._learner_module().set_state(module.get_state())
+        self.get_module().set_state(module.get_state())
         self._send_weights()
 
     def corrupt(self, noise: float, rng: np.random.Generator) -> None:
         """Adds noise to the online network, `noise` standard deviations of each layer's weights."""
-        for layer in self._learner_module().parameters():
+        for layer in self.get_module().parameters():
             if layer.requires_grad:
                 values = layer.detach().cpu().numpy()
                 damage = rng.normal(0.0, noise * values.std(), values.shape)
@@ -283,9 +283,6 @@ class GatedDQN(DQN):
             return [call(self.env_runner)]
         return self.env_runner_group.foreach_env_runner(call, local_env_runner=False)
 
-    def _learner_module(self) -> Any:
-        return self.learner_group._learner.module[DEFAULT_MODULE_ID].unwrapped()
-
     def _sample(self, slots: int) -> list[Fragment]:
         """At most `slots` slots (rounded up to whole slots of all servers)."""
         servers = self.config.num_envs_per_env_runner * max(self.config.num_env_runners, 1)
@@ -304,13 +301,14 @@ class GatedDQN(DQN):
 
     def _store(self, fragment: Fragment) -> None:
         self.replay.add(fragment.transitions)
-        self.slots += len(fragment.transitions.actions)
+        self.slots += fragment.slots
         self.credits += fragment.credits
         self.training_slots += fragment.training_slots
 
     def _add(self, report: Report) -> None:
         self.totals = report.totals if self.totals is None else self.totals + report.totals
         self.metrics.log_dict(report.gate, key=("gate",), window=1)
+        self.metrics.log_dict(report.exploration, key=("exploration",), window=1)
 
     def _train(self, requested: int) -> None:
         """Runs the updates that are paid for and vetoes the rest of one update per slot."""
@@ -330,8 +328,9 @@ class GatedDQN(DQN):
 
     def _send_weights(self) -> None:
         if not self._samples_locally:
-            self.env_runner_group.sync_weights(
-                from_worker_or_learner_group=self.learner_group, inference_only=True
+            weights = ray.put(acting_weights(self.get_module()))
+            self.env_runner_group.foreach_env_runner(
+                lambda runner: runner.module.set_state(ray.get(weights)), local_env_runner=False
             )
 
     def _log(self) -> None:

@@ -5,6 +5,7 @@ is the bottleneck. This runner keeps RLlib's runner contract (module, weights, r
 replaces the sampling loop.
 """
 
+import copy
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,18 +17,20 @@ from mec_rllib.envs.config import EnvConfig
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.vector import MecVectorEnv
 from mec_rllib.gates import GateView, TDStatistic
+from mec_rllib.rl.exploration import Greedy
 from mec_rllib.rl.gating import find_gating
+from mec_rllib.rl.n_step import NStep
 from mec_rllib.rl.policy import QFunction, best_allowed
 from mec_rllib.rl.replay import Transitions
-from mec_rllib.schedulers import random_actions
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.totals import Totals
 
 
 class Fragment(NamedTuple):
-    """What one `sample` call brings back: B = slots * N transitions, slot by slot."""
+    """What one `sample` call brings back: B transitions, slot by slot."""
 
     transitions: Transitions
+    slots: int  # played, all servers together; the last n - 1 of n steps are not complete yet
     credits: int  # training jobs completed in it, or granted for free
     training_slots: list[int]  # slots (per-server clock) in which those training jobs completed
 
@@ -37,6 +40,7 @@ class Report(NamedTuple):
 
     totals: Totals
     gate: dict[str, float]
+    exploration: dict[str, float]
 
 
 class MecEnvRunner(SingleAgentEnvRunner):
@@ -52,6 +56,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._rng = np.random.default_rng([config.seed, self._index, 1])
         self._servers_of_all_runners = self.num_envs * max(config.num_env_runners, 1)
         self._td = TDStatistic(self.num_envs, config.td_rate)
+        self._n_step = NStep(config.n_step, config.gamma)
+        self._exploration: Greedy = config.exploration(**config.exploration_args)
         self._no_psi = np.full(self.num_envs, np.nan)
         self._every_server = np.arange(self.num_envs)
         self._rows = np.empty((2 * self.num_envs, self.env.encoder.size), np.float32)
@@ -97,12 +103,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
     @property
     def can_learn(self) -> bool:
         """Whether there is enough experience for a training job to make sense."""
-        return self._lifetime_slots >= self.config.learning_starts
-
-    @property
-    def epsilon(self) -> float:
-        """Share of random actions now; it moves with every slot, all runners' slots count."""
-        return self.config.epsilon_decay.at(self._lifetime_slots)
+        held_back = (self.config.n_step - 1) * self._servers_of_all_runners
+        return self._lifetime_slots - held_back >= self.config.learning_starts
 
     @property
     def _lifetime_slots(self) -> int:
@@ -125,16 +127,16 @@ class MecEnvRunner(SingleAgentEnvRunner):
             granted += credits
             if self._gating.gate.occupies:
                 completions += [self.env.servers.slot - 1] * credits
-        transitions = Transitions._make(
-            column[:played].reshape(-1, *column.shape[2:]) for column in rows
-        )
-        return Fragment(transitions, granted, completions)
+        complete = self._n_step.extend(Transitions._make(column[:played] for column in rows))
+        flat = Transitions._make(column.reshape(-1, *column.shape[2:]) for column in complete)
+        return Fragment(flat, played * self.num_envs, granted, completions)
 
     def take_report(self) -> Report:
         """Everything since the last report. Asked for in the call that samples: both or none."""
         totals = Totals.of(self.env.servers)
         window, self._reported = totals - self._reported, totals
-        return Report(window, self._metrics())
+        exploration = self._exploration.metrics(self._lifetime_slots)
+        return Report(window, self._gate_metrics(), exploration)
 
     def get_play_state(self) -> dict[str, Any]:
         """Everything but the network: servers, gate, TD statistic, generator, what is half done."""
@@ -142,6 +144,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
             "servers": self.env.servers.get_state(),
             "gate": self._gating.get_state(),
             "td": self._td.get_state(),
+            "exploration": copy.deepcopy(self._exploration),
+            "n_step": self._n_step.get_state(),
             "rng": self._rng.bit_generator.state,
             "last_q": self._last_q.copy(),
             "last_reward": self._last_reward.copy(),
@@ -154,6 +158,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self.env.servers.set_state(state["servers"])
         self._gating.set_state(state["gate"])
         self._td.set_state(state["td"])
+        self._exploration = copy.deepcopy(state["exploration"])
+        self._n_step.set_state(state["n_step"])
         self._rng.bit_generator.state = state["rng"]
         self._last_q = state["last_q"].copy()
         self._last_reward = state["last_reward"].copy()
@@ -172,7 +178,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         servers, gate = self.env.servers, self._gating.gate
         obs[:] = self._obs
         q = self._gate_beat(obs)
-        actions[:] = self._choose(q)
+        actions[:] = self._exploration.choose(q, servers, self._lifetime_slots, self._rng)
         rewards[:] = self._last_reward = servers.step(actions) / servers.workload.max_weight
         self._obs = self.env.encoder.encode()
         next_obs[:], next_mask[:] = self._obs, servers.mask
@@ -184,10 +190,10 @@ class MecEnvRunner(SingleAgentEnvRunner):
     def _gate_beat(self, obs: Observations) -> Observations:
         """Asks the gate, inserts training jobs, sets their flag in `obs`; returns Q (N, M + 1)."""
         servers, gate = self.env.servers, self._gating.gate
-        flag = self.env.encoder.flag
+        flags = self.env.encoder.flags
         psi = self._no_psi
         if gate.needs_psi:
-            q, q_flagged = self._q_with_and_without_flag(obs, flag)
+            q, q_flagged = self._q_with_and_without_flag(obs, flags)
             _, value = best_allowed(q, servers.mask)
             psi = best_allowed(q_flagged, servers.mask_with_training())[1] - value
             # The slot before led to this state, as it was before the gate's beat.
@@ -196,18 +202,18 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._granted = 0 if gate.occupies else int(wanted.sum())
         if gate.occupies and wanted.any():
             servers.request_training(wanted)
-            obs[servers.training_waiting, flag] = 1.0
+            obs[np.ix_(servers.training_waiting, flags)] = 1.0
             if gate.needs_psi:
                 q = np.where(servers.training_waiting[:, None], q_flagged, q)
         return q if gate.needs_psi else self._q(obs)
 
     def _q_with_and_without_flag(
-        self, obs: Observations, flag: int
+        self, obs: Observations, flags: Ints
     ) -> tuple[Observations, Observations]:
         """Q (N, M + 1) as it is, and as if a training job waited; one pass of 2N rows."""
         servers = len(obs)
         self._rows[:servers] = self._rows[servers:] = obs
-        self._rows[servers:, flag] = 1.0
+        self._rows[servers:, flags] = 1.0
         q = self._q(self._rows)
         return q[:servers], q[servers:]
 
@@ -224,17 +230,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
             self._rng,
         )
 
-    def _choose(self, q: Observations) -> Ints:
-        """Epsilon-greedy over the allowed actions."""
-        mask = self.env.servers.mask
-        actions, _ = best_allowed(q, mask)
-        explores = self._rng.random(self.num_envs) < self.epsilon
-        if explores.any():
-            actions = np.where(explores, random_actions(mask, self._rng), actions)
-        return actions
-
-    def _metrics(self) -> dict[str, float]:
-        figures = {"epsilon": self.epsilon} | self._gating.gate.metrics()
+    def _gate_metrics(self) -> dict[str, float]:
+        figures = dict(self._gating.gate.metrics())
         if self._gating.gate.needs_psi:
             figures["td_statistic"] = float(np.minimum(self._td.ratio, 1e3).mean())
         return figures

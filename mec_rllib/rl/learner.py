@@ -16,6 +16,7 @@ from ray.rllib.utils.typing import StateDict
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
+from mec_rllib.rl.afterstate_module import AfterstateModule
 from mec_rllib.rl.mlp import relu_mlp
 from mec_rllib.rl.mlp_update import MLPUpdate, is_plain_adam
 from mec_rllib.rl.replay import PrioritizedReplay, Transitions
@@ -91,7 +92,7 @@ class GatedDQNTorchLearner(DQNTorchLearner):
             judge = q[QF_NEXT_PREDS] if self.config.double_q else q[QF_TARGET_NEXT_PREDS]
             best = judge.masked_fill(~allowed, -torch.inf).argmax(1, keepdim=True)
             bootstrap = q[QF_TARGET_NEXT_PREDS].gather(1, best)[:, 0]
-            target = rewards + self.config.gamma * bootstrap
+            target = rewards + self.config.gamma**self.config.n_step * bootstrap
         losses = huber_loss(q_selected, target, reduction="none")
         loss = (torch.from_numpy(weights) * losses).mean()
         return loss, q_selected, (q_selected.detach() - target).abs()
@@ -105,7 +106,15 @@ class GatedDQNTorchLearner(DQNTorchLearner):
         target = relu_mlp(module, "_target_encoder", "_target_af")
         assert target is not None  # a copy of the online network
         config = self.config
-        return MLPUpdate(online, target, optimizer, config.gamma, config.tau, config.double_q)
+        return MLPUpdate(
+            online,
+            target,
+            optimizer,
+            discount=config.gamma**config.n_step,
+            tau=config.tau,
+            double_q=config.double_q,
+            on_afterstates=isinstance(module, AfterstateModule),
+        )
 
     def _follow(self, module) -> None:
         """Soft update of the target network."""

@@ -43,3 +43,12 @@ def forward(layers: Layers, x: Array) -> tuple[list[Array], Array]:
                     x[b, j] = 0.0
         inputs.append(x)
     return inputs, x
+
+
+@compiled
+def afterstate_q(layers: Layers, obs: Array, actions: int) -> Array:
+    """Q (B, M + 1) for observations (B, (M + 1) * (F + 1)) of afterstates and their rewards."""
+    blocks = obs.reshape(len(obs) * actions, -1)
+    q = forward(layers, np.ascontiguousarray(blocks[:, 1:]))[1]
+    q[:, 0] += blocks[:, 0]
+    return q.reshape(len(obs), actions)

@@ -23,9 +23,10 @@ class MLPUpdate:
         online: linear layers of the online network.
         target: linear layers of the target network.
         optimizer: Adam over the online network's parameters.
-        gamma: discount.
+        discount: of the bootstrap, gamma^n for n-step returns.
         tau: soft target step.
         double_q: whether the online network chooses the bootstrap action.
+        on_afterstates: whether observations are afterstates (`AfterstateModule`).
     """
 
     def __init__(
@@ -33,11 +34,13 @@ class MLPUpdate:
         online: list[nn.Linear],
         target: list[nn.Linear],
         optimizer: torch.optim.Adam,
-        gamma: float,
+        discount: float,
         tau: float,
         double_q: bool,
+        on_afterstates: bool = False,
     ):
-        self._gamma, self._tau, self._double_q = gamma, tau, double_q
+        self._discount, self._tau, self._double_q = discount, tau, double_q
+        self._differentiate = _differentiate_afterstates if on_afterstates else _differentiate
         self._optimizer = optimizer
         self._parameters = _parameters(online)
         self._flat, self._online = _share_memory(self._parameters)
@@ -65,8 +68,14 @@ class MLPUpdate:
 
     def update(self, drawn: Transitions, weights: Array) -> tuple[float, float, Floats]:
         """One update: the loss, the mean Q of the actions taken, and |TD error| (B,)."""
-        found = _differentiate(
-            self._online, self._target, drawn, weights, self._gamma, self._double_q, self._gradients
+        found = self._differentiate(
+            self._online,
+            self._target,
+            drawn,
+            weights,
+            self._discount,
+            self._double_q,
+            self._gradients,
         )
         self._descend()
         return found
@@ -120,40 +129,91 @@ def _layers(flat: Array, parameters: list[torch.Tensor]) -> Layers:
 
 
 @compiled
-def _differentiate(online, target, drawn, importance, gamma, double_q, gradients):
+def _differentiate(online, target, drawn, importance, discount, double_q, gradients):
     """Writes the gradient; returns the loss, the mean Q of the actions taken, and |TD error|."""
-    batch = len(importance)
     _, q_next = forward(online, drawn.next_obs)
     _, q_target = forward(target, drawn.next_obs)
     inputs, q = forward(online, drawn.obs)
     judge = q_next if double_q else q_target
     delta = np.zeros_like(q)  # dLoss/dQ
-    errors = np.empty(batch)
+    errors = np.empty(len(q))
     loss = q_sum = 0.0
-    for b in range(batch):
+    for b in range(len(q)):
         best, taken = -1, drawn.actions[b]
         for a in range(q.shape[1]):
             if drawn.next_mask[b, a] and (best < 0 or judge[b, a] > judge[b, best]):
                 best = a
-        error = q[b, taken] - (drawn.rewards[b] + gamma * q_target[b, best])
+        error = q[b, taken] - (drawn.rewards[b] + discount * q_target[b, best])
         slope = min(max(error, -1.0), 1.0)  # of the Huber loss
         loss += importance[b] * slope * (error - 0.5 * slope)
-        delta[b, taken] = importance[b] * slope / batch
+        delta[b, taken] = importance[b] * slope / len(q)
         errors[b] = abs(error)
         q_sum += q[b, taken]
-    for k in range(len(online) - 1, -1, -1):
+    _propagate(online, inputs, delta, gradients)
+    return loss / len(q), q_sum / len(q), errors
+
+
+@compiled
+def _differentiate_afterstates(online, target, drawn, importance, discount, double_q, gradients):
+    """As `_differentiate`, where Q = certain reward + V(afterstate), V the network's one output.
+
+    Only afterstates of allowed actions are valued: mostly two or three of M + 1.
+    """
+    batch, actions = drawn.next_mask.shape
+    blocks = drawn.obs.reshape(batch, actions, -1)
+    next_blocks = drawn.next_obs.reshape(batch, actions, -1)
+    taken = np.empty((batch, blocks.shape[2] - 1), np.float32)
+    reached = np.empty((drawn.next_mask.sum(), blocks.shape[2] - 1), np.float32)
+    k = 0
+    for b in range(batch):
+        taken[b] = blocks[b, drawn.actions[b], 1:]
+        for a in range(actions):
+            if drawn.next_mask[b, a]:
+                reached[k] = next_blocks[b, a, 1:]
+                k += 1
+    _, v_next = forward(online, reached)
+    _, v_target = forward(target, reached)
+    inputs, v = forward(online, taken)
+    judge = v_next if double_q else v_target
+    delta = np.empty_like(v)  # dLoss/dV
+    errors = np.empty(batch)
+    loss = q_sum = 0.0
+    k = 0
+    for b in range(batch):
+        highest = -np.inf
+        bootstrap = 0.0
+        for a in range(actions):
+            if drawn.next_mask[b, a]:
+                certain = next_blocks[b, a, 0]
+                if certain + judge[k, 0] > highest:
+                    highest, bootstrap = certain + judge[k, 0], certain + v_target[k, 0]
+                k += 1
+        q = blocks[b, drawn.actions[b], 0] + v[b, 0]
+        error = q - (drawn.rewards[b] + discount * bootstrap)
+        slope = min(max(error, -1.0), 1.0)  # of the Huber loss
+        loss += importance[b] * slope * (error - 0.5 * slope)
+        delta[b, 0] = importance[b] * slope / batch
+        errors[b] = abs(error)
+        q_sum += q
+    _propagate(online, inputs, delta, gradients)
+    return loss / batch, q_sum / batch, errors
+
+
+@compiled
+def _propagate(layers, inputs, delta, gradients):
+    """Writes the gradient of a network whose output has the gradient `delta` (B, outputs)."""
+    for k in range(len(layers) - 1, -1, -1):
         weight_gradient, bias_gradient = gradients[k]
         np.dot(delta.T, inputs[k], weight_gradient)
         bias_gradient[:] = 0.0
-        for b in range(batch):
+        for b in range(len(delta)):
             bias_gradient += delta[b]
         if k > 0:
-            delta = np.dot(delta, online[k][0])
-            for b in range(batch):
+            delta = np.dot(delta, layers[k][0])
+            for b in range(len(delta)):
                 for j in range(delta.shape[1]):
                     if inputs[k][b, j] <= 0.0:
                         delta[b, j] = 0.0
-    return loss / batch, q_sum / batch, errors
 
 
 @compiled

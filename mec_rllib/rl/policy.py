@@ -8,15 +8,22 @@ from numba import njit
 from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
+from ray.rllib.utils.typing import StateDict
 
+from mec_rllib.envs.afterstates import AfterstateEncoder, encoder_of
 from mec_rllib.envs.observation import Encoder, Observations
-from mec_rllib.rl.mlp import forward, relu_mlp
+from mec_rllib.rl.afterstate_module import AfterstateModule
+from mec_rllib.rl.mlp import afterstate_q, forward, relu_mlp
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.server import ServerBatch
 
 
 class QFunction:
-    """Q-values of a module's online network for a batch of observations.
+    """Q-values that a module acts with, for a batch of observations.
+
+    They come from the online network, or from the target network if the module's config says
+    `act_with: target` (an averaged network is steadier) and it is there: a module on a remote
+    runner has one network only.
 
     A plain ReLU network is evaluated by compiled code on the module's own memory (no copy: it
     sees every update at once); for the few rows of a slot that is several times faster than
@@ -26,7 +33,12 @@ class QFunction:
     def __init__(self, module: RLModule):
         self._module = module
         self._layers = None
-        linears = relu_mlp(module, "encoder", "af")
+        self._actions = int(module.action_space.n)
+        self._on_afterstates = isinstance(module, AfterstateModule)
+        acts_with_target = acts_with_target_network(module)
+        self._compute = module.forward_target if acts_with_target else module.compute_q_values
+        parts = ("_target_encoder", "_target_af") if acts_with_target else ("encoder", "af")
+        linears = relu_mlp(module, *parts)
         if linears and linears[0].weight.device.type == "cpu":
             self._layers = tuple(
                 (m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears
@@ -37,8 +49,25 @@ class QFunction:
         if self._layers is None:
             with torch.inference_mode():
                 batch = {Columns.OBS: torch.from_numpy(obs)}
-                return self._module.compute_q_values(batch)[QF_PREDS].numpy()
+                return self._compute(batch)[QF_PREDS].numpy()
+        if self._on_afterstates:
+            return afterstate_q(self._layers, obs, self._actions)
         return forward(self._layers, obs)[1]
+
+
+def acts_with_target_network(module: RLModule) -> bool:
+    """Whether the module's target network decides; runners' modules have none of their own."""
+    wanted = module.model_config.get("act_with") == "target"
+    return wanted and hasattr(module, "_target_encoder")
+
+
+def acting_weights(module: RLModule) -> StateDict:
+    """Weights for a module that only acts: of the network that decides."""
+    weights = module.get_state(inference_only=True)
+    if not acts_with_target_network(module):
+        return weights
+    whole = module.get_state()
+    return {name: whole[f"_target_{name}"] for name in weights}
 
 
 @njit(cache=True)
@@ -58,24 +87,24 @@ class GreedyPolicy:
 
     Args:
         module: a DQN module.
-        observe: extras of the observation that the module was trained with.
+        observe: the observation that the module was trained with (arguments of `encoder_of`).
     """
 
     def __init__(self, module: RLModule, observe: dict | None = None):
         self._q = QFunction(module)
         self._observe = observe or {}
-        self._encoder: Encoder | None = None
+        self._encoder: Encoder | AfterstateEncoder | None = None
         self._batch: ServerBatch | None = None
 
     def select(self, batch: ServerBatch) -> Ints:
         """Actions (N,)."""
         if self._encoder is None or self._batch is not batch:
-            self._batch, self._encoder = batch, Encoder(batch, **self._observe)
+            self._batch, self._encoder = batch, encoder_of(batch, **self._observe)
         return best_allowed(self._q(self._encoder.encode()), batch.mask)[0]
 
 
 def load_module(checkpoint: str | Path) -> RLModule:
-    """The RLModule of a GatedDQN checkpoint.
+    """The RLModule of a GatedDQN checkpoint, with its target network.
 
     Raises:
         ValueError: no such checkpoint.
@@ -83,4 +112,7 @@ def load_module(checkpoint: str | Path) -> RLModule:
     path = Path(checkpoint).absolute() / "learner_group" / "learner" / "rl_module"
     if not path.is_dir():
         raise ValueError(f"checkpoint {checkpoint}: no policy found in it")
-    return RLModule.from_checkpoint(path / "default_policy")
+    module = RLModule.from_checkpoint(path / "default_policy")
+    module.make_target_networks()  # RLlib makes them in the learner only
+    module.restore_from_path(path / "default_policy")
+    return module

@@ -1,0 +1,238 @@
+"""The deployable agent: afterstates, n-step returns, the guide, acting with the target network."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+import yaml
+
+from mec_rllib.envs.afterstates import AfterstateEncoder
+from mec_rllib.envs.config import EnvConfig
+from mec_rllib.errors import ConfigError
+from mec_rllib.experiments.config import AGENTS, build, load
+from mec_rllib.experiments.strategies import resolve
+from mec_rllib.rl.n_step import NStep
+from mec_rllib.rl.replay import Transitions
+from mec_rllib.schedulers import SCHEDULERS, random_actions
+from mec_rllib.sim.server import DROP, ServerBatch
+from mec_rllib.sim.workloads import ScriptedWorkload
+
+C, M = 10, 10
+
+
+def blocks_of(batch):
+    encoder = AfterstateEncoder(batch)
+    return encoder.encode().reshape(batch.num_servers, batch.buffer + 1, encoder.features + 1)
+
+
+def test_an_afterstate_by_hand():
+    """A job of 6 units for 3 slots and one of 4 units for 9; C = 10, the longest e is 9.
+
+    Starting the first leaves 4 units at once, 10 when two more slots are over. The second has
+    waited 1 of 4 slots then.
+    """
+    jobs = [(0, 6, 3, 0, 2.0), (0, 4, 9, 4, 1.0)]  # slot, units, execution, slack, weight
+    batch = ServerBatch(ScriptedWorkload(jobs, (C,)), buffer=M)
+    nothing, first, second = blocks_of(batch)[0, :3]
+    assert nothing[0] == -1.0  # the first job cannot wait: its weight is lost
+    assert first[0] == 1.0  # started at once
+    assert second[0] == 0.5 - 1.0
+    horizon = 10
+    later = np.log(3) / np.log(1 + horizon)  # in two slots
+    np.testing.assert_allclose(first[1:11], [0] * 4 + [later] * 6, rtol=1e-6)
+    np.testing.assert_allclose(first[11:16], [0.4, 0.4, 1.0, 1.0, 1.0], rtol=1e-6)
+    np.testing.assert_array_equal(first[16:28], [0, 0, 0, 0, 1, 0] * 2)  # short, middle
+    work = np.log(1 + 0.4 * 9) / np.log(1 + horizon)
+    least = np.log(4) / np.log(5)
+    np.testing.assert_allclose(first[28:34], [0.25, work, 0.5 / 4, 0.5, least, 0.4], rtol=1e-6)
+    np.testing.assert_allclose(first[34:], [0.1, 0.0])
+
+
+@pytest.mark.parametrize("mode", ["drain", "backfill", "pause"])
+def test_an_afterstate_is_what_the_slot_brings(mode):
+    """Certain rewards and free units, held against the kernel that plays the slot."""
+    config = {"load": 0.9, "buffer": 6, "training_job": {"mode": mode, "share": 0.5, "slots": 3}}
+    batch = EnvConfig(**config).build_servers(50, seed=4)
+    rng, seen = np.random.default_rng(0), 0
+    for slot in range(300):
+        if slot % 17 == 0:
+            batch.request_training(rng.random(50) < 0.5)
+        actions = random_actions(batch.mask, rng)
+        chosen = blocks_of(batch)[np.arange(50), actions]
+        starts = (batch.servers.training > 0) | batch.training_waiting
+        batch.step(actions)
+        certain = np.delete(batch.reward_terms, DROP, axis=1).sum(axis=1) / 4.0
+        np.testing.assert_allclose(chosen[:, 0], certain, atol=1e-6)
+        # A training job that starts in this very slot is the flag's to tell, not these features'.
+        alone = ~starts & (batch.servers.training == 0)
+        free = (C - batch.servers.used[:, 0]) / C
+        np.testing.assert_allclose(chosen[alone, 11], free[alone], atol=1e-6)
+        seen += alone.sum()
+    assert seen > 5000
+
+
+def test_n_step_returns_by_hand():
+    """n = 3, gamma = 0.5, rewards 1, 2, 4, 8: 1 + 1 + 1 and 2 + 2 + 2; two slots are held back."""
+    slots = np.arange(4)
+    rows = Transitions(
+        obs=slots[:, None, None].astype(np.float32),
+        actions=slots[:, None],
+        rewards=np.array([[1.0], [2.0], [4.0], [8.0]], np.float32),
+        next_obs=slots[:, None, None].astype(np.float32) + 1,
+        next_mask=np.ones((4, 1, 2), bool),
+    )
+    whole = NStep(3, 0.5).extend(rows)
+    np.testing.assert_array_equal(whole.rewards, [[3.0], [6.0]])
+    np.testing.assert_array_equal(whole.actions, [[0], [1]])
+    np.testing.assert_array_equal(whole.next_obs[:, 0, 0], [3, 4])
+    in_pieces, n_step = [], NStep(3, 0.5)
+    for k in range(4):
+        state = n_step.get_state()
+        n_step = NStep(3, 0.5)
+        n_step.set_state(state)
+        in_pieces.append(n_step.extend(Transitions._make(c[k : k + 1] for c in rows)))
+    for column, pieces in zip(whole, zip(*in_pieces, strict=True), strict=True):
+        np.testing.assert_array_equal(column, np.concatenate(pieces))
+
+
+def test_an_agent_fills_in_what_is_not_given(tmp_path):
+    path = tmp_path / "config.yaml"
+    path.write_text("agent: deployable\nlearner: {n_step: 2}")
+    experiment = load(path)
+    assert experiment.learner.n_step == 2
+    assert experiment.learner.observe.afterstates
+    assert experiment.exploration == "guided"
+    again = build(yaml.safe_load(yaml.safe_dump(experiment.model_dump(mode="json"))), "again")
+    assert again == experiment
+
+
+def test_each_strategy_may_have_an_agent_of_its_own():
+    entry = {"gate": "ats", "agent": "deployable", "set": {"learner.n_step": 1}, "label": "one"}
+    entries = ["ats", entry, {"gate": "pts", "agent": "paper"}]
+    for top in AGENTS:
+        plain, deployable, paper = resolve(build({"strategies": entries, "agent": top}, "test"))
+        assert plain.experiment.learner.observe.afterstates == (top == "deployable")
+        assert deployable.experiment.learner.observe.afterstates
+        assert deployable.experiment.learner.n_step == 1
+        assert deployable.args["fallback"] == "server_empty"
+        assert paper.experiment.exploration == "epsilon_greedy"
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"agent": "deployabel"}, "agent: Input should be 'paper' or 'deployable'"),
+        (
+            {"strategies": [{"gate": "ats", "agent": "deploy"}]},
+            "did you mean 'deployable'",
+        ),
+        (
+            {"agent": "deployable", "learner": {"observe": {"free_ahead": 3}}},
+            "learner.observe: afterstates show neither",
+        ),
+        (
+            {"agent": "deployable", "learner": {"guide": {"scheduler": "reserve"}}},
+            "learner.guide: unknown scheduler 'reserve'; did you mean 'reservation'?",
+        ),
+        (
+            {"agent": "deployable", "learner": {"guide": {"args": {"reserved": 3}}}},
+            "learner.guide: args: got an unexpected keyword argument 'reserved'",
+        ),
+        ({"agent": "deployable", "learner": 3}, "learner: Input should be a valid dictionary"),
+    ],
+)
+def test_a_wrong_agent_is_one_line(values, message):
+    with pytest.raises(ConfigError) as error:
+        for strategy in resolve(build(values, "test")):
+            strategy.check()
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.fixture
+def new_algorithm(cluster):
+    """Builds the algorithm of a strategy with the deployable agent."""
+    from mec_rllib.experiments.learner_run import algorithm_config
+
+    built = []
+
+    def new(runners=0, servers=1, **learner):
+        (strategy,) = resolve(
+            build(
+                {
+                    "agent": "deployable",
+                    "learner": learner,
+                    "runners": {"num": runners, "servers": servers},
+                },
+                "test",
+            )
+        )
+        built.append(algorithm_config(strategy, seed=3).build_algo())
+        built[-1].slots_per_iteration = 1500
+        return built[-1]
+
+    yield new
+    for algorithm in built:
+        algorithm.stop()
+
+
+@pytest.mark.ray
+def test_the_guide_decides_first_and_the_agent_learns_from_it(new_algorithm):
+    algorithm = new_algorithm(guide={"slots": 1500})
+    result = algorithm.train()
+    assert result["learner"]["guided"] == 0.0  # from the next slot on
+    assert algorithm.learner_updates > 0
+    rule, batch = SCHEDULERS["reservation"](), EnvConfig().build_servers(1, seed=3)
+    for slot in range(algorithm.training_slots[0]):
+        actions = rule.select(batch)
+        assert actions[0] == algorithm.replay._rows.actions[slot]
+        batch.step(actions)
+
+
+@pytest.mark.ray
+def test_the_written_gradient_of_afterstates_is_that_of_autograd(new_algorithm):
+    algorithm = new_algorithm(guide={"slots": 1000})
+    algorithm.train()
+    learner = algorithm.learner_group._learner
+    drawn, _, weights = algorithm.replay.sample(32)
+    assert drawn.next_mask.sum() > 40  # there is something to choose
+    weights[:] = np.linspace(0.2, 1.0, len(weights))
+    start, ends, found = copy.deepcopy(learner.get_state()), [], []
+    for update in (learner.autograd_update, learner._mlp_update.update):
+        learner.set_state(start)
+        found.append([update(drawn, weights) for _ in range(50)])
+        ends.append(copy.deepcopy(algorithm.get_module().state_dict()))
+    for autograd, written in zip(*found, strict=True):
+        np.testing.assert_allclose(autograd[0], written[0], rtol=2e-3)  # loss
+        np.testing.assert_allclose(autograd[1], written[1], rtol=1e-3, atol=1e-5)  # mean Q
+        np.testing.assert_allclose(autograd[2], written[2], rtol=1e-3, atol=1e-4)  # TD errors
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(value, ends[1][name], rtol=1e-3, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.ray
+def test_q_is_the_certain_reward_and_the_value_of_the_afterstate(new_algorithm):
+    algorithm = new_algorithm()
+    algorithm.train()
+    module, obs = algorithm.get_module(), algorithm.replay._rows.obs[700:720]
+    q = algorithm.env_runner._q(obs)
+    with torch.no_grad():
+        stock = module.forward_target({"obs": torch.from_numpy(obs)})["qf_preds"].numpy()
+        online = module.compute_q_values({"obs": torch.from_numpy(obs)})["qf_preds"].numpy()
+    np.testing.assert_allclose(q, stock, rtol=1e-4, atol=1e-5)  # the target network acts
+    assert np.abs(q - online).max() > 1e-3
+
+
+@pytest.mark.ray
+def test_remote_runners_act_with_the_target_network(new_algorithm):
+    algorithm = new_algorithm(runners=1, servers=2)
+    algorithm.train()
+    (state,) = algorithm.env_runner_group.foreach_env_runner(
+        lambda runner: {k: v.numpy() for k, v in runner.module.state_dict().items()},
+        local_env_runner=False,
+    )
+    whole = algorithm.get_module().state_dict()
+    assert len(algorithm.replay) == algorithm.slots - 2 * 2  # n - 1 slots of both are held back
+    for name, values in state.items():
+        assert np.array_equal(values, whole[f"_target_{name}"].numpy())
