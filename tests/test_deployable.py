@@ -11,6 +11,7 @@ from mec_rllib.envs.afterstates import AfterstateEncoder
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import AGENTS, build, load
+from mec_rllib.experiments.runner import stages
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.rl.n_step import NStep
 from mec_rllib.rl.replay import Transitions
@@ -142,10 +143,9 @@ def test_each_strategy_may_have_an_agent_of_its_own():
         ({"agent": "deployable", "learner": 3}, "learner: Input should be a valid dictionary"),
     ],
 )
-def test_a_wrong_agent_is_one_line(values, message):
+def test_a_wrong_agent_is_one_line(values, message, tmp_path):
     with pytest.raises(ConfigError) as error:
-        for strategy in resolve(build(values, "test")):
-            strategy.check()
+        stages(build(values, "test"), tmp_path)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
