@@ -18,7 +18,7 @@ from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 State = dict[str, Any]
 Ties = Literal["ge", "gt", "random"]
-Fallback = Literal["pts", "server_empty"]
+Fallback = Literal["pts", "idle", "server_empty"]
 
 
 class GateView(NamedTuple):
@@ -134,7 +134,7 @@ class ATS(Gate):
 
     psi at or above the `percentile` of the last `window` values of the same server fires. While
     Q is unreliable (TD statistic above `td_cutoff`) or there is no threshold yet, it trains
-    periodically instead, as PTS (known), or as `server_empty` does (reconstructed).
+    periodically instead, as PTS (known), or as `idle` or `server_empty` do (reconstructed).
 
     A psi equal to the threshold is a tie. "ge": a tie fires as well, but only if the last
     training job is as long ago as the percentile means on average (100 slots for 99), else a
@@ -151,7 +151,7 @@ class ATS(Gate):
         refresh: slots between two looks at the percentile.
         ties: "ge", "gt" or "random".
         td_cutoff: highest TD statistic at which psi is trusted.
-        fallback: what it does while Q is unreliable, "pts" or "server_empty".
+        fallback: what it does while Q is unreliable: "pts", "idle" or "server_empty".
     """
 
     needs_psi = True
@@ -194,8 +194,8 @@ class ATS(Gate):
         self._slots += 1
         self._psi = view.psi
         wanted = view.since_training >= self.period
-        if self.fallback == "server_empty":
-            wanted &= view.is_empty
+        if self.fallback != "pts":
+            wanted &= view.is_idle if self.fallback == "idle" else view.is_empty
         tied = _choose_slots(
             view.psi, self._threshold, view.td_statistic, self.td_cutoff, self._falls_back, wanted
         )

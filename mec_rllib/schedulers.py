@@ -14,6 +14,7 @@ from numba import njit
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.optimal import OptimalScheduler
 from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.workloads import BernoulliWorkload
 
 
 class Scheduler(Protocol):
@@ -71,24 +72,99 @@ class Priority:
 class Reservation:
     """Priority that keeps units free for the most valuable jobs (a tuned rule, reconstructed).
 
+    A job of the top weight starts when it fits. Jobs of low weight (below half the top one) may
+    be held back more than the others.
+
     Args:
         reserve: units of each kind that a job below the top weight must leave free ...
-        patience: ... unless its remaining slack is at most this many slots.
+        patience: ... unless its remaining slack is at most this many slots; -1: always.
+        reserve_low: the same for jobs of low weight; None: no difference.
+        patience_low: the same for jobs of low weight; None: no difference.
     """
 
-    def __init__(self, reserve: int = 3, patience: int = 10):
-        self.reserve = reserve
-        self.patience = patience
+    def __init__(
+        self,
+        reserve: int = 3,
+        patience: int = 10,
+        reserve_low: int | None = None,
+        patience_low: int | None = None,
+    ):
+        self._reserve = np.array([reserve, reserve if reserve_low is None else reserve_low])
+        self._patience = np.array([patience, patience if patience_low is None else patience_low])
 
     def select(self, batch: ServerBatch) -> Ints:
         """Actions (N,)."""
-        s = batch.servers
+        s, top = batch.servers, batch.workload.max_weight
         free = batch.rules.capacity - batch.units_in_use  # (N, D)
-        leaves_enough = np.all(free[:, None, :] - s.requirement >= self.reserve, axis=2)
-        is_top = s.weight >= batch.workload.max_weight
-        is_urgent = s.slack - s.wait <= self.patience
-        candidates = batch.mask[:, 1:] & (is_top | is_urgent | leaves_enough)
+        spare = (free[:, None, :] - s.requirement).min(axis=2)  # (N, M) units left free
+        is_low = (2 * s.weight < top).astype(np.int64)
+        leaves_enough = spare >= self._reserve[is_low]
+        is_urgent = s.slack - s.wait <= self._patience[is_low]
+        candidates = batch.mask[:, 1:] & ((s.weight >= top) | is_urgent | leaves_enough)
         return _by_priority(batch, candidates)
+
+
+class Rollout:
+    """Looks ahead with the true simulator: the best first action if the rule then goes on.
+
+    Every allowed action is tried in the same drawn futures, then `Reservation` plays on; the
+    action with the highest mean reward is taken (one-step rollout, Bertsekas; a reference that
+    knows how jobs arrive, which no agent does). About a millisecond a slot.
+
+    Args:
+        seed: of the futures.
+        futures: drawn per decision.
+        horizon: slots that each is played, this one included.
+        gamma: discount per slot; far rewards are mostly noise.
+        **rule: arguments of `Reservation`.
+
+    Raises:
+        ValueError: (when it first sees servers) a workload whose arrivals are recorded: to draw
+            from it would be to look into its future.
+    """
+
+    def __init__(
+        self,
+        seed: int = 0,
+        futures: int = 32,
+        horizon: int = 30,
+        gamma: float = 0.95,
+        **rule: int,
+    ):
+        if futures < 1 or horizon < 1:
+            raise ValueError("futures and horizon must be at least 1")
+        self._rng = np.random.default_rng(seed)
+        self._futures, self._horizon, self._gamma = futures, horizon, gamma
+        self._rule = Reservation(**rule)
+        self._imagined: ServerBatch | None = None
+
+    def prepare(self, batch: ServerBatch) -> ServerBatch:
+        """Servers to try the actions on; done by itself when the first slot is played."""
+        if not isinstance(batch.workload, BernoulliWorkload):
+            raise ValueError("rollout draws futures: it needs the bernoulli workload")
+        copies = (batch.buffer + 1) * self._futures
+        self._imagined = ServerBatch(batch.workload, copies, batch.buffer)
+        self._imagined.rules = batch.rules
+        return self._imagined
+
+    def select(self, batch: ServerBatch) -> Ints:
+        """Actions (N,)."""
+        imagined = self._imagined or self.prepare(batch)
+        actions = np.zeros(batch.num_servers, np.int64)
+        for index in np.flatnonzero(batch.mask.sum(axis=1) > 1):
+            actions[index] = self._look_ahead(imagined, batch, int(index))
+        return actions
+
+    def _look_ahead(self, imagined: ServerBatch, batch: ServerBatch, index: int) -> int:
+        start, stop = batch.slot + 1, batch.slot + 1 + self._horizon
+        futures = [batch.workload.arrivals(self._rng, start, stop) for _ in range(self._futures)]
+        imagined.imagine(batch, index, futures)
+        tried = np.repeat(np.arange(batch.buffer + 1), self._futures)
+        rewards = imagined.step(tried).copy()
+        for ahead in range(1, self._horizon):
+            rewards += self._gamma**ahead * imagined.step(self._rule.select(imagined))
+        means = rewards.reshape(-1, self._futures).mean(axis=1)
+        return int(np.where(batch.mask[index], means, -np.inf).argmax())
 
 
 SCHEDULERS: dict[str, Callable[..., Scheduler]] = {
@@ -98,6 +174,7 @@ SCHEDULERS: dict[str, Callable[..., Scheduler]] = {
     "edf": EDF,
     "priority": Priority,
     "reservation": Reservation,
+    "rollout": Rollout,
     "optimal": OptimalScheduler,  # tiny instances only
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -51,6 +52,15 @@ def test_no_scheduler_exceeds_it(instance):
         assert solution.reward_of(SCHEDULERS[name]()) <= solution.reward + 1e-7
     assert solution.reward_of(_Follow(solution)) == pytest.approx(solution.reward, abs=1e-7)
     assert abs(solution.reward) <= 1 + 1e-6
+
+
+def test_looking_ahead_improves_on_the_rule():
+    path = ROOT / "tune_configs" / "tiny_express.yaml"
+    config = EnvConfig(**yaml.safe_load(path.read_text())["env"])
+    solution = Solution(config.build_workload(), config.buffer)
+    rule = solution.reward_of(SCHEDULERS["reservation"]())
+    rollout = solution.reward_of(SCHEDULERS["rollout"](seed=0, futures=64))
+    assert rule + 0.005 < rollout <= solution.reward
 
 
 class _Follow(OptimalScheduler):

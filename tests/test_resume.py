@@ -20,6 +20,7 @@ from mec_rllib.experiments.checkpoints import (
 )
 from mec_rllib.experiments.config import build
 from mec_rllib.experiments.results import read_experiment
+from mec_rllib.rl.exploration import Decay, Greedy
 from mec_rllib.sim.totals import Totals
 
 CONFIG = {"seeds": [0], "slots": 4000, "evaluation": {"slots": 2000}, "env": {"load": 0.4}}
@@ -136,9 +137,11 @@ def test_a_restored_trial_goes_on_bit_for_bit(tmp_path, gate):
 
 
 def _plain(state):
-    """Nested dictionaries and arrays, with the totals as such."""
+    """Nested dictionaries and arrays, with totals and explorations as such."""
     if isinstance(state, Totals):
         return state.to_json()
+    if isinstance(state, Greedy | Decay):
+        return _plain(vars(state))
     return {k: _plain(v) for k, v in state.items()} if isinstance(state, dict) else state
 
 

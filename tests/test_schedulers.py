@@ -57,6 +57,37 @@ def test_reservation_keeps_units_free_for_the_top_weight():
     assert choice("reservation", light, (9, 1, 0, 4.0), reserve=2, **blocker_of) == 1
 
 
+def test_reservation_may_hold_back_jobs_of_low_weight_more():
+    """5 units free, both jobs would leave 2: enough for the one worth half of the top weight."""
+    half, low, top = (3, 5, 50, 2.0), (3, 5, 1, 1.0), (9, 1, 0, 4.0)
+    rule = {"reserve": 2, "reserve_low": 3, "patience_low": -1, "running": 5}
+    assert choice("reservation", half, top, **rule) == 1
+    assert choice("reservation", low, top, **rule) == 0
+    assert choice("reservation", low, top, **rule | {"patience_low": 1}) == 1
+    assert choice("reservation", low, top, **rule | {"reserve_low": 2}) == 1
+
+
+def test_rollout_sees_what_the_rule_does_not():
+    """One of two units is in use for one more slot, and a job of weight 4 needs both then.
+
+    A light job of five slots fits now; the rule starts it, and the heavy one is lost.
+    """
+    unit = {"mix": 1, "resources": [1, 1], "execution": [1, 5], "slack": [0, 9]}
+    classes = [unit | {"name": "light", "weight": 1}, unit | {"name": "heavy", "weight": 4}]
+    batch = EnvConfig(capacity=2, users=1, load=0.01, classes=classes).build_servers(1, seed=0)
+    servers = batch.servers
+    assert not servers.waiting.any()
+    servers.used[0, 0] = servers.releases[0, 0, 0] = 1
+    servers.waiting[0] = 2
+    servers.requirement[0, :2, 0], servers.execution[0, :2] = [1, 2], [5, 1]
+    servers.slack[0, :2], servers.weight[0, :2] = [9, 1], [1.0, 4.0]
+    batch.refresh()
+    before = batch.get_state()
+    assert Reservation(reserve=0).select(batch) == [1]
+    assert SCHEDULERS["rollout"](seed=1, reserve=0).select(batch) == [0]
+    np.testing.assert_equal(batch.get_state(), before)  # it only imagines
+
+
 def test_reservation_counts_remaining_slack():
     batch = ServerBatch(ScriptedWorkload([(0, 9, 9, 2, 1.0), (0, 9, 9, 2, 4.0)]))
     assert Reservation(reserve=3, patience=1).select(batch)[0] == 2

@@ -12,6 +12,7 @@ The features are *reconstructed*, after an independent prototype of this project
 import numpy as np
 
 from mec_rllib.envs.observation import Encoder, Observations
+from mec_rllib.sim.jobs import Bools, Ints
 from mec_rllib.sim.server import PAUSE, WAITING, ServerBatch, inlined, kernel
 
 AHEAD = (1, 2, 3, 5, 10)  # slots at which the free share is shown
@@ -34,7 +35,11 @@ class AfterstateEncoder:
     - for short (e <= 2), middle (e <= 8) and long waiting jobs: their number / 4, requirement of
       each kind / C, work (log), urgency sum w / (1 + remaining slack), sum of w, least
       remaining slack (log; 1 where there is none); w relative to the largest weight
-    - the share of the buffer that is filled, and the flag "a training job is waiting"
+    - the share of the buffer that is filled, and the flag "a training job is still waiting"
+
+    Whether a training job runs in this slot is as certain as the rest: one whose demand is free
+    runs, and leaves no flag behind. So what it costs to train now is exact where the server is
+    empty, whatever the network knows.
 
     Args:
         batch: the servers; M, D, capacity and the longest times are taken from it.
@@ -42,7 +47,6 @@ class AfterstateEncoder:
     Attributes:
         features: F.
         size: of an observation, (M + 1) * (F + 1).
-        flags: (M + 1,) columns of the training flag, one per block.
         low: of an observation; every waiting job may expire.
         high: of an observation.
     """
@@ -59,17 +63,26 @@ class AfterstateEncoder:
         self.features = self._levels.size + len(AHEAD) * kinds + LENGTHS * (PER_LENGTH + kinds) + 2
         actions = batch.buffer + 1
         self.size = actions * (self.features + 1)
-        self.flags = np.arange(1, actions + 1) * (self.features + 1) - 1
         self.low, self.high = -float(batch.buffer), float(batch.buffer * capacity.max())
 
     def encode(self) -> Observations:
         """(N, size) observations of the servers as they are now."""
+        return self._encode(self._batch.servers.training, self._batch.mask)
+
+    def encode_flagged(self, obs: Observations) -> Observations:
+        """(N, size) as if a training job waited on every server; `obs` are those of now."""
+        training = self._batch.servers.training
+        flagged = np.where(training == 0, WAITING, training)
+        return self._encode(flagged, self._batch.mask_with_training())
+
+    def _encode(self, training: Ints, mask: Bools) -> Observations:
         batch = self._batch
         out = np.zeros((batch.num_servers, batch.buffer + 1, self.features + 1), np.float32)
         _encode(
             batch.servers,
             batch.rules,
-            batch.mask,
+            training,
+            mask,
             self._levels,
             batch.workload.max_weight,
             batch.workload.max_slack,
@@ -90,27 +103,43 @@ def encoder_of(
 
 
 @kernel
-def _encode(servers, rules, mask, levels, max_weight, max_slack, free, pools, out):
+def _encode(servers, rules, training, mask, levels, max_weight, max_slack, free, pools, out):
     for i in range(out.shape[0]):
         for action in range(out.shape[1]):
             if mask[i, action]:
                 block = out[i, action]
-                _look_ahead(servers, rules, i, action - 1, free)
+                left = _left_of_training(servers, rules, training[i], i, action - 1)
+                frozen = rules.mode == PAUSE and training[i] != 0
+                _look_ahead(servers, rules, left, frozen, i, action - 1, free)
                 block[0] = _pool_waiting(servers, rules, i, action - 1, max_weight, pools)
                 column = _write_free(rules.capacity, levels, free, block)
                 column = _write_pools(pools, max_slack, free.shape[0] - 1, column, block)
-                left = 0.0
+                waiting = 0.0
                 for length in range(LENGTHS):
-                    left += pools[length, 0]
-                block[column] = left / servers.execution.shape[1]
-                block[column + 1] = servers.training[i] == WAITING
+                    waiting += pools[length, 0]
+                block[column] = waiting / servers.execution.shape[1]
+                block[column + 1] = left == WAITING
 
 
 @inlined
-def _look_ahead(servers, rules, i, row, free):
+def _left_of_training(servers, rules, training, i, row):
+    """As Servers.training, at the end of the slot."""
+    if training != WAITING:
+        return max(training - 1, 0)
+    if rules.mode != PAUSE:
+        for d in range(rules.capacity.shape[0]):
+            units = servers.used[i, d] + rules.demand[d]
+            if row >= 0:
+                units += servers.requirement[i, row, d]
+            if units > rules.capacity[d]:
+                return WAITING
+    return rules.training_slots - 1
+
+
+@inlined
+def _look_ahead(servers, rules, left_of_training, frozen, i, row, free):
     """free[h, d]: units free h slots after the end of this slot, if nothing else starts."""
     horizon = servers.releases.shape[1]
-    frozen = rules.mode == PAUSE and servers.training[i] != 0
     for d in range(free.shape[1]):
         units = rules.capacity[d] - servers.used[i, d]
         if row >= 0:
@@ -121,7 +150,7 @@ def _look_ahead(servers, rules, i, row, free):
                 units += servers.releases[i, (servers.clock[i] + slot) % horizon, d]
             if row >= 0 and slot == servers.execution[i, row] - 1:
                 units += servers.requirement[i, row, d]
-            trains = servers.training[i] > h + 1
+            trains = left_of_training > h
             free[h, d] = max(units - rules.demand[d] if trains else units, 0)
 
 

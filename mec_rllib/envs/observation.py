@@ -23,7 +23,6 @@ class Encoder:
 
     Attributes:
         size: of an observation.
-        flags: (1,) column of the training flag.
         low: of an observation.
         high: of an observation.
     """
@@ -37,7 +36,7 @@ class Encoder:
         self._free_ahead = min(free_ahead, workload.max_execution)
         self._classes = len(workload.class_names) if job_class else 0
         flag = (3 + kinds) * batch.buffer + kinds
-        self.flags = np.array([flag])
+        self._flag = flag
         self.size = flag + 1 + self._free_ahead * kinds + self._classes * batch.buffer
         longest = workload.max_execution + workload.max_slack
         # One table for all three times would waste resolution: each has its own maximum.
@@ -61,6 +60,12 @@ class Encoder:
             out,
         )
         return out
+
+    def encode_flagged(self, obs: Observations) -> Observations:
+        """(N, size) the observations `obs` of now, as if a training job waited on every server."""
+        flagged = obs.copy()
+        flagged[:, self._flag] = 1.0
+        return flagged
 
 
 def _log_table(largest: int) -> NDArray[np.float32]:

@@ -37,9 +37,7 @@ class GateConfig(Section):
     td_cutoff: float = Field(
         0.1, ge=0, description="ats: falls back while the TD statistic is above this"
     )
-    fallback: Fallback = Field(
-        "pts", description="ats: how it trains meanwhile, pts or server_empty"
-    )
+    fallback: Fallback = Field("pts", description="ats: as which gate it trains meanwhile")
     td_rate: float = Field(5e-4, gt=0, le=1, description="rate of the TD statistic's averages")
     longest_wait: int | None = Field(
         None, ge=1, description="server_empty: trains anyway after this many slots; null = never"

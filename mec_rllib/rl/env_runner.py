@@ -188,12 +188,11 @@ class MecEnvRunner(SingleAgentEnvRunner):
         return self._granted
 
     def _gate_beat(self, obs: Observations) -> Observations:
-        """Asks the gate, inserts training jobs, sets their flag in `obs`; returns Q (N, M + 1)."""
+        """Asks the gate, inserts training jobs, renews `obs` then; returns Q (N, M + 1)."""
         servers, gate = self.env.servers, self._gating.gate
-        flags = self.env.encoder.flags
         psi = self._no_psi
         if gate.needs_psi:
-            q, q_flagged = self._q_with_and_without_flag(obs, flags)
+            q, q_flagged = self._q_with_and_without_flag(obs)
             _, value = best_allowed(q, servers.mask)
             psi = best_allowed(q_flagged, servers.mask_with_training())[1] - value
             # The slot before led to this state, as it was before the gate's beat.
@@ -202,18 +201,16 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._granted = 0 if gate.occupies else int(wanted.sum())
         if gate.occupies and wanted.any():
             servers.request_training(wanted)
-            obs[np.ix_(servers.training_waiting, flags)] = 1.0
+            obs[:] = self.env.encoder.encode()
             if gate.needs_psi:
                 q = np.where(servers.training_waiting[:, None], q_flagged, q)
         return q if gate.needs_psi else self._q(obs)
 
-    def _q_with_and_without_flag(
-        self, obs: Observations, flags: Ints
-    ) -> tuple[Observations, Observations]:
+    def _q_with_and_without_flag(self, obs: Observations) -> tuple[Observations, Observations]:
         """Q (N, M + 1) as it is, and as if a training job waited; one pass of 2N rows."""
         servers = len(obs)
-        self._rows[:servers] = self._rows[servers:] = obs
-        self._rows[servers:, flags] = 1.0
+        self._rows[:servers] = obs
+        self._rows[servers:] = self.env.encoder.encode_flagged(obs)
         q = self._q(self._rows)
         return q[:servers], q[servers:]
 

@@ -212,7 +212,7 @@ class ServerBatch:
             (N,) sum of `reward_terms`, not scaled; the next step overwrites it.
         """
         self.slot += 1
-        if self.slot % CHUNK_SLOTS == 0:
+        if self.slot == self._drawn_until:
             self._draw_chunk()
         _step(
             self.servers,
@@ -243,6 +243,7 @@ class ServerBatch:
             "slot": self.slot,
             "stream": list(self._stream),
             "cursor": self._cursor.copy(),
+            "drawn_until": self._drawn_until,
             "rngs": [rng.bit_generator.state for rng in self.rngs],
         }
 
@@ -253,8 +254,27 @@ class ServerBatch:
                 column[...] = values
         self.seed, self.slot = state["seed"], state["slot"]
         self._stream, self._cursor = Jobs(*state["stream"]), state["cursor"].copy()
+        self._drawn_until = state["drawn_until"]
         for rng, rng_state in zip(self.rngs, state["rngs"], strict=True):
             rng.bit_generator.state = rng_state
+
+    def imagine(self, real: "ServerBatch", index: int, futures: list[Jobs]) -> None:
+        """Puts all servers into the state that one server of another batch is in now.
+
+        Args:
+            real: a batch of the same shape, but for N; it stays as it is.
+            index: of its server.
+            futures: F tables of arrivals from the next slot on, F a divisor of N; server k sees
+                table k mod F. They must reach as far as the servers are played.
+        """
+        for table, values in ((self.servers, real.servers), (self.now, real.now)):
+            for mine, theirs in zip(table, values, strict=True):
+                mine[...] = theirs[index]
+        self.slot, self._drawn_until = real.slot, -1
+        self._stream = Jobs.concatenate(futures)
+        ends = np.cumsum([len(future.arrival) for future in futures])
+        cursor = np.stack([np.concatenate(([0], ends[:-1])), ends], axis=1)
+        self._cursor = np.tile(cursor, (self.num_servers // len(futures), 1))
 
     @property
     def training_waiting(self) -> Bools:
@@ -262,8 +282,8 @@ class ServerBatch:
         return self.servers.training == WAITING
 
     def _draw_chunk(self) -> None:
-        start = self.slot
-        tables = [self.workload.arrivals(rng, start, start + CHUNK_SLOTS) for rng in self.rngs]
+        start, self._drawn_until = self.slot, self.slot + CHUNK_SLOTS
+        tables = [self.workload.arrivals(rng, start, self._drawn_until) for rng in self.rngs]
         ends = np.cumsum([len(table.arrival) for table in tables])
         self._stream = Jobs.concatenate(tables)
         self._cursor = np.stack([np.concatenate(([0], ends[:-1])), ends], axis=1)
