@@ -13,6 +13,7 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import AGENTS, build, load
 from mec_rllib.experiments.runner import stages
 from mec_rllib.experiments.strategies import resolve
+from mec_rllib.rl.exploration import Boltzmann
 from mec_rllib.rl.n_step import NStep
 from mec_rllib.rl.replay import Transitions
 from mec_rllib.schedulers import SCHEDULERS, random_actions
@@ -110,6 +111,17 @@ def test_n_step_returns_by_hand():
         in_pieces.append(n_step.extend(Transitions._make(c[k : k + 1] for c in rows)))
     for column, pieces in zip(whole, zip(*in_pieces, strict=True), strict=True):
         np.testing.assert_array_equal(column, np.concatenate(pieces))
+
+
+def test_boltzmann_draws_from_the_softmax_over_what_is_allowed():
+    """Temperature 0.5, Q = 0, 0.5, 9 (not allowed): chances 1 to e."""
+    batch = EnvConfig(buffer=2).build_servers(20_000, seed=0)
+    batch.mask[:] = [True, True, False]
+    q = np.tile(np.array([0.0, 0.5, 9.0], np.float32), (20_000, 1))
+    boltzmann = Boltzmann(start=1.0, floor=0.5, decay_slots=10)
+    actions = boltzmann.choose(q, batch, slot=10, rng=np.random.default_rng(0))
+    shares = np.bincount(actions, minlength=3) / 20_000
+    np.testing.assert_allclose(shares, [1 / (1 + np.e), np.e / (1 + np.e), 0], atol=0.01)
 
 
 def test_an_agent_fills_in_what_is_not_given(tmp_path):

@@ -98,6 +98,18 @@ def faster_than_pts(finished: Finished) -> list[float]:
     return values
 
 
+def where_load(at_least: float, measure: Callable) -> Callable:
+    """Measure: only where the load is constant and at least so high."""
+
+    def measured(finished: Finished) -> list[float]:
+        env = finished.experiment.env
+        if env.workload != "bernoulli" or isinstance(env.load, list) or env.load < at_least:
+            return []
+        return measure(finished)
+
+    return measured
+
+
 def first_rise(load: Any) -> float | None:
     """The slot at which a load schedule starts to rise; None if it never does."""
     points = load if isinstance(load, list) else []
@@ -183,6 +195,36 @@ CLAIMS = [
     Claim("ats_trains_little", "ATS trains in less than 2 % of the slots", trains_little),
     Claim("fallback_acts", "corrupted Q makes ATS fall back to PTS", fallback_acts),
     Claim("fallback_lets_go", "ATS leaves the fallback again", fallback_lets_go),
+    Claim(
+        "deployable_not_below_rule",
+        "the deployable agent is not below the reservation rule",
+        difference("deployable", "reservation"),
+        -0.002,
+    ),
+    *(
+        Claim(
+            f"deployable_above_rule_{load:.1f}",
+            f"the deployable agent is {margin:.2f} above the reservation rule (load {load:.1f} up)",
+            where_load(load, difference("deployable", "reservation")),
+            margin,
+        )
+        for load, margin in ((0.6, 0.1), (0.9, 0.3))
+    ),
+    Claim(
+        "deployable_above_searched",
+        "the deployable agent is above the searched rule (lifetime)",
+        difference("deployable", "reservation-tuned"),
+    ),
+    Claim(
+        "deployable_above_searched_greedy",
+        "the deployable agent is above the searched rule (greedy)",
+        difference("deployable", "reservation-tuned", "reward_greedy"),
+    ),
+    Claim(
+        "deployable_above_paper",
+        "the deployable agent is above the paper's",
+        difference("deployable", "ats"),
+    ),
 ]
 
 

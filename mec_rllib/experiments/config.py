@@ -66,6 +66,14 @@ class EpsilonConfig(Section):
     decay_slots: int = Field(87_500, ge=1, description="slots until the floor")
 
 
+class TemperatureConfig(Section):
+    """exploration: boltzmann. Falls as epsilon does, in units of Q (rewards / largest weight)."""
+
+    start: float = Field(0.3, gt=0, le=1e6, description="temperature at slot 0")
+    floor: float = Field(0.01, gt=0, le=1e6, description="temperature from decay_slots on")
+    decay_slots: int = Field(87_500, ge=1, description="slots until the floor")
+
+
 class GuideConfig(Section):
     """exploration: guided. A rule acts at first, the agent learns from what it brings about."""
 
@@ -122,6 +130,9 @@ class LearnerConfig(Section):
     learning_starts: int = Field(500, ge=1, description="transitions before any training")
     epsilon: EpsilonConfig = Field(
         default_factory=EpsilonConfig, description="exploration: epsilon_greedy"
+    )
+    temperature: TemperatureConfig = Field(
+        default_factory=TemperatureConfig, description="exploration: boltzmann"
     )
     guide: GuideConfig = Field(default_factory=GuideConfig, description="exploration: guided")
     observe: ObserveConfig = Field(default_factory=ObserveConfig, description="what it sees")
@@ -207,6 +218,7 @@ AGENTS: dict[str, dict[str, Any]] = {
         "exploration": "epsilon_greedy",
         "learner.observe.afterstates": False,
         "learner.n_step": 1,
+        "learner.lr": 5e-4,
         "learner.act_with": "online",
         "gate.fallback": "pts",
     },
@@ -214,6 +226,7 @@ AGENTS: dict[str, dict[str, Any]] = {
         "exploration": "guided",
         "learner.observe.afterstates": True,
         "learner.n_step": 3,
+        "learner.lr": 3e-4,
         "learner.act_with": "target",
         "gate.fallback": "server_empty",
     },
@@ -237,10 +250,10 @@ class Experiment(Section):
     agent: Agent = Field(
         "paper",
         description="the source's Double DQN, or deployable: sets exploration: guided, "
-        "learner.observe.afterstates: true, learner.n_step: 3, learner.act_with: target, "
+        "learner.observe.afterstates: true, learner.n_step: 3, learner.lr: 3.0e-4, learner.act_with: target, "
         "gate.fallback: server_empty, where they are not given",
     )
-    exploration: Literal["epsilon_greedy", "guided", "none"] = Field(
+    exploration: Literal["epsilon_greedy", "boltzmann", "guided", "none"] = Field(
         "epsilon_greedy", description="how it explores"
     )
     learner: LearnerConfig = Field(default_factory=LearnerConfig, description="how it learns")

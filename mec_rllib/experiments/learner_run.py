@@ -9,7 +9,7 @@ from callbacks.metrics import MetricsCallback
 from callbacks.training_gate import TrainingGateCallback
 from mec_rllib.experiments.strategies import Strategy
 from mec_rllib.rl.algorithm import PLAY, GatedDQN, GatedDQNConfig
-from mec_rllib.rl.exploration import EpsilonGreedy, Greedy, Guided
+from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
 from mec_rllib.rl.policy import GreedyPolicy, load_module
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.sim.totals import Totals
@@ -114,6 +114,8 @@ def exploration_of(strategy: Strategy, seed: int) -> tuple[type[Greedy], dict[st
     learner = strategy.experiment.learner
     if strategy.experiment.exploration == "epsilon_greedy":
         return EpsilonGreedy, learner.epsilon.model_dump()
+    if strategy.experiment.exploration == "boltzmann":
+        return Boltzmann, learner.temperature.model_dump()
     if strategy.experiment.exploration == "guided":
         return Guided, {"guide": partial(strategy.build_guide, seed), "slots": learner.guide.slots}
     return Greedy, {}

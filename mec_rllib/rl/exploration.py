@@ -72,6 +72,30 @@ class EpsilonGreedy(Greedy):
         return {"epsilon": self._epsilon.at(slot)}
 
 
+class Boltzmann(Greedy):
+    """Draws an allowed action with probability proportional to exp(Q / temperature).
+
+    Args:
+        **decay: of the temperature, in units of Q (see `Decay`).
+    """
+
+    def __init__(self, **decay: float):
+        self._temperature = Decay(**decay)  # type: ignore[arg-type]
+
+    def choose(
+        self, q: Observations, servers: ServerBatch, slot: int, rng: np.random.Generator
+    ) -> Ints:
+        """Actions (N,), each allowed."""
+        scaled = q / max(self._temperature.at(slot), 1e-9)
+        # The largest of Q / temperature plus Gumbel noise is a draw from the softmax.
+        noisy = scaled + rng.gumbel(size=q.shape)
+        return np.where(servers.mask, noisy, -np.inf).argmax(axis=1)
+
+    def metrics(self, slot: int) -> dict[str, float]:
+        """The temperature."""
+        return {"temperature": self._temperature.at(slot)}
+
+
 class Guided(Greedy):
     """Acts by a rule at first, learning from what it brings about, then greedily.
 
