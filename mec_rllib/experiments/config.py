@@ -250,8 +250,8 @@ class Experiment(Section):
     agent: Agent = Field(
         "paper",
         description="the source's Double DQN, or deployable: sets exploration: guided, "
-        "learner.observe.afterstates: true, learner.n_step: 3, learner.lr: 3.0e-4, learner.act_with: target, "
-        "gate.fallback: server_empty, where they are not given",
+        "learner.observe.afterstates: true, learner.n_step: 3, learner.lr: 3.0e-4, "
+        "learner.act_with: target, gate.fallback: server_empty, where they are not given",
     )
     exploration: Literal["epsilon_greedy", "boltzmann", "guided", "none"] = Field(
         "epsilon_greedy", description="how it explores"
