@@ -261,8 +261,11 @@ class GatedDQN(DQN):
         """
         if PLAY not in state:
             raise ValueError("the checkpoint holds a policy only; load_module() reads it")
-        super().set_state(state)
         play = state[PLAY]
+        super().set_state(state)
+        # RLlib tells this to the remote runners next, and a window's values are not in its state.
+        steps = (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
+        self.metrics.log_value(steps, play["slots"], window=1)
         self.replay.set_state(play["replay"])
         self.totals = play["totals"]
         for name in COUNTERS:
