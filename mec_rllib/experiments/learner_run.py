@@ -42,7 +42,7 @@ class LearnerRun:
         self._algorithm.slots_per_iteration = slots
         result = self._algorithm.train()
         shown = ("timesteps_total", "reward", "miss_rate", "server", "share_training")
-        learned = ("training", "gate", "learner", "training_slots")
+        learned = ("training", "gate", "learner", "training_slots", "faults")
         return {name: result[name] for name in shown + learned}
 
     def policy(self) -> Scheduler:

@@ -109,6 +109,7 @@ def _try_samples(
         run_config=tune.RunConfig(
             name=stage.folder.name,
             storage_path=str(stage.folder.parent),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[
                 ReportFiles(stage.folder, str, left.reports),
                 ShowProgress(progress, str),
@@ -153,13 +154,13 @@ class SearchTrial(CheckpointedTrial):
             "done": self.is_done,
         }
 
-    def save(self, folder: Path) -> None:
+    def save_trials(self, folder: Path) -> None:
         """Every seed in a folder of its own."""
         for k, trial in enumerate(self._trials):
             (folder / str(k)).mkdir()
             trial.save(folder / str(k))
 
-    def load(self, folder: Path) -> None:
+    def load_trials(self, folder: Path) -> None:
         """Goes on with every seed."""
         for k, trial in enumerate(self._trials):
             trial.restore(folder / str(k))

@@ -73,7 +73,8 @@ class SchedulerRun:
         """Plays the slots (rounded up to whole slots of all servers)."""
         before = self.totals
         run(self._batch, self._scheduler, -(-slots // self._batch.num_servers))
-        return world_figures(self.totals, before)
+        faults = {"faults": {"workload": self._batch.workload_faults}}
+        return world_figures(self.totals, before) | faults
 
     def policy(self) -> Scheduler:
         """The scheduler."""

@@ -37,7 +37,7 @@ class CheckpointedTrial(tune.Trainable):
         self._folder, self._of = folder, of
         self._report: dict[str, Any] | None = None
         if checkpoint is not None:
-            self.load(checkpoint)
+            self.load_trials(checkpoint)
         self._written, self._written_at = self.reports, time.monotonic()
         self._is_whole = True  # not in the middle of a report
         self._count_on()
@@ -57,12 +57,12 @@ class CheckpointedTrial(tune.Trainable):
         """Plays one report of every trial."""
 
     @abstractmethod
-    def save(self, folder: Path) -> None:
+    def save_trials(self, folder: Path) -> None:
         """Writes the trials into a checkpoint."""
 
     @abstractmethod
-    def load(self, folder: Path) -> None:
-        """Goes on from what `save` wrote."""
+    def load_trials(self, folder: Path) -> None:
+        """Goes on from what `save_trials` wrote."""
 
     def step(self) -> dict[str, Any]:
         """One report; now and then it leaves a checkpoint."""
@@ -81,7 +81,7 @@ class CheckpointedTrial(tune.Trainable):
 
         def save(folder: Path) -> None:
             (folder / REPORT_FILE).write_text(json.dumps(self._report), encoding="utf-8")
-            self.save(folder)
+            self.save_trials(folder)
 
         write_checkpoint(self._folder, self.reports, save, self._of, keep)
         self._written, self._written_at = self.reports, time.monotonic()
@@ -132,11 +132,11 @@ class StrategyTrial(CheckpointedTrial):
         """One report; the last one carries the row."""
         return self._trials[0].play_report()
 
-    def save(self, folder: Path) -> None:
+    def save_trials(self, folder: Path) -> None:
         """Everything, or of a finished trial its policy."""
         self._trials[0].save(folder)
 
-    def load(self, folder: Path) -> None:
+    def load_trials(self, folder: Path) -> None:
         """Goes on."""
         self._trials[0].restore(folder)
 

@@ -12,11 +12,15 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mec_rllib.imports import nearest
+from mec_rllib.rl.afterstate_module import AfterstateModule
 
 SPEC = "policy.json"
 WEIGHTS = "policy.safetensors"
 # Modules that a policy file may ask for; no other class is ever built from one.
-MODULES: dict[str, type[RLModule]] = {"dqn": DefaultDQNTorchRLModule}
+MODULES: dict[str, type[RLModule]] = {
+    "dqn": DefaultDQNTorchRLModule,
+    "afterstate": AfterstateModule,
+}
 
 
 class PolicySpec(BaseModel):
