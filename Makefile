@@ -1,8 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
 RUN := runs/demo
+FUZZ_SECONDS := 600
 
-.PHONY: help setup demo bench test lint check docs clean
+.PHONY: help setup demo bench test chaos fuzz lint check docs clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -28,6 +29,14 @@ bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about 45
 
 test: setup ## run the tests
 	$(VENV)/bin/python -m pytest -q
+
+chaos: setup ## inject faults, the long set, and print what was survived (SOAK_MINUTES=30)
+	$(VENV)/bin/python -m pytest -q -m chaos --long tests/test_chaos.py
+
+fuzz: setup ## fuzz the readers of configs and traces (FUZZ_SECONDS=600 each)
+	$(VENV)/bin/pip install -q 'atheris>=3'
+	$(VENV)/bin/python tests/fuzz.py config $(FUZZ_SECONDS)
+	$(VENV)/bin/python tests/fuzz.py trace $(FUZZ_SECONDS)
 
 lint: setup ## ruff and mypy
 	$(VENV)/bin/ruff check .

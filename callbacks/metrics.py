@@ -34,6 +34,7 @@ class MetricsCallback(RLlibCallback):
             "updates": algorithm.learner_updates,
             "vetoed_updates": algorithm.vetoed_updates,
         }
+        result["faults"] = algorithm.faults
         result["gate"] = {name: float(value) for name, value in result.get("gate", {}).items()}
         learned = result.get(LEARNER_RESULTS, {}) | result.get("exploration", {})
         result["learner"] = {name: float(value) for name, value in learned.items()}

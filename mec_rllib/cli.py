@@ -3,8 +3,7 @@
 import json
 import os
 import sys
-import time
-from datetime import timedelta
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mec_rllib.experiments.config import Experiment
-    from mec_rllib.experiments.runner import Stage
+    from mec_rllib.experiments.play import Player
 
 app = typer.Typer(
     help="Edge servers whose scheduler learns while it works, and pays for learning.",
@@ -36,8 +35,25 @@ Sets = Annotated[
 Out = Annotated[Path, typer.Option(help="new folder for everything that the run writes")]
 
 
+Address = Annotated[
+    str | None, typer.Option(help="a running Ray cluster (host:port or auto); default: local")
+]
+Dashboard = Annotated[
+    bool, typer.Option("--dashboard", help="Ray's dashboard for the local Ray, on this machine")
+]
+Resume = Annotated[
+    bool, typer.Option("--resume", help="go on with what is in --out, if it was begun there")
+]
+
+
 @app.command()
-def train(config: Config, out: Out, set_: Sets = None) -> None:
+def train(
+    config: Config,
+    out: Out,
+    set_: Sets = None,
+    resume_: Resume = False,
+    dashboard: Dashboard = False,
+) -> None:
     """Train one agent: the first strategy of the config with its first seed.
 
     Example: mec-rllib train tune_configs/demo.yaml --set strategies=[ats] --out runs/ats
@@ -46,7 +62,7 @@ def train(config: Config, out: Out, set_: Sets = None) -> None:
 
     experiment = load(config, set_ or [])
     first = {"strategies": experiment.strategies[:1], "seeds": experiment.seeds[:1]}
-    _run(experiment.model_copy(update=first), out, None)
+    _begin(experiment.model_copy(update=first), out, None, dashboard, resume_)
 
 
 @app.command()
@@ -54,9 +70,9 @@ def tune(
     config: Config,
     out: Out,
     set_: Sets = None,
-    address: Annotated[
-        str | None, typer.Option(help="a running Ray cluster (host:port or auto); default: local")
-    ] = None,
+    address: Address = None,
+    resume_: Resume = False,
+    dashboard: Dashboard = False,
 ) -> None:
     """Run an experiment, strategies x seeds, through Ray Tune.
 
@@ -64,26 +80,23 @@ def tune(
     """
     from mec_rllib.experiments.config import load
 
-    _run(load(config, set_ or []), out, address)
+    _begin(load(config, set_ or []), out, address, dashboard, resume_)
 
 
 @app.command()
 def resume(
     folder: Annotated[Path, typer.Argument(help="folder of a train or tune that was interrupted")],
-    address: Annotated[
-        str | None, typer.Option(help="a running Ray cluster (host:port or auto); default: local")
-    ] = None,
+    address: Address = None,
+    dashboard: Dashboard = False,
 ) -> None:
     """Go on with a train or tune that was interrupted or killed, or whose trials failed.
 
-    Finished trials stay; the others go on from their newest checkpoint that is not damaged.
+    Finished trials stay; the others go on from their newest checkpoint that is not damaged. A
+    checkpoint under way is loaded with pickle: resume only folders that you trust.
 
     Example: mec-rllib resume runs/demo
     """
-    from mec_rllib.experiments.results import read_config
-    from mec_rllib.experiments.runner import stages
-
-    _play(stages(read_config(folder), folder), folder, address, _console(), go_on=True)
+    _play(folder, _player(folder, address, dashboard).go_on)
 
 
 @app.command()
@@ -95,6 +108,10 @@ def evaluate(
     scheduler: Annotated[
         str | None, typer.Option(help="a scheduler: sjf, reservation, my_package.rules:Mine")
     ] = None,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option("--allow-pickle", help="take an RLlib checkpoint; code that is in it runs"),
+    ] = False,
     set_: Sets = None,
     slots: Annotated[int | None, typer.Option(help="slots per seed; default: the config's")] = None,
     seeds: Annotated[
@@ -125,7 +142,7 @@ def evaluate(
     if scheduler is not None:
         label, player = scheduler_of(experiment, scheduler)
     elif checkpoint is not None:
-        label, player = policy_of(experiment, checkpoint)
+        label, player = policy_of(experiment, checkpoint, allow_pickle)
     # Progress goes to stderr: stdout is for the result.
     progress = ExperimentProgress(Console(stderr=True), len(experiment.seeds), experiment.slots)
     with progress:
@@ -177,56 +194,41 @@ def bench(
         print_results(results, _console())
 
 
-def _run(experiment: "Experiment", out: Path, address: str | None) -> None:
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ConfigError(f"--out {out}: is taken; name a folder that is new or empty")
-    from mec_rllib.experiments.runner import stages, write_config
-
-    console = _console()
-    plan = stages(experiment, out)
-    if experiment.search is not None:
-        try:
-            plan = stages(_search(experiment, out, address, console), out)
-        except KeyboardInterrupt:
-            _fail("interrupted; a search cannot be resumed: start it anew", 130)
-        except RuntimeError as error:
-            _fail(error, 1)
-    for stage in plan:
-        write_config(stage)
-    _play(plan, out, address, console)
-
-
-def _play(
-    plan: "list[Stage]", out: Path, address: str | None, console: "Console", go_on: bool = False
-) -> None:
-    """Runs the stages, or what is left of them, and shows the report."""
-    from mec_rllib.experiments.progress import ExperimentProgress
-    from mec_rllib.experiments.report import report as show
-    from mec_rllib.experiments.resume import what_is_left
-    from mec_rllib.experiments.runner import run_stage
-
-    started = time.monotonic()
+def _play(out: Path, play: "Callable[[], list[str]]") -> None:
     try:
-        for stage in plan:
-            left = what_is_left(stage, _warn) if go_on else {}
-            trials = stage.trials - len(left.get("finished", ()))
-            if stage.folder != out.absolute() or go_on:
-                console.print(f"{stage.experiment.name} ({trials} trials)", highlight=False)
-            with ExperimentProgress(console, trials, stage.experiment.slots) as progress:
-                failures = run_stage(stage, address, progress, **left)
-            if failures:  # what comes next builds on it
-                break
+        failures = play()
     except KeyboardInterrupt:
         _fail(f"interrupted; go on with: mec-rllib resume {out}", 130)
-    except RuntimeError as error:
-        _fail(error, 1)
-    show(out, console)
-    took = timedelta(seconds=round(time.monotonic() - started))
-    console.print(f"took     {took}", highlight=False)
+    except (RuntimeError, OSError) as error:
+        _fail(f"{error}; what is finished is kept, go on with: mec-rllib resume {out}", 1)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     if failures:
+        print(f"mec-rllib: go on with: mec-rllib resume {out}", file=sys.stderr)
         raise typer.Exit(1)
+
+
+def _player(out: Path, address: str | None, dashboard: bool) -> "Player":
+    if address is None:
+        # Whoever reaches a Ray can run code in it: ours listens on this machine only. Ray reads
+        # this switch (made for desktops) when it is imported, and hands it to its processes.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    from mec_rllib.experiments.cluster import Cluster
+    from mec_rllib.experiments.play import Player
+
+    return Player(out, Cluster(address, dashboard), _console(), _warn)
+
+
+def _begin(
+    experiment: "Experiment", out: Path, address: str | None, dashboard: bool, go_on: bool
+) -> None:
+    player = _player(out, address, dashboard)
+    from mec_rllib.experiments.play import holds_experiment
+
+    if go_on and holds_experiment(out):
+        _play(out, lambda: player.go_on(experiment))
+    else:
+        _play(out, lambda: player.begin(experiment))
 
 
 def _warn(message: str) -> None:
@@ -238,26 +240,6 @@ def _console() -> "Console":
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=120)
-
-
-def _search(
-    experiment: "Experiment", out: Path, address: str | None, console: "Console"
-) -> "Experiment":
-    """Searches first, if that is asked for; returns the experiment with the winner in it."""
-    from mec_rllib.experiments.progress import ExperimentProgress
-    from mec_rllib.experiments.search import check_search, run_search, search_stage
-
-    search = experiment.search
-    assert search is not None
-    check_search(experiment)
-    stage = search_stage(experiment, out)
-    line = f"search: {search.samples} samples x {len(search.seeds)} seeds, {stage.folder}"
-    console.print(line, highlight=False, soft_wrap=True)
-    with ExperimentProgress(console, search.samples, search.slots) as progress:
-        found = run_search(stage, address, progress)
-    winner = found.strategies[-1]
-    console.print(f"winner: {winner}", highlight=False, soft_wrap=True, markup=False)
-    return found
 
 
 def main() -> None:

@@ -33,5 +33,5 @@ def find(name: str, builtin: Mapping[str, T], kind: str) -> T | Any:
     module_name, _, attribute = name.partition(":")
     try:
         return getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ValueError(f"{kind} {name!r} cannot be imported: {error}") from None

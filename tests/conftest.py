@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import ray
@@ -24,6 +25,48 @@ def readme_examples(tmp_path, monkeypatch):
 @pytest.fixture(scope="session")
 def cluster():
     """One Ray for every test that builds algorithms in this process."""
-    ray.init(address="local", num_cpus=3, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=3,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},  # test classes
+    )
     yield
     ray.shutdown()
+
+
+def pytest_addoption(parser):
+    """`make chaos`."""
+    parser.addoption("--long", action="store_true", help="the long set of faults (test_chaos.py)")
+
+
+class Chaos:
+    """How much to inject, and the table of what was survived."""
+
+    rows: ClassVar[list[tuple[str, int, int, str]]] = []
+
+    def __init__(self, is_long):
+        self.is_long = is_long
+
+    def times(self, short, long):
+        return long if self.is_long else short
+
+    def row(self, fault, injected, survived, lost):
+        self.rows.append((fault, injected, survived, lost))
+
+
+@pytest.fixture
+def chaos(request):
+    """For tests that inject faults."""
+    return Chaos(request.config.getoption("--long"))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """The table of faults."""
+    if Chaos.rows:
+        header = ("fault", "injected", "survived", "lost")
+        width = max(len(row[0]) for row in Chaos.rows)
+        terminalreporter.section("faults")
+        for fault, injected, survived, lost in [header, *Chaos.rows]:
+            terminalreporter.line(f"{fault:{width}}  {injected!s:>8}  {survived!s:>8}  {lost}")

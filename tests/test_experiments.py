@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mec_rllib.experiments.checkpoints import newest_checkpoint
+from mec_rllib.experiments.checkpoints import checkpoint_at
 from mec_rllib.experiments.config import load
 from mec_rllib.experiments.results import finite
 from mec_rllib.experiments.trial import SchedulerRun, Trial
-from mec_rllib.rl.policy import load_module
+from mec_rllib.rl.policy_file import load_policy
 from mec_rllib.schedulers import SJF, Reservation, run
 from mec_rllib.sim.totals import Totals
 
@@ -152,7 +152,7 @@ def test_evaluate_gives_the_row_that_tune_would_give(tmp_path):
         (["train", "c.yaml"], "Missing option '--out'"),
         (["evaluate", "--scheduler", "sfj", "--config", "c.yaml"], "did you mean 'sjf'?"),
         (["evaluate", "--config", "c.yaml"], "needs either --checkpoint or --scheduler"),
-        (["evaluate", "--checkpoint", ".", "--config", "c.yaml"], "no policy found"),
+        (["evaluate", "--checkpoint", ".", "--config", "c.yaml"], "has no manifest.json"),
         (["report", "."], "holds no experiment"),
         (["trian"], "No such command 'trian'"),
     ],
@@ -207,7 +207,7 @@ def test_every_strategy_starts_from_the_pretrained_policy_of_its_seed(tmp_path):
     )["row"]
     assert before["learner_updates"] > 0
     modules = [
-        load_module(newest_checkpoint(tmp_path / "out" / name)).state_dict()
+        load_policy(checkpoint_at(tmp_path / "out" / name)[0])[0].state_dict()
         for name in ("pretrained/ideal_seed1000000", "never_seed0", "never_seed1", "ats_seed0")
     ]
     same = [

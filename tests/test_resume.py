@@ -1,7 +1,9 @@
 """Nothing is lost: a run that was saved, killed or damaged goes on as if nothing had happened."""
 
+import copy
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,19 +12,27 @@ import time
 import numpy as np
 import pytest
 import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mec_rllib.experiments.checkpoints import (
+    MANIFEST,
     CheckpointError,
+    DamagedCheckpointError,
     check_checkpoint,
     checkpoints,
     newest_good_checkpoint,
     write_checkpoint,
 )
 from mec_rllib.experiments.config import build
-from mec_rllib.experiments.results import read_experiment
+from mec_rllib.experiments.locks import hold
+from mec_rllib.experiments.results import finite, read_experiment
+from mec_rllib.experiments.strategies import resolve
+from mec_rllib.experiments.trial import Trial
+from mec_rllib.experiments.tune_trial import start
 from mec_rllib.rl.exploration import Decay, Greedy
 from mec_rllib.sim.totals import Totals
 
+OF = {"strategy": "ats", "seed": 0}  # whose the checkpoints of these tests are
 CONFIG = {"seeds": [0], "slots": 4000, "evaluation": {"slots": 2000}, "env": {"load": 0.4}}
 
 
@@ -32,7 +42,7 @@ def save_number(number):
 
 def test_a_checkpoint_is_whole_and_the_one_before_is_kept(tmp_path):
     for number in (10, 20, 30):
-        write_checkpoint(tmp_path, number, save_number(number))
+        write_checkpoint(tmp_path, number, save_number(number), OF)
     names = [path.name for path in checkpoints(tmp_path)]
     assert names == ["checkpoint_000030", "checkpoint_000020"]
     for path in checkpoints(tmp_path):
@@ -41,14 +51,14 @@ def test_a_checkpoint_is_whole_and_the_one_before_is_kept(tmp_path):
 
 
 def test_a_failure_while_writing_leaves_the_one_before(tmp_path):
-    write_checkpoint(tmp_path, 10, save_number(10))
+    write_checkpoint(tmp_path, 10, save_number(10), OF)
 
     def disk_full(folder):
         (folder / "state.json").write_text("half")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        write_checkpoint(tmp_path, 20, disk_full)
+        write_checkpoint(tmp_path, 20, disk_full, OF)
     assert os.listdir(tmp_path) == ["checkpoint_000010"]
 
 
@@ -58,31 +68,57 @@ def damage_byte(path):
     (path / "state.json").write_bytes(content)
 
 
-def newer(path):
-    manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
+def change(path, **values):
+    manifest = json.loads((path / MANIFEST).read_text())
+    (path / MANIFEST).write_text(json.dumps(manifest | values))
 
 
 DAMAGES = {
     "state.json is damaged": damage_byte,
     "state.json is missing": lambda path: (path / "state.json").unlink(),
-    "has no manifest.json": lambda path: (path / "manifest.json").unlink(),
-    "its manifest.json is damaged": lambda path: (path / "manifest.json").write_text("{"),
-    "format 99 is of a newer mec-rllib": newer,
+    "extra.pkl does not belong to it": lambda path: (path / "extra.pkl").write_text("?"),
+    "has no manifest.json": lambda path: (path / MANIFEST).unlink(),
+    "its manifest.json is damaged": lambda path: (path / MANIFEST).write_text("{"),
+    "'/etc/passwd' lies outside": lambda path: change(path, files={"/etc/passwd": "0"}),
+    "'../up' lies outside": lambda path: change(path, files={"../up": "0"}),
 }
 
 
 @pytest.mark.parametrize("message", DAMAGES)
 def test_damage_is_named_and_the_one_before_is_taken(tmp_path, message):
-    write_checkpoint(tmp_path, 10, save_number(10))
-    newest = write_checkpoint(tmp_path, 20, save_number(20))
+    write_checkpoint(tmp_path, 10, save_number(10), OF)
+    newest = write_checkpoint(tmp_path, 20, save_number(20), OF)
     DAMAGES[message](newest)
-    with pytest.raises(CheckpointError, match=message):
+    with pytest.raises(DamagedCheckpointError, match=message):
         check_checkpoint(newest)
     said = []
-    assert newest_good_checkpoint(tmp_path, said.append).name == "checkpoint_000010"
+    assert newest_good_checkpoint(tmp_path, OF, said.append).name == "checkpoint_000010"
     assert len(said) == 1
     assert message in said[0]
+
+
+def test_without_a_whole_checkpoint_nothing_is_thrown_away(tmp_path):
+    assert newest_good_checkpoint(tmp_path, OF, print) is None  # nothing was written so far
+    damage_byte(write_checkpoint(tmp_path, 10, save_number(10), OF))
+    with pytest.raises(CheckpointError, match="none of its checkpoints is whole"):
+        newest_good_checkpoint(tmp_path, OF, print)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"format": 99}, "format 99 is of a newer mec-rllib"),
+        ({"versions": {"ray": "2.9.3"}}, "written with ray 2.9.3, here is .*; install ray==2.9.3"),
+        ({"versions": {}}, "written with ray none"),
+        ({"of": OF | {"seed": 3}}, "was written for seed 3, here: 0"),
+        ({"of": OF | {"config": {"lr": 0.1}}}, "was written for config.* 0.1"),
+    ],
+)
+def test_a_checkpoint_of_another_run_or_version_is_refused(tmp_path, values, message):
+    write_checkpoint(tmp_path, 10, save_number(10), OF)
+    change(write_checkpoint(tmp_path, 20, save_number(20), OF), **values)
+    with pytest.raises(CheckpointError, match=message):
+        newest_good_checkpoint(tmp_path, OF, print)
 
 
 def test_totals_survive_json_exactly():
@@ -106,34 +142,50 @@ def test_slots_played_again_count_once(tmp_path):
     assert [report["timesteps_total"] for report in trial.reports] == [100, 200, 300]
 
 
+RESUMED = [
+    *(("ats", seed, 0) for seed in range(10)),
+    *(("idle", 0, 0), ("ideal", 0, 0)),
+    *(("ats", 0, 2), ("ideal", 1, 1)),  # with remote runners
+]
+
+
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-@pytest.mark.parametrize("gate", ["ats", "idle", "ideal"])
-def test_a_restored_trial_goes_on_bit_for_bit(tmp_path, gate):
-    from mec_rllib.experiments.runner import start
-    from mec_rllib.experiments.strategies import resolve
-    from mec_rllib.experiments.trial import Trial
-
-    (strategy,) = resolve(build(CONFIG | {"strategies": [gate]}, "test"))
-    new = lambda: Trial(gate, 0, strategy.experiment, start(strategy, 0))  # noqa: E731
-    straight, interrupted, resumed = new(), new(), new()
-    results = []
+@pytest.mark.parametrize(("gate", "seed", "runners"), RESUMED)
+def test_a_restored_trial_goes_on_bit_for_bit(tmp_path, gate, seed, runners):
+    """Saved in the middle of one run; another goes on from there, and ends in the same place."""
+    config = CONFIG | {"strategies": [gate], "slots": 2000, "runners": {"num": runners}}
+    (strategy,) = resolve(build(config, "test"))
+    straight, results = Trial(gate, seed, strategy.experiment, start(strategy, seed)), []
     while not straight.is_done:
         results.append(straight.play_report())
-    for _ in range(50):
-        interrupted.play_report()
-    interrupted.save(tmp_path)
+        if straight.reports == 35 + 5 * seed:
+            straight.save(tmp_path)
+    expected = _state_of(straight)
+    straight.run.stop()  # its runners make room
+    resumed = Trial(gate, seed, strategy.experiment, start(strategy, seed))
     resumed.restore(tmp_path)
-    assert resumed.reports == 50
+    assert resumed.reports == 35 + 5 * seed
     while not resumed.is_done:
         again = resumed.play_report()
         assert _without_time(again) == _without_time(results[resumed.reports - 1])
-    first, second = (t.run._algorithm.get_state("play")["play"] for t in (straight, resumed))
-    np.testing.assert_equal(_plain(second), _plain(first))
-    weights = [t.run._algorithm.get_module().get_state() for t in (straight, resumed)]
-    np.testing.assert_equal(weights[1], weights[0])
-    for trial in (straight, interrupted, resumed):
-        trial.run.stop()
+    assert resumed.run.learner_updates > 0
+    np.testing.assert_equal(_state_of(resumed), expected)
+    resumed.run.stop()
+
+
+def _state_of(trial):
+    """Replay, servers, gate, counters, generators; weights, target and Adam."""
+    algorithm = trial.run._algorithm
+    learner = algorithm.learner_group._learner.get_state()
+    return copy.deepcopy((_plain(algorithm.get_state()["play"]), _numbers(learner)))
+
+
+def _numbers(state):
+    """Arrays and numbers of a learner's state, by their place."""
+    if isinstance(state, dict):
+        return {key: _numbers(value) for key, value in state.items() if key != "metrics_logger"}
+    return np.asarray(state) if hasattr(state, "shape") else state
 
 
 def _plain(state):
@@ -147,41 +199,154 @@ def _plain(state):
 
 def _without_time(result):
     row = {k: v for k, v in result.get("row", {}).items() if k != "wall_s"}
-    return json.dumps({k: v for k, v in result.items() if k != "row"} | row, sort_keys=True)
+    return json.dumps(finite(result | {"row": row}), sort_keys=True)
+
+
+KILLED = CONFIG | {"strategies": ["ats", "sjf"], "seeds": [0, 1], "slots": 12000}
+
+
+def mec_rllib(*arguments, **kwargs):
+    command = [sys.executable, "-m", "mec_rllib", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=240, **kwargs)
+
+
+def interrupt(config, out, signals):
+    """Starts an experiment and sends signals once its first DQN has left a checkpoint."""
+    command = [sys.executable, "-m", "mec_rllib", "tune", config, "--out", out]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*/checkpoint_*/policy.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    for number in signals:
+        run.send_signal(number)
+        time.sleep(0.3)
+    _, stderr = run.communicate(timeout=60)
+    return run.returncode, stderr
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """An experiment that nobody interrupts: its config and its folder."""
+    folder = tmp_path_factory.mktemp("straight")
+    (folder / "config.yaml").write_text(yaml.safe_dump(KILLED))
+    done = mec_rllib("tune", folder / "config.yaml", "--out", folder / "out")
+    assert done.returncode == 0, done.stderr
+    return folder / "config.yaml", folder / "out"
+
+
+def assert_same_files(out, expected):
+    """Equal rows and reports, each once; equal policies; TensorBoard never goes back."""
+    rows = [json.loads((o / "summary.json").read_text())["rows"] for o in (out, expected)]
+    assert [_without_time({"row": row}) for row in rows[0]] == [
+        _without_time({"row": row}) for row in rows[1]
+    ]
+    for path in sorted(expected.glob("*_seed*")):
+        reports = [read_lines(o / path.name / "result.json") for o in (out, expected)]
+        assert reports[0] == reports[1]
+        events = EventAccumulator(str(out / path.name)).Reload()
+        steps = [point.step for point in events.Scalars("ray/tune/share_training")]
+        assert steps == [json.loads(report)["timesteps_total"] for report in reports[1]]
+        tables = (out / path.name / "progress.csv").read_text().splitlines()
+        assert len(tables) == 1 + len(steps)
+    for path in expected.glob("*/checkpoint_*/policy.safetensors"):
+        assert (out / path.relative_to(expected)).read_bytes() == path.read_bytes()
+
+
+def read_lines(path):
+    """What a trial has reported, without what the clock and Tune add."""
+    ours = ["timesteps_total", "training_iteration", "reward", "server", "training", "gate", "row"]
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [_without_time({k: line[k] for k in ours if k in line}) for line in lines]
 
 
 @pytest.mark.ray
-def test_a_killed_experiment_is_resumed_and_every_trial_ends_once(tmp_path):
-    config = CONFIG | {"strategies": ["ats", "sjf"], "seeds": [0, 1], "slots": 12000}
-    path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "mec_rllib"]
-    straight, killed = tmp_path / "straight", tmp_path / "killed"
-    subprocess.run([*command, "tune", path, "--out", straight], check=True, capture_output=True)
-
-    run = subprocess.Popen(
-        [*command, "tune", path, "--out", killed], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    )
-    deadline = time.monotonic() + 120
-    while not list(killed.glob("ats_seed*/checkpoint_*")) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    run.send_signal(signal.SIGKILL)
-    run.communicate()
+def test_a_killed_experiment_is_resumed_and_every_trial_ends_once(tmp_path, straight):
+    config, expected = straight
+    killed = tmp_path / "killed"
+    assert interrupt(config, killed, [signal.SIGKILL])[0] == -signal.SIGKILL
     assert not (killed / "summary.json").exists()
     newest = max(killed.glob("ats_seed*/checkpoint_*"))
     (newest / "trial.json").write_text("{}")  # damaged as well
-
-    done = subprocess.run([*command, "resume", killed], capture_output=True, text=True)
+    if not list(newest.parent.glob("checkpoint_*"))[1:]:
+        done = mec_rllib("resume", killed)
+        assert done.returncode == 2
+        assert "none of its checkpoints is whole; delete the folder" in done.stderr
+        shutil.rmtree(newest.parent)
+    done = mec_rllib("resume", killed)
     assert done.returncode == 0, done.stderr
-    assert "trial.json is damaged; taking the one before" in done.stderr
-    rows = [json.loads((out / "summary.json").read_text())["rows"] for out in (straight, killed)]
-    for row in rows[0] + rows[1]:
-        del row["wall_s"]
-    assert rows[0] == rows[1]
-
-    again = subprocess.run([*command, "resume", killed], capture_output=True, text=True)
+    assert_same_files(killed, expected)
+    again = mec_rllib("tune", config, "--out", killed, "--resume")
     assert again.returncode == 0, again.stderr
     assert "(0 trials)" in again.stdout
+
+
+@pytest.mark.ray
+def test_one_ctrl_c_stops_with_a_checkpoint_and_loses_nothing(tmp_path, straight):
+    config, expected = straight
+    out = tmp_path / "out"
+    code, stderr = interrupt(config, out, [signal.SIGINT])
+    assert code == 130
+    assert "press Ctrl-C again to stop at once" in stderr
+    assert f"interrupted; go on with: mec-rllib resume {out}" in stderr
+    for path in out.glob("*_seed*/result.json"):  # every report is in a checkpoint
+        newest = max(path.parent.glob("checkpoint_*"))
+        assert int(newest.name[-6:]) == len(path.read_text().splitlines())
+    other = mec_rllib("tune", config, "--set", "learner.lr=0.1", "--out", out, "--resume")
+    assert other.returncode == 2
+    assert "holds an experiment with learner.lr 0.0005, the config has 0.1" in other.stderr
+    done = mec_rllib("tune", config, "--out", out, "--resume")
+    assert done.returncode == 0, done.stderr
+    assert_same_files(out, expected)
+
+
+@pytest.mark.ray
+def test_ctrl_c_twice_stops_at_once(tmp_path, straight):
+    code, stderr = interrupt(straight[0], tmp_path / "out", [signal.SIGINT, signal.SIGINT])
+    assert code == 130
+    assert "interrupted; go on with" in stderr
+    assert "Traceback" not in stderr
+
+
+@pytest.mark.ray
+def test_a_search_goes_on_with_the_samples_that_were_under_way(tmp_path):
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "strategies: [pts]\nslots: 600\nevaluation: {slots: 400}\n"
+        "search: {samples: 4, seeds: [7], slots: 6000, early_stopping: false,\n"
+        "  space: {learner.lr: {loguniform: [1.0e-4, 1.0e-2]}}}"
+    )
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "mec_rllib", "tune", config, "--out", out]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not list(out.glob("search/*/checkpoint_*")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    before = {path.parent.name: path.read_text() for path in out.glob("search/*/params.json")}
+    done = mec_rllib("resume", out)
+    assert done.returncode == 0, done.stderr
+    tried = json.loads((out / "search/search.json").read_text())["tried"]
+    assert len(tried) == 4
+    assert all(sample["is_complete"] for sample in tried)
+    assert len({sample["values"]["learner.lr"] for sample in tried}) == 4
+    assert before.keys() <= {sample["name"] for sample in tried}
+    for sample in tried:
+        lines = (out / "search" / sample["name"] / "result.json").read_text().splitlines()
+        slots = [json.loads(line)["timesteps_total"] for line in lines]
+        assert slots == list(range(60, 6001, 60))
+    (row, tuned) = json.loads((out / "summary.json").read_text())["rows"]
+    assert (row["strategy"], tuned["strategy"]) == ("pts", "pts-tuned")
+
+
+@pytest.mark.ray
+def test_two_runs_do_not_share_a_folder(tmp_path):
+    (tmp_path / "config.yaml").write_text("strategies: [sjf]\nslots: 100\n")
+    lock = hold(tmp_path)
+    done = mec_rllib("resume", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr == f"mec-rllib: {tmp_path}: another mec-rllib is at work in it\n"
+    lock.close()
 
 
 def test_resuming_what_is_no_experiment_is_one_line(tmp_path):

@@ -104,7 +104,7 @@ def measure(case: Case, rounds: int, say: Callable[[str], None]) -> Iterator[dic
 
 def _in_own_process(name: str, arguments: dict[str, Any]) -> Work:
     worker = [sys.executable, "-m", "mec_rllib.bench.worker", name, json.dumps(arguments)]
-    done = subprocess.run(worker, capture_output=True, text=True)
+    done = subprocess.run(worker, capture_output=True, text=True)  # noqa: S603 our own command
     if done.returncode:
         raise RuntimeError(f"bench: {name} {arguments} failed:\n{done.stderr.strip()[-2000:]}")
     answer = json.loads(done.stdout)
@@ -144,7 +144,7 @@ COMMANDS: dict[str, Callable[[], dict[str, float | None]]] = {
 
 def _time(arguments: list[str]) -> dict[str, float | None]:
     start = time.perf_counter()
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603 our own command
         [sys.executable, "-m", "mec_rllib", *arguments],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

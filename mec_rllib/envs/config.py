@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
     PositiveFloat,
-    PositiveInt,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -22,8 +23,22 @@ from mec_rllib.sim.workloads import BernoulliWorkload, Workload
 
 Units = Annotated[int, Field(ge=0, le=100_000)]
 Slots = Annotated[int, Field(ge=0, le=100_000)]
+Capacity = Annotated[int, Field(ge=1, le=100_000)]
 Load = Annotated[float, Field(gt=0, le=1000)]
 Range = tuple[Slots, Slots]
+
+
+def _one_line(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("must be printable text in one line")
+    return name
+
+
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=100),
+    AfterValidator(_one_line),
+]
 
 
 class Section(BaseModel):
@@ -31,13 +46,20 @@ class Section(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_no_switches(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `yes` and `on` as true, and Python would take that for 1."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if isinstance(value, bool) and annotation is not bool:
+            raise ValueError(f"must not be {str(value).lower()}")
+        return value
+
 
 class ClassConfig(Section):
     """One job class of the bernoulli workload."""
 
-    name: Annotated[str, Field(min_length=1, max_length=100)] = Field(
-        description="its name in reports"
-    )
+    name: Name = Field(description="its name in reports")
     mix: float = Field(ge=0, le=1e9, description="share of the jobs, relative to the others")
     resources: tuple[Units, Units] | list[tuple[Units, Units]] = Field(
         description="[lowest, highest] units, or one such pair per resource kind"
@@ -78,7 +100,10 @@ class TraceConfig(Section):
     @field_validator("path")
     @classmethod
     def _stands_on_its_own(cls, path: str) -> str:
-        return str(Path(path).expanduser().absolute())  # Tune's trials run in other folders
+        try:
+            return str(Path(path).expanduser().absolute())  # Tune's trials run in other folders
+        except RuntimeError as error:  # ~somebody
+            raise ValueError(str(error)) from None
 
     def build(self, capacity: tuple[int, ...]) -> TraceWorkload:
         """Reads the file and rescales it."""
@@ -116,7 +141,7 @@ class EnvConfig(Section):
     load: Load | list[tuple[Annotated[float, Field(ge=0)], Load]] = Field(
         0.3, description="offered load of the bernoulli workload, or [[slot, load], ...]"
     )
-    capacity: PositiveInt | list[PositiveInt] = Field(
+    capacity: Capacity | list[Capacity] = Field(
         10, description="units of the server, or a list with one number per resource kind"
     )
     buffer: int = Field(10, ge=1, le=10_000, description="jobs that may wait")

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from mec_rllib.envs.config import EnvConfig, Section
+from mec_rllib.envs.config import EnvConfig, Name, Section
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import Fallback, Ties
 from mec_rllib.imports import nearest
@@ -32,15 +32,20 @@ class GateConfig(Section):
     )
     window: int = Field(1000, ge=2, le=10**7, description="ats: recent psi values kept per server")
     min_history: int = Field(500, ge=1, description="ats: values needed before it may act")
-    refresh: int = Field(10, ge=1, description="ats: slots between two looks at the percentile")
+    refresh: int = Field(
+        10, ge=1, le=10**9, description="ats: slots between two looks at the percentile"
+    )
     ties: Ties = Field("ge", description="ats: psi equal to the threshold: ge fires, gt does not")
     td_cutoff: float = Field(
-        0.1, ge=0, description="ats: falls back while the TD statistic is above this"
+        0.1, ge=0, le=1e9, description="ats: falls back while the TD statistic is above this"
     )
     fallback: Fallback = Field("pts", description="ats: as which gate it trains meanwhile")
     td_rate: float = Field(5e-4, gt=0, le=1, description="rate of the TD statistic's averages")
     longest_wait: int | None = Field(
-        None, ge=1, description="server_empty: trains anyway after this many slots; null = never"
+        None,
+        ge=1,
+        le=10**12,
+        description="server_empty: trains anyway after this many slots; null = never",
     )
     updates_per_job: int | None = Field(
         None,
@@ -63,7 +68,7 @@ class EpsilonConfig(Section):
 
     start: float = Field(1.0, ge=0, le=1, description="epsilon at slot 0")
     floor: float = Field(0.1, ge=0, le=1, description="epsilon from decay_slots on")
-    decay_slots: int = Field(87_500, ge=1, description="slots until the floor")
+    decay_slots: int = Field(87_500, ge=1, le=10**12, description="slots until the floor")
 
 
 class TemperatureConfig(Section):
@@ -103,7 +108,10 @@ class CorruptConfig(Section):
     """Damage on purpose, to see whether the gate notices that its Q-values are unreliable."""
 
     slot: int | None = Field(
-        None, ge=0, description="damage the network at the first report from here on; null = never"
+        None,
+        ge=0,
+        le=10**12,
+        description="damage the network at the first report from here on; null = never",
     )
     noise: float = Field(
         1.0, gt=0, le=1e6, description="noise on each layer's weights, in their standard deviations"
@@ -157,7 +165,7 @@ class RunnersConfig(Section):
 class EvaluationConfig(Section):
     """The greedy evaluation at the end: no exploration, no training, a stream of its own."""
 
-    slots: int = Field(80_000, ge=1, description="slots, all servers together")
+    slots: int = Field(80_000, ge=1, le=10**12, description="slots, all servers together")
     servers: int = Field(8, ge=1, le=100_000, description="servers (a trace is replayed on one)")
 
 
@@ -236,7 +244,7 @@ AGENTS: dict[str, dict[str, Any]] = {
 class Experiment(Section):
     """Everything an experiment is: the root of the config file."""
 
-    name: str = Field("experiment", min_length=1, max_length=100, description="what reports say")
+    name: Name = Field("experiment", description="what reports say")
     strategies: list[str | dict[str, Any]] = Field(
         ["ats"],
         min_length=1,
@@ -358,7 +366,7 @@ def build(values: Mapping[str, Any], source: str) -> Experiment:
 
 def with_values(experiment: Experiment, values: Mapping[str, Any], source: str) -> Experiment:
     """A copy with the dotted keys set, checked again."""
-    plain = experiment.model_dump(mode="json")
+    plain = experiment.model_dump()
     for key, value in values.items():
         _set(plain, str(key), value, source)
     return build(plain, source)
@@ -366,7 +374,7 @@ def with_values(experiment: Experiment, values: Mapping[str, Any], source: str) 
 
 def _parse_yaml(text: str, source: str) -> Any:
     try:
-        return yaml.load(text, Loader=_Loader)
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 a SafeLoader
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f"line {mark.line + 1}: " if mark else ""

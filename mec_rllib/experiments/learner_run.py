@@ -10,7 +10,8 @@ from callbacks.training_gate import TrainingGateCallback
 from mec_rllib.experiments.strategies import Strategy
 from mec_rllib.rl.algorithm import PLAY, GatedDQN, GatedDQNConfig
 from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
-from mec_rllib.rl.policy import GreedyPolicy, load_module
+from mec_rllib.rl.policy import GreedyPolicy
+from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.sim.totals import Totals
 
@@ -22,7 +23,7 @@ class LearnerRun:
         self._observe = strategy.experiment.learner.observe.model_dump()
         self._algorithm: GatedDQN = algorithm_config(strategy, seed).build_algo()
         if start_from is not None:
-            self._algorithm.start_from(load_module(start_from))
+            self._algorithm.start_from(load_policy(start_from)[0])
 
     @property
     def totals(self) -> Totals:
@@ -41,7 +42,7 @@ class LearnerRun:
         self._algorithm.slots_per_iteration = slots
         result = self._algorithm.train()
         shown = ("timesteps_total", "reward", "miss_rate", "server", "share_training")
-        learned = ("training", "gate", "learner", "training_slots")
+        learned = ("training", "gate", "learner", "training_slots", "faults")
         return {name: result[name] for name in shown + learned}
 
     def policy(self) -> Scheduler:
@@ -49,9 +50,10 @@ class LearnerRun:
         return GreedyPolicy(self._algorithm.get_module(), self._observe)
 
     def save(self, folder: Path, to_go_on: bool) -> None:
-        """An RLlib checkpoint of the algorithm; the policy and its optimizer, or all of it."""
+        """An RLlib checkpoint, the policy and its optimizer or all of it; and a policy file."""
         state = self._algorithm.get_state(not_components=None if to_go_on else PLAY)
         self._algorithm.save_to_path(folder.absolute(), state=state)
+        save_policy(self._algorithm.get_module(), folder, self._observe)
 
     def restore(self, folder: Path, slots: int) -> None:
         """Goes on from a checkpoint that holds all of it."""

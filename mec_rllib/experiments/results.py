@@ -10,8 +10,11 @@ from typing import Any
 import yaml
 
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.config import Experiment, build
+from mec_rllib.experiments.config import Experiment, load
 from mec_rllib.experiments.strategies import resolve
+
+CONFIG_FILE = "config.yaml"
+RESULT_FILE = "result.json"
 
 
 class TrialResults:
@@ -45,7 +48,7 @@ def read_experiment(folder: Path) -> tuple[Experiment, list[TrialResults]]:
     """
     experiment = read_config(folder)
     trials = [
-        TrialResults(s.label, seed, _read_reports(folder / f"{s.label}_seed{seed}" / "result.json"))
+        TrialResults(s.label, seed, read_reports(folder / f"{s.label}_seed{seed}" / RESULT_FILE))
         for s in resolve(experiment)
         for seed in experiment.seeds
     ]
@@ -58,23 +61,29 @@ def read_config(folder: Path) -> Experiment:
     Raises:
         ConfigError: the folder holds no experiment of ours.
     """
-    path = folder / "config.yaml"
+    path = folder / CONFIG_FILE
     if not path.is_file():
-        raise ConfigError(f"{folder}: holds no experiment (no config.yaml)")
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError):
-        raise ConfigError(f"{path}: no valid YAML") from None
-    return build(values, str(path))
+        raise ConfigError(f"{folder}: holds no experiment (no {CONFIG_FILE})")
+    return load(path)
 
 
-def _read_reports(path: Path) -> list[dict[str, Any]]:
+def write_config(experiment: Experiment, folder: Path) -> None:
+    """The whole config into the experiment's folder: what `read_config` reads."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = experiment.model_dump(mode="json")
+    write_whole(folder / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+
+
+def read_reports(path: Path) -> list[dict[str, Any]]:
     """Tune's JSON lines; lines cut off by a crash and slots played again count once."""
     reports: list[dict[str, Any]] = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+    content = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+    for line in content.splitlines():
         try:
             report = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
+            continue
+        if not isinstance(report, dict) or "timesteps_total" not in report:
             continue
         while reports and reports[-1]["timesteps_total"] >= report["timesteps_total"]:
             reports.pop()
@@ -84,9 +93,17 @@ def _read_reports(path: Path) -> list[dict[str, Any]]:
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Writes the file whole or not at all; what is not a number becomes null."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(finite(content), indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(finite(content), indent=1) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes the file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def finite(value: Any) -> Any:

@@ -3,85 +3,23 @@
 `train` and `tune` both go through `stages` and `run_stage`; the folder they leave is Tune's.
 """
 
-import logging
-import os
-import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import ray
-import yaml
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from mec_rllib.experiments.checkpoints import newest_checkpoint, write_checkpoint
-from mec_rllib.experiments.config import Experiment, build, with_values
+from mec_rllib.experiments.checkpoints import checkpoint_at
+from mec_rllib.experiments.cluster import Cluster, cores_of, start_ray
+from mec_rllib.experiments.config import Experiment, with_values
+from mec_rllib.experiments.logs import ReportFiles, Reports
 from mec_rllib.experiments.progress import ExperimentProgress
+from mec_rllib.experiments.stopping import CleanStop
 from mec_rllib.experiments.strategies import Strategy, resolve
-from mec_rllib.experiments.trial import SchedulerRun, StrategyRun, Trial
+from mec_rllib.experiments.tune_trial import StrategyTrial, trial_name
 
 PRETRAINED = "pretrained"  # folder in the experiment's
-CHECKPOINT_EVERY_REPORTS = 10
-
-
-def start(strategy: Strategy, seed: int, pretrained: Path | None = None) -> StrategyRun:
-    """The strategy at slot 0; `pretrained` is the folder of the experiment that trained before."""
-    if strategy.gate is not None:
-        # Torch and RLlib take seconds to import: in the trial, not in the driver that waits for it.
-        from mec_rllib.experiments.learner_run import LearnerRun
-
-        return LearnerRun(strategy, seed, pretrained and _pretrained_policy(pretrained, seed))
-    runners = strategy.experiment.runners
-    batch = strategy.experiment.env.build_servers(max(runners.num, 1) * runners.servers, seed)
-    return SchedulerRun(strategy.build_scheduler(seed), batch)
-
-
-class StrategyTrial(tune.Trainable):
-    """A Tune trial: {"strategy": label, "seed": s} of an experiment."""
-
-    def setup(
-        self,
-        config: dict[str, Any],
-        experiment: dict[str, Any],
-        folder: Path,
-        pretrained: Path | None,
-        checkpoints: dict[str, Path],
-    ) -> None:
-        """Starts the strategy; the actor may be reused for another one."""
-        self._experiment_folder, self._pretrained = folder, pretrained
-        self._checkpoints = checkpoints
-        self._strategies = {s.label: s for s in resolve(build(experiment, "experiment"))}
-        self._start(config)
-
-    def _start(self, config: dict[str, Any]) -> None:
-        strategy = self._strategies[config["strategy"]]
-        strategy_run = start(strategy, config["seed"], self._pretrained)
-        self._trial = Trial(strategy.label, config["seed"], strategy.experiment, strategy_run)
-        name = trial_name(strategy.label, config["seed"])
-        self._folder = self._experiment_folder / name
-        if name in self._checkpoints:
-            self._trial.restore(self._checkpoints[name])
-
-    def step(self) -> dict[str, Any]:
-        """One report; every tenth leaves a checkpoint in the trial's folder."""
-        trial = self._trial
-        result = trial.play_report()
-        if trial.is_done:
-            write_checkpoint(self._folder, trial.reports, trial.save, keep=1)
-        elif trial.reports % CHECKPOINT_EVERY_REPORTS == 0:
-            write_checkpoint(self._folder, trial.reports, trial.save)
-        return result
-
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes over another trial: starting a process costs more than many a trial."""
-        self._trial.run.stop()
-        self._start(new_config)
-        return True
-
-    def cleanup(self) -> None:
-        """Ends the strategy's runners."""
-        self._trial.run.stop()
 
 
 class Stage(NamedTuple):
@@ -112,14 +50,6 @@ def stages(experiment: Experiment, out: Path) -> list[Stage]:
     return [*before, Stage(experiment, out, out / PRETRAINED)]
 
 
-def write_config(stage: Stage) -> None:
-    """The stage's config, whole: what `report` reads first."""
-    stage.folder.mkdir(parents=True, exist_ok=True)
-    config = stage.experiment.model_dump(mode="json")
-    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    (stage.folder / "config.yaml").write_text(text, encoding="utf-8")
-
-
 def _pretraining(experiment: Experiment) -> Experiment:
     """The same agent without a gate, on jobs that the experiment itself does not bring."""
     assert experiment.pretrain is not None
@@ -137,25 +67,27 @@ def _pretraining_seed(seed: int) -> int:
     return (seed + 1_000_000) % 2**31
 
 
-def _pretrained_policy(folder: Path, seed: int) -> Path:
-    return newest_checkpoint(folder / trial_name("ideal", _pretraining_seed(seed)))
+class Left(NamedTuple):
+    """What an interrupted stage has, by name of the trial."""
+
+    finished: frozenset[str]  # have a row and are not played again
+    checkpoints: dict[str, Path]  # where others go on from; the rest starts at slot 0
+    reports: dict[str, Reports]  # what those have reported up to there
+
+
+NOTHING_YET = Left(frozenset(), {}, {})
 
 
 def run_stage(
-    stage: Stage,
-    address: str | None = None,
-    progress: ExperimentProgress | None = None,
-    checkpoints: dict[str, Path] | None = None,
-    finished: Collection[str] = (),
+    stage: Stage, cluster: Cluster, progress: ExperimentProgress, left: Left = NOTHING_YET
 ) -> list[str]:
     """Runs strategies x seeds through Ray Tune; the folder becomes Tune's experiment folder.
 
     Args:
         stage: what to run.
-        address: of a running cluster.
+        cluster: where.
         progress: shows the reports.
-        checkpoints: where trials go on from, by name; the others start at slot 0.
-        finished: names of trials that are left out.
+        left: of a stage that goes on.
 
     Returns:
         One line per trial that failed, with the place of its traceback.
@@ -163,32 +95,21 @@ def run_stage(
     Raises:
         KeyboardInterrupt: it was interrupted.
     """
-    experiment, out = stage.experiment, stage.folder
-    strategies = resolve(experiment)
+    strategies = resolve(stage.experiment)
     trials = [
         {"seed": seed, "strategy": strategy.label}
-        for seed in experiment.seeds
+        for seed in stage.experiment.seeds
         for strategy in strategies
-        if trial_name(strategy.label, seed) not in finished
+        if trial_name(strategy.label, seed) not in left.finished
     ]
     if not trials:
         return []
-    resources = {s.label: resources_of(s) for s in strategies}
-    start_ray(address, max(sum(b["CPU"] for b in r.bundles) for r in resources.values()))
-    trainable = tune.with_resources(
-        tune.with_parameters(
-            StrategyTrial,
-            experiment=experiment.model_dump(mode="json"),
-            folder=stage.folder,
-            pretrained=stage.pretrained,
-            checkpoints=checkpoints or {},
-        ),
-        lambda config: resources[config["strategy"]],
-    )
+    start_ray(cluster, max(sum(b["CPU"] for b in cores_of(s)) for s in strategies))
+    stop = CleanStop()
     tuner = tune.Tuner(
-        trainable,
+        _trainable(stage, strategies, left),
         param_space={
-            "seed": tune.choice(experiment.seeds),
+            "seed": tune.choice(stage.experiment.seeds),
             "strategy": tune.choice([s.label for s in strategies]),
         },
         tune_config=tune.TuneConfig(
@@ -199,23 +120,50 @@ def run_stage(
             trial_dirname_creator=_name,
         ),
         run_config=tune.RunConfig(
-            name=out.name,
-            storage_path=str(out.parent),
+            name=stage.folder.name,
+            storage_path=str(stage.folder.parent),
             # Trials write their own: whole or not at all, and with a manifest.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[ShowProgress(progress, _name)] if progress else [],
+            callbacks=[
+                ReportFiles(stage.folder, _name, left.reports),
+                ShowProgress(progress, _name),
+                stop,
+            ],
+            stop=stop,
             verbose=0,
         ),
     )
-    results = tuner.fit()
-    unfinished = [r for r in results if not r.error and not (r.metrics or {}).get("done")]
-    if unfinished:
+    with stop.listening():
+        results = tuner.fit()
+    if stop.is_asked and any("row" not in (r.metrics or {}) for r in results):
         raise KeyboardInterrupt
     return [
         f"{Path(r.path).name}: {str(r.error).strip().splitlines()[-1]} (see {r.path}/error.txt)"
         for r in results
         if r.error
     ]
+
+
+def _trainable(stage: Stage, strategies: list[Strategy], left: Left) -> Any:
+    resources = {s.label: tune.PlacementGroupFactory(cores_of(s)) for s in strategies}
+    trainable = tune.with_parameters(
+        StrategyTrial,
+        experiment=stage.experiment.model_dump(mode="json"),
+        folder=stage.folder,
+        pretrained=_pretrained_policies(stage),
+        checkpoints=left.checkpoints,
+    )
+    return tune.with_resources(trainable, lambda config: resources[config["strategy"]])
+
+
+def _pretrained_policies(stage: Stage) -> dict[int, Path]:
+    """Checkpoints to start from, by seed."""
+    if stage.pretrained is None:
+        return {}
+    return {
+        seed: checkpoint_at(stage.pretrained / trial_name("ideal", _pretraining_seed(seed)))[0]
+        for seed in stage.experiment.seeds
+    }
 
 
 class ShowProgress(tune.Callback):
@@ -240,38 +188,5 @@ class ShowProgress(tune.Callback):
             self._progress.fail(self._name(trial))
 
 
-def trial_name(label: str, seed: int) -> str:
-    """Name of a trial, and of its folder."""
-    return f"{label}_seed{seed}"
-
-
 def _name(trial: Any) -> str:
     return trial_name(trial.config["strategy"], trial.config["seed"])
-
-
-def resources_of(strategy: Strategy) -> tune.PlacementGroupFactory:
-    """A core for the trial, and one for each remote runner."""
-    runners = strategy.experiment.runners.num if strategy.gate is not None else 0
-    return tune.PlacementGroupFactory([{"CPU": 1.0}] * (1 + runners))
-
-
-def start_ray(address: str | None, cpus: float) -> None:
-    """Joins the cluster at an address, or starts one here with at least so many cores."""
-    # Progress, failures and places of files are ours to print, each once.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        return
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    paths = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    ray.init(
-        address=address or "local",
-        # Trials that need more processes than there are cores share them, instead of waiting.
-        num_cpus=None if address else max(int(cpus), os.cpu_count() or 1),
-        include_dashboard=None if address else False,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}},
-        log_to_driver=False,
-        logging_level="ERROR",
-    )

@@ -4,7 +4,7 @@ The first strategy of the config is searched. Its winner joins the experiment as
 strategy, so it is judged on fresh seeds beside the untuned one.
 """
 
-import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,27 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 from mec_rllib.errors import ConfigError
+from mec_rllib.experiments.checkpoints import newest_good_checkpoint
+from mec_rllib.experiments.cluster import Cluster, cores_of, start_ray
 from mec_rllib.experiments.config import Experiment, SearchConfig, build
+from mec_rllib.experiments.logs import ReportFiles
 from mec_rllib.experiments.progress import ExperimentProgress
-from mec_rllib.experiments.runner import ShowProgress, Stage, resources_of, start, start_ray
+from mec_rllib.experiments.results import write_json
+from mec_rllib.experiments.runner import ShowProgress, Stage
+from mec_rllib.experiments.search_log import (
+    METRIC,
+    SampleLog,
+    SampleNames,
+    SearchLeft,
+    what_is_left_of_search,
+)
+from mec_rllib.experiments.stopping import CleanStop
 from mec_rllib.experiments.strategies import Strategy, resolve
 from mec_rllib.experiments.trial import REPORTS, Trial
+from mec_rllib.experiments.tune_trial import CheckpointedTrial, start
 
 SEARCH = "search"  # folder in the experiment's
 TUNED = "-tuned"  # suffix of the winner's label
-METRIC = "reward_lifetime"
 GRACE_REPORTS = 20  # before ASHA may stop a config
 
 
@@ -43,77 +55,82 @@ def check_search(experiment: Experiment) -> None:
     _sampled(experiment, sample).check()
 
 
-def run_search(
-    stage: Stage, address: str | None = None, progress: ExperimentProgress | None = None
-) -> Experiment:
-    """Searches, writes `search.json` into the stage's folder, returns the experiment to run.
+def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> Experiment:
+    """Searches, or goes on; writes `search.json`, returns the experiment to run.
 
     Raises:
         KeyboardInterrupt: it was interrupted.
         RuntimeError: no config came to an end.
     """
-    experiment = stage.experiment
-    search = experiment.search
+    experiment, search = stage.experiment, stage.experiment.search
     assert search is not None
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    resources = resources_of(resolve(experiment)[0])
-    start_ray(address, sum(bundle["CPU"] for bundle in resources.bundles))
-    trainable = tune.with_resources(
-        tune.with_parameters(SearchTrial, experiment=experiment.model_dump(mode="json")), resources
-    )
-    proposer: Any = (
-        OptunaSearch(seed=0)
-        if search.searcher == "optuna"
-        else BasicVariantGenerator(random_state=0)
-    )
-    tuner = tune.Tuner(
-        trainable,
-        param_space=_space(search),
-        tune_config=tune.TuneConfig(
-            metric=METRIC,
-            mode="max",
-            num_samples=search.samples,
-            search_alg=proposer,
-            scheduler=_early_stopping() if search.early_stopping else None,
-            trial_name_creator=_name,
-            trial_dirname_creator=_name,
-        ),
-        run_config=tune.RunConfig(
-            name=stage.folder.name,
-            storage_path=str(stage.folder.parent),
-            callbacks=[ShowProgress(progress, _name)] if progress else [],
-            verbose=0,
-        ),
-    )
-    results = tuner.fit()
-    tried = [
-        {
-            "values": dict(result.config or {}),
-            METRIC: (result.metrics or {}).get(METRIC),
-            "slots": (result.metrics or {}).get("timesteps_total", 0),
-            "is_complete": (result.metrics or {}).get("timesteps_total", 0) >= search.slots,
-            "error": str(result.error).strip().splitlines()[-1] if result.error else None,
-        }
-        for result in results
-    ]
-    if any(not r.error and not (r.metrics or {}).get("done") for r in results):
-        raise KeyboardInterrupt
+    left = what_is_left_of_search(stage.folder)
+    if search.samples > len(left.tried):
+        _try_samples(stage, left, cluster, progress)
+        left = what_is_left_of_search(stage.folder)
+    tried = left.tried
     complete = [sample for sample in tried if sample["is_complete"] and not sample["error"]]
     winner = max(complete, key=lambda sample: sample[METRIC], default=None)
-    (stage.folder / "search.json").write_text(
-        json.dumps({"winner": winner, "tried": tried}, indent=1) + "\n", encoding="utf-8"
-    )
+    write_json(stage.folder / "search.json", {"winner": winner, "tried": tried})
     if winner is None:
         raise RuntimeError(f"no config came to an end; see {stage.folder}/search.json")
     entry = _entry(experiment, winner["values"])
     return experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
 
 
-class SearchTrial(tune.Trainable):
+def _try_samples(
+    stage: Stage, left: SearchLeft, cluster: Cluster, progress: ExperimentProgress
+) -> None:
+    experiment, search = stage.experiment, stage.experiment.search
+    assert search is not None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    bundles = cores_of(resolve(experiment)[0])
+    start_ray(cluster, sum(bundle["CPU"] for bundle in bundles))
+    stop = CleanStop(after_report=False)
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(
+                SearchTrial,
+                experiment=experiment.model_dump(mode="json"),
+                folder=stage.folder,
+            ),
+            tune.PlacementGroupFactory(bundles),
+        ),
+        param_space=_space(search),
+        tune_config=tune.TuneConfig(
+            metric=METRIC,
+            mode="max",
+            num_samples=search.samples - len(left.tried),
+            search_alg=_proposer(search, left),
+            scheduler=_early_stopping() if search.early_stopping else None,
+            trial_name_creator=SampleNames(left.unfinished),
+            trial_dirname_creator=str,
+        ),
+        run_config=tune.RunConfig(
+            name=stage.folder.name,
+            storage_path=str(stage.folder.parent),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[
+                ReportFiles(stage.folder, str, left.reports),
+                ShowProgress(progress, str),
+                SampleLog(stage.folder, search.slots),
+                stop,
+            ],
+            stop=stop,
+            verbose=0,
+        ),
+    )
+    with stop.listening():
+        tuner.fit()
+    if stop.is_asked:
+        raise KeyboardInterrupt
+
+
+class SearchTrial(CheckpointedTrial):
     """One sample of the space: plays all search seeds side by side and reports their mean."""
 
-    def setup(self, config: dict[str, Any], experiment: dict[str, Any]) -> None:
-        """Starts one run per seed."""
+    def setup(self, config: dict[str, Any], experiment: dict[str, Any], folder: Path) -> None:
+        """Starts one run per seed, or goes on with them."""
         whole = build(experiment, "experiment")
         assert whole.search is not None
         strategy = _sampled(whole, config)
@@ -122,8 +139,10 @@ class SearchTrial(tune.Trainable):
             Trial(strategy.label, seed, played, start(strategy, seed))
             for seed in whole.search.seeds
         ]
+        of, mine = {"sample": config}, folder / self.trial_name
+        self.begin(mine, of, newest_good_checkpoint(mine, of, logging.getLogger(__name__).warning))
 
-    def step(self) -> dict[str, Any]:
+    def play(self) -> dict[str, Any]:
         """One report of every seed."""
         results = [trial.play_report() for trial in self._trials]
         lifetime = float(np.mean([r["reward"]["lifetime"] for r in results]))
@@ -132,16 +151,22 @@ class SearchTrial(tune.Trainable):
             "reward": {"lifetime": lifetime},
             "timesteps_total": results[0]["timesteps_total"],
             "share_training": float(np.mean([r["share_training"] for r in results])),
-            "done": all(trial.is_done for trial in self._trials),
+            "done": self.is_done,
         }
 
-    def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """A sample is a score; its policies are not kept."""
+    def save_trials(self, folder: Path) -> None:
+        """Every seed in a folder of its own."""
+        for k, trial in enumerate(self._trials):
+            (folder / str(k)).mkdir()
+            trial.save(folder / str(k))
 
-    def cleanup(self) -> None:
-        """Ends the runs."""
-        for trial in self._trials:
-            trial.run.stop()
+    def load_trials(self, folder: Path) -> None:
+        """Goes on with every seed."""
+        for k, trial in enumerate(self._trials):
+            trial.restore(folder / str(k))
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Tune's own is not used."""
 
 
 def _early_stopping() -> AsyncHyperBandScheduler:
@@ -186,8 +211,34 @@ def _entry(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any]:
     return entry
 
 
-def _name(trial: Any) -> str:
-    return f"sample_{trial.trial_id}"
+def _proposer(search: SearchConfig, left: SearchLeft) -> Any:
+    """Who proposes: first the samples that were under way."""
+    seed = len(left.tried)  # a search that goes on must not propose its first samples again
+    if search.searcher == "random":
+        return BasicVariantGenerator(
+            points_to_evaluate=list(left.unfinished.values()), random_state=seed
+        )
+    return _OptunaGoesOn(seed, left)
+
+
+class _OptunaGoesOn(OptunaSearch):
+    """Optuna that knows what was tried, and begins with the samples that were under way."""
+
+    def __init__(self, seed: int, left: SearchLeft):
+        known = [sample for sample in left.tried if sample[METRIC] is not None]
+        super().__init__(
+            seed=seed,
+            points_to_evaluate=[sample["values"] for sample in known] or None,
+            evaluated_rewards=[sample[METRIC] for sample in known] or None,
+        )
+        self._unfinished = list(left.unfinished.values())
+
+    def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
+        """Takes the space over."""
+        is_set = super().set_search_properties(*args, **kwargs)
+        for values in self._unfinished:
+            self._ot_study.enqueue_trial(values)
+        return is_set
 
 
 def search_stage(experiment: Experiment, out: Path) -> Stage:

@@ -73,7 +73,8 @@ class SchedulerRun:
         """Plays the slots (rounded up to whole slots of all servers)."""
         before = self.totals
         run(self._batch, self._scheduler, -(-slots // self._batch.num_servers))
-        return world_figures(self.totals, before)
+        faults = {"faults": {"workload": self._batch.workload_faults}}
+        return world_figures(self.totals, before) | faults
 
     def policy(self) -> Scheduler:
         """The scheduler."""
@@ -101,6 +102,7 @@ class Trial:
         self._report_slots = math.ceil(experiment.slots / REPORTS / servers) * servers
         self._played = 0
         self._at_last: Totals | None = None
+        self._last_report: dict[str, Any] | None = None
         self._started = time.perf_counter()
 
     @property
@@ -117,13 +119,19 @@ class Trial:
             self._at_last = self.run.totals
         if self.is_done:
             result |= {"row": self._row(), "done": True}
+        self._last_report = result
         return result
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint; of a finished trial the policy only."""
         at_last = self._at_last.to_json() if self._at_last is not None else None
-        wall_s = time.perf_counter() - self._started
-        state = {"played": self._played, "at_last": at_last, "wall_s": wall_s}
+        state = {
+            "played": self._played,
+            "at_last": at_last,
+            "wall_s": self.wall_s,
+            # Whoever keeps the reports may be killed before it has written this one.
+            "last_report": self._last_report,
+        }
         (folder / TRIAL_FILE).write_text(json.dumps(state), encoding="utf-8")
         self.run.save(folder, to_go_on=not self.is_done)
 
@@ -132,8 +140,14 @@ class Trial:
         state = json.loads((folder / TRIAL_FILE).read_text(encoding="utf-8"))
         self._played = state["played"]
         self._at_last = Totals.from_json(state["at_last"]) if state["at_last"] else None
+        self._last_report = state["last_report"]
         self._started = time.perf_counter() - state["wall_s"]
         self.run.restore(folder, self._played)
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds that the trial has taken so far, without interruptions."""
+        return time.perf_counter() - self._started
 
     @property
     def reports(self) -> int:
@@ -143,7 +157,7 @@ class Trial:
     def _row(self) -> dict[str, Any]:
         totals = self.run.totals
         classes = self._experiment.env.build_workload().class_names
-        wall_s = time.perf_counter() - self._started
+        wall_s = self.wall_s
         window = totals - self._at_last if self._at_last is not None else totals
         return {
             "strategy": self._label,

@@ -5,7 +5,6 @@ become credits -> the gating callback says how many updates they pay for -> the 
 weights go back to the runners.
 """
 
-from collections.abc import Callable
 from typing import Any, Self
 
 import numpy as np
@@ -16,6 +15,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from ray.rllib.algorithms.dqn import DQN, DQNConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
+from ray.rllib.env.env_runner_group import EnvRunnerGroup
 from ray.rllib.utils.metrics import (
     ENV_RUNNER_RESULTS,
     LEARNER_RESULTS,
@@ -29,6 +29,7 @@ from mec_rllib.gates import ATS, Gate
 from mec_rllib.rl.afterstate_module import AfterstateModule
 from mec_rllib.rl.env_runner import Fragment, MecEnvRunner, Report
 from mec_rllib.rl.exploration import EpsilonGreedy, Greedy
+from mec_rllib.rl.fleet import Fleet
 from mec_rllib.rl.gating import find_gating
 from mec_rllib.rl.learner import GatedDQNTorchLearner, UpdateMetrics
 from mec_rllib.rl.policy import acting_weights
@@ -85,6 +86,8 @@ class GatedDQNConfig(DQNConfig):
         # One training step is one iteration: `slots_per_iteration` is counted there.
         self.reporting(min_sample_timesteps_per_iteration=0, min_time_s_per_iteration=None)
         self._dont_auto_sync_env_runner_states = True
+        # `Fleet` brings lost runners back; a run of weeks may lose many.
+        self.fault_tolerance(restart_failed_env_runners=True, max_num_env_runner_restarts=10**6)
 
     def gating(
         self,
@@ -206,10 +209,28 @@ class GatedDQN(DQN):
         if self._samples_locally:
             # One module for acting and learning: an update acts in the next slot, without a copy.
             self.env_runner.use_module(self.get_module())
+        else:
+            self._fleet = Fleet(
+                self.env_runner_group, self._send_weights, self.config.sample_timeout_s
+            )
 
     def get_module(self, module_id: str = DEFAULT_MODULE_ID) -> Any:
         """The learner's module, target network included; runners may have copies that only act."""
         return self.learner_group._learner.module[module_id].unwrapped()
+
+    @property
+    def faults(self) -> dict[str, int]:
+        """Faults so far that were overcome."""
+        if self._samples_locally:
+            return {"workload": self.env_runner.env.servers.workload_faults}
+        states = self._fleet.states.values()
+        return {"workload": sum(s["servers"]["workload_faults"] for s in states)} | (
+            self._fleet.faults
+        )
+
+    def restore_env_runners(self, env_runner_group: EnvRunnerGroup) -> list[int]:
+        """RLlib's hook before every training step: takes runners that are back into service."""
+        return [] if self._samples_locally else self._fleet.restore()
 
     def start_from(self, module: RLModule) -> None:
         """Takes over the networks of another module; optimizer and replay stay empty."""
@@ -248,7 +269,8 @@ class GatedDQN(DQN):
             state[PLAY] = {
                 "replay": self.replay.get_state(),
                 "totals": self.totals,
-                "runners": dict(self._each_sampler(_get_play_state)),
+                "runners": self._runner_states(),
+                "faults": self.faults,
             } | {name: getattr(self, name) for name in COUNTERS}
         return state
 
@@ -261,14 +283,20 @@ class GatedDQN(DQN):
         """
         if PLAY not in state:
             raise ValueError("the checkpoint holds a policy only; load_module() reads it")
-        super().set_state(state)
         play = state[PLAY]
+        super().set_state(state)
+        # RLlib tells this to the remote runners next, and a window's values are not in its state.
+        steps = (ENV_RUNNER_RESULTS, NUM_ENV_STEPS_SAMPLED_LIFETIME)
+        self.metrics.log_value(steps, play["slots"], window=1)
         self.replay.set_state(play["replay"])
         self.totals = play["totals"]
         for name in COUNTERS:
             setattr(self, name, play[name])
-        runners = play["runners"]
-        self._each_sampler(lambda runner: runner.set_play_state(runners[runner.worker_index or 0]))
+        if self._samples_locally:
+            self.env_runner.set_play_state(play["runners"][0])
+        else:
+            self._fleet.set_states(play["runners"])
+            self._fleet.faults |= {k: n for k, n in play["faults"].items() if k != "workload"}
         self._send_weights()
         for callback in self.callbacks:
             callback.on_checkpoint_loaded(algorithm=self)
@@ -277,11 +305,10 @@ class GatedDQN(DQN):
     def _samples_locally(self) -> bool:
         return self.config.num_env_runners == 0
 
-    def _each_sampler(self, call: Callable[[MecEnvRunner], Any]) -> list[Any]:
-        """Calls every runner that samples."""
-        if self._samples_locally:
-            return [call(self.env_runner)]
-        return self.env_runner_group.foreach_env_runner(call, local_env_runner=False)
+    def _runner_states(self) -> dict[int, dict[str, Any]]:
+        return (
+            {0: self.env_runner.get_play_state()} if self._samples_locally else self._fleet.states
+        )
 
     def _sample(self, slots: int) -> list[Fragment]:
         """At most `slots` slots (rounded up to whole slots of all servers)."""
@@ -290,11 +317,9 @@ class GatedDQN(DQN):
         if self._samples_locally:
             return [self.env_runner.sample(num_slots=per_server, until_credit=True)]
         length = min(per_server, self.config.get_rollout_fragment_length())
-        # Experience and figures come in one call: a lost call loses both, counts none twice.
-        answers = self.env_runner_group.foreach_env_runner(
-            lambda runner: (runner.sample(num_slots=length), runner.take_report()),
-            local_env_runner=False,
-        )
+        answers = self._fleet.sample(length)
+        if not answers:  # all are lost, or all raised
+            self.restore_env_runners(self.env_runner_group)
         for _, report in answers:
             self._add(report)
         return [fragment for fragment, _ in answers]
@@ -326,11 +351,14 @@ class GatedDQN(DQN):
         self._update_metrics.append(metrics)
         self._send_weights()
 
-    def _send_weights(self) -> None:
+    def _send_weights(self, runners: list[int] | None = None) -> None:
+        """To these remote runners, or to all."""
         if not self._samples_locally:
             weights = ray.put(acting_weights(self.get_module()))
             self.env_runner_group.foreach_env_runner(
-                lambda runner: runner.module.set_state(ray.get(weights)), local_env_runner=False
+                lambda runner: runner.module.set_state(ray.get(weights)),
+                local_env_runner=False,
+                remote_worker_ids=runners,
             )
 
     def _log(self) -> None:
@@ -345,7 +373,3 @@ class GatedDQN(DQN):
             figures = [updates.sum(), *np.average(means, axis=1, weights=updates)]
             figures_by_name = dict(zip(UpdateMetrics._fields, figures, strict=True))
             self.metrics.log_dict(figures_by_name, key=(LEARNER_RESULTS,), window=1)
-
-
-def _get_play_state(runner: MecEnvRunner) -> tuple[int, dict[str, Any]]:
-    return runner.worker_index or 0, runner.get_play_state()

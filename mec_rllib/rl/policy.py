@@ -104,7 +104,10 @@ class GreedyPolicy:
 
 
 def load_module(checkpoint: str | Path) -> RLModule:
-    """The RLModule of a GatedDQN checkpoint, with its target network.
+    """The RLModule of an RLlib checkpoint, with its target network.
+
+    It is loaded with pickle: code in it runs. `mec_rllib.rl.policy_file.load_policy` reads what
+    our own checkpoints hold without that.
 
     Raises:
         ValueError: no such checkpoint.

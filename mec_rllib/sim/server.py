@@ -26,6 +26,8 @@ WAITING = -1  # Servers.training while a training job waits for its demand
 
 # Jobs are drawn for so many slots at once. Part of what a seed means: changing it changes streams.
 CHUNK_SLOTS = 1024
+# A workload that fails is asked again; after so many times in a row it is not.
+WORKLOAD_ATTEMPTS = 10
 
 
 # A kernel here only reads and writes the arrays that it is given. Without numba's reference
@@ -177,6 +179,7 @@ class ServerBatch:
             waiting_at_request=zeros(),
         )
         self.seed, self.slot = seed, 0
+        self.workload_faults = 0  # times that the workload failed and was asked again
         self.now = Now(
             mask=np.zeros((n, m + 1), bool),
             units_in_use=zeros(d),
@@ -241,6 +244,7 @@ class ServerBatch:
         return copies | {
             "seed": self.seed,
             "slot": self.slot,
+            "workload_faults": self.workload_faults,
             "stream": list(self._stream),
             "cursor": self._cursor.copy(),
             "drawn_until": self._drawn_until,
@@ -253,6 +257,7 @@ class ServerBatch:
             for column, values in zip(table, state[name], strict=True):
                 column[...] = values
         self.seed, self.slot = state["seed"], state["slot"]
+        self.workload_faults = state["workload_faults"]
         self._stream, self._cursor = Jobs(*state["stream"]), state["cursor"].copy()
         self._drawn_until = state["drawn_until"]
         for rng, rng_state in zip(self.rngs, state["rngs"], strict=True):
@@ -282,11 +287,27 @@ class ServerBatch:
         return self.servers.training == WAITING
 
     def _draw_chunk(self) -> None:
-        start, self._drawn_until = self.slot, self.slot + CHUNK_SLOTS
-        tables = [self.workload.arrivals(rng, start, self._drawn_until) for rng in self.rngs]
+        tables = [self._arrivals(rng) for rng in self.rngs]
+        self._drawn_until = self.slot + CHUNK_SLOTS
         ends = np.cumsum([len(table.arrival) for table in tables])
         self._stream = Jobs.concatenate(tables)
         self._cursor = np.stack([np.concatenate(([0], ends[:-1])), ends], axis=1)
+
+    def _arrivals(self, rng: np.random.Generator) -> Jobs:
+        """The next jobs of a server. A fault of the workload leaves no trace but a count."""
+        before = rng.bit_generator.state
+        for attempt in range(1, WORKLOAD_ATTEMPTS + 1):
+            try:
+                return self.workload.arrivals(rng, self.slot, self.slot + CHUNK_SLOTS)
+            except Exception as error:
+                rng.bit_generator.state = before
+                if attempt == WORKLOAD_ATTEMPTS:
+                    raise RuntimeError(
+                        f"the workload failed {attempt} times in a row at slot {self.slot}: "
+                        f"{type(error).__name__}: {error}"
+                    ) from error
+                self.workload_faults += 1
+        raise AssertionError("unreachable")
 
 
 @kernel

@@ -1,0 +1,46 @@
+"""One process at a time in a folder."""
+
+import fcntl
+import os
+import time
+from pathlib import Path
+
+from mec_rllib.errors import ConfigError
+
+
+class Lock:
+    """Held until it is closed or the process ends, however it ends."""
+
+    def __init__(self, handle: int):
+        self._handle: int | None = handle
+
+    def close(self) -> None:
+        """Lets go; more than once does no harm."""
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
+
+
+def hold(folder: Path, wait_s: float = 0.0) -> Lock:
+    """Locks a folder that exists.
+
+    Args:
+        folder: to lock; nothing is written into it.
+        wait_s: how long to wait for another one that holds it, seconds.
+
+    Raises:
+        ConfigError: another process holds it.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return Lock(handle)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                os.close(handle)
+                raise ConfigError(f"{folder}: another mec-rllib is at work in it") from None
+            time.sleep(0.1)
+        except OSError:  # a file system without locks on folders: some network ones
+            return Lock(handle)

@@ -1,0 +1,88 @@
+"""What a search has tried so far: written line by line, so that it can go on."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ray import tune
+
+from mec_rllib.experiments.checkpoints import checkpoints
+from mec_rllib.experiments.logs import Reports, take_back
+from mec_rllib.experiments.results import finite
+
+SAMPLES = "samples.jsonl"  # one line per sample that is over: at its end, or stopped by ASHA
+METRIC = "reward_lifetime"
+
+
+class SearchLeft(NamedTuple):
+    """What an interrupted search has."""
+
+    tried: list[dict[str, Any]]  # samples that are over
+    unfinished: dict[str, dict[str, Any]]  # values of the others, by name
+    reports: dict[str, Reports]  # of those, up to their checkpoints
+
+
+def what_is_left_of_search(folder: Path) -> SearchLeft:
+    """Looks into the folder of a search, and takes the logs of open samples back."""
+    lines = (folder / SAMPLES).read_text("utf-8") if (folder / SAMPLES).is_file() else ""
+    tried = [json.loads(line) for line in lines.splitlines() if line.endswith("}")]
+    over = {sample["name"] for sample in tried}
+    unfinished = {
+        path.parent.name: json.loads(path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("sample_*/params.json"))
+        if path.parent.name not in over and path.stat().st_size
+    }
+    reports = {
+        name: take_back(folder / name, next(iter(checkpoints(folder / name)), None))
+        for name in unfinished
+    }
+    return SearchLeft(tried, unfinished, reports)
+
+
+class SampleNames:
+    """Names samples: one that goes on keeps its folder, a new one is called after its trial."""
+
+    def __init__(self, unfinished: Mapping[str, Mapping[str, Any]]):
+        self._free = [(name, dict(values)) for name, values in unfinished.items()]
+        self._given: dict[str, str] = {}
+
+    def __call__(self, trial: Any) -> str:
+        """The name of a Tune trial."""
+        if trial.trial_id not in self._given:
+            same = [entry for entry in self._free if entry[1] == trial.config]
+            if same:
+                self._free.remove(same[0])
+            self._given[trial.trial_id] = same[0][0] if same else f"sample_{trial.trial_id}"
+        return self._given[trial.trial_id]
+
+
+class SampleLog(tune.Callback):
+    """Writes a line for every sample that is over, and removes its checkpoints: a score is kept."""
+
+    def __init__(self, folder: Path, slots: int):
+        self._folder, self._slots = folder, slots
+
+    def on_trial_complete(self, iteration, trials, trial, **info) -> None:
+        """A sample came to its end, or ASHA stopped it."""
+        self._write(trial, None)
+
+    def on_trial_error(self, iteration, trials, trial, **info) -> None:
+        """A sample failed; the others go on."""
+        self._write(trial, str(trial.get_error()).strip().splitlines()[-1])
+
+    def _write(self, trial: Any, error: str | None) -> None:
+        name, last = str(trial), trial.last_result or {}
+        line = {
+            "name": name,
+            "values": dict(trial.config),
+            METRIC: last.get(METRIC),
+            "slots": last.get("timesteps_total", 0),
+            "is_complete": last.get("timesteps_total", 0) >= self._slots,
+            "error": error,
+        }
+        with (self._folder / SAMPLES).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(finite(line)) + "\n")
+        for path in checkpoints(self._folder / name):
+            shutil.rmtree(path)
