@@ -2,7 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := runs/demo
 
-.PHONY: help setup demo bench test lint check docs clean
+.PHONY: help setup demo bench test lint check image-test cluster-test docs clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -29,10 +29,17 @@ bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about 45
 test: setup ## run the tests
 	$(VENV)/bin/python -m pytest -q
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy and hadolint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/hadolint Dockerfile
+
+image-test: setup ## build the image with buildah and try it (root; 5 minutes)
+	deploy/image-test.sh
+
+cluster-test: setup ## three hosts as network namespaces, two of them lost (root; 7 minutes)
+	$(VENV)/bin/python -m pytest -q -s -m hosts tests/test_cluster.py
 
 docs: setup ## write docs/config.md from the typed config
 	$(VENV)/bin/python -m mec_rllib.experiments.config_reference > docs/config.md

@@ -83,7 +83,10 @@ def resume(
     from mec_rllib.experiments.results import read_config
     from mec_rllib.experiments.runner import stages
 
-    _play(stages(read_config(folder), folder), folder, address, _console(), go_on=True)
+    console, experiment = _console(), read_config(folder)
+    plan = stages(experiment, folder)
+    _join(address, experiment, folder, console)
+    _play(plan, folder, address, console, go_on=True)
 
 
 @app.command()
@@ -148,6 +151,28 @@ def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment"
 
 
 @app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(help="folder of an experiment")],
+    json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Say what runs, what is done, what failed and why, and how long it will take.
+
+    Reads files only: it can be asked on any machine that sees the folder.
+
+    Example: mec-rllib status runs/demo
+    """
+    from mec_rllib.experiments.results import finite
+    from mec_rllib.experiments.status import print_status
+    from mec_rllib.experiments.status import status as look
+
+    found = look(folder)
+    if json_:
+        print(json.dumps(finite(found)))
+    else:
+        print_status(found, folder, _console())
+
+
+@app.command()
 def bench(
     only: Annotated[
         str | None, typer.Option(help="parts, for example kernel,training; default: all four")
@@ -184,6 +209,7 @@ def _run(experiment: "Experiment", out: Path, address: str | None) -> None:
 
     console = _console()
     plan = stages(experiment, out)
+    _join(address, experiment, out, console)
     if experiment.search is not None:
         try:
             plan = stages(_search(experiment, out, address, console), out)
@@ -194,6 +220,14 @@ def _run(experiment: "Experiment", out: Path, address: str | None) -> None:
     for stage in plan:
         write_config(stage)
     _play(plan, out, address, console)
+
+
+def _join(address: str | None, experiment: "Experiment", out: Path, console: "Console") -> None:
+    """Looks at the cluster before anything is written, if there is one."""
+    if address is not None:
+        from mec_rllib.experiments.session import join_cluster
+
+        console.print(join_cluster(address, experiment, out), highlight=False, soft_wrap=True)
 
 
 def _play(

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from mec_rllib.experiments.checkpoints import newest_checkpoint
 from mec_rllib.experiments.config import load
-from mec_rllib.experiments.results import finite
+from mec_rllib.experiments.results import finite, read_experiment
 from mec_rllib.experiments.trial import SchedulerRun, Trial
 from mec_rllib.rl.policy import load_module
 from mec_rllib.schedulers import SJF, Reservation, run
@@ -20,7 +22,15 @@ ROOT = Path(__file__).parent.parent
 ROW = {
     *("strategy", "seed", "slots", "reward_lifetime", "reward_last20", "reward_greedy"),
     *("miss_rate", "share_training", "share_blocked", "training_jobs", "learner_updates"),
-    *("jobs_arrived", "jobs_started", "jobs_expired", "jobs_dropped", "jobs_waiting", "wall_s"),
+    *(
+        "jobs_arrived",
+        "jobs_started",
+        "jobs_expired",
+        "jobs_dropped",
+        "jobs_waiting",
+        "wall_s",
+        "node",
+    ),
 }
 
 
@@ -88,6 +98,37 @@ class TestDemo:
         assert (
             len(events.Scalars("ray/tune/reward/lifetime")) >= 95
         )  # of 100; NaN before the first job
+
+    def test_tensorboard_groups_the_charts_of_every_trial(self, demo):
+        events = EventAccumulator(str(demo[0] / "ats_seed0")).Reload()
+        tensor = events.Tensors("custom_scalars__config__")[0].tensor_proto
+        layout = layout_pb2.Layout.FromString(tensor.string_val[0])
+        groups = [group.title for group in layout.category]
+        assert groups == ["reward", "gate", "learner", "server"]
+        tags = [tag for g in layout.category for c in g.chart for tag in c.multiline.tag]
+        assert set(tags) <= set(events.Tags()["scalars"])
+
+    def test_tensorboard_shows_what_a_strategy_is_beside_its_row(self, demo):
+        events = EventAccumulator(str(demo[0] / "idle_seed1")).Reload()
+        content = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+        start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+        values = dict(start.hparams)
+        assert values["strategy"].string_value == "idle"
+        assert values["seed"].number_value == 1
+        assert values["period"].number_value == 100
+        assert values["learner.lr"].number_value == 5e-4
+        assert events.Scalars("ray/tune/row/reward_greedy")[-1].step == 3000
+
+    def test_reports_and_rows_name_the_node(self, demo):
+        _, trials = read_experiment(demo[0])
+        nodes = {report["node"] for trial in trials for report in trial.reports}
+        assert nodes == {row["node"] for row in demo[1]["rows"]}
+        assert len(nodes) == 1
+
+    def test_status_says_that_all_is_done(self, demo):
+        code, stdout, _ = mec_rllib("status", demo[0], "--json", cwd=ROOT)
+        found = json.loads(stdout)
+        assert (code, found["state"], found["done"]) == (0, "over", 10)
 
     def test_the_output_ends_with_table_and_report(self, demo):
         out, _, stdout = demo
@@ -168,7 +209,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, me
 
 
 def test_help_is_fast_and_every_command_shows_an_example(tmp_path):
-    for command in ("train", "tune", "evaluate", "report"):
+    for command in ("train", "tune", "evaluate", "report", "status"):
         code, stdout, _ = mec_rllib(command, "--help", cwd=tmp_path)
         assert code == 0
         assert f"Example: mec-rllib {command}" in stdout

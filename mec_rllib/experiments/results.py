@@ -13,6 +13,9 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import Experiment, build
 from mec_rllib.experiments.strategies import resolve
 
+RESTARTS = 3  # of a trial whose process or node was lost, or that failed
+CONFIG_FILE = "config.yaml"  # in the experiment's folder: the whole config
+
 
 class TrialResults:
     """What one trial has reported so far.
@@ -58,9 +61,9 @@ def read_config(folder: Path) -> Experiment:
     Raises:
         ConfigError: the folder holds no experiment of ours.
     """
-    path = folder / "config.yaml"
+    path = folder / CONFIG_FILE
     if not path.is_file():
-        raise ConfigError(f"{folder}: holds no experiment (no config.yaml)")
+        raise ConfigError(f"{folder}: holds no experiment (no {CONFIG_FILE})")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError):

@@ -3,9 +3,6 @@
 `train` and `tune` both go through `stages` and `run_stage`; the folder they leave is Tune's.
 """
 
-import logging
-import os
-import sys
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +12,17 @@ import yaml
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from mec_rllib.experiments.checkpoints import newest_checkpoint, write_checkpoint
+from mec_rllib.experiments.checkpoints import (
+    newest_checkpoint,
+    newest_good_checkpoint,
+    write_checkpoint,
+)
 from mec_rllib.experiments.config import Experiment, build, with_values
 from mec_rllib.experiments.progress import ExperimentProgress
+from mec_rllib.experiments.results import CONFIG_FILE, RESTARTS
+from mec_rllib.experiments.session import start_ray
 from mec_rllib.experiments.strategies import Strategy, resolve
+from mec_rllib.experiments.tracking import check_tracking, loggers
 from mec_rllib.experiments.trial import SchedulerRun, StrategyRun, Trial
 
 PRETRAINED = "pretrained"  # folder in the experiment's
@@ -52,16 +56,25 @@ class StrategyTrial(tune.Trainable):
         self._experiment_folder, self._pretrained = folder, pretrained
         self._checkpoints = checkpoints
         self._strategies = {s.label: s for s in resolve(build(experiment, "experiment"))}
+        self._node = ray.util.get_node_ip_address()
+        if not (folder / CONFIG_FILE).is_file():  # a node that joined after the check at the start
+            raise RuntimeError(
+                f"node {self._node} does not see {folder}: it must be shared storage"
+            )
         self._start(config)
 
     def _start(self, config: dict[str, Any]) -> None:
         strategy = self._strategies[config["strategy"]]
         strategy_run = start(strategy, config["seed"], self._pretrained)
-        self._trial = Trial(strategy.label, config["seed"], strategy.experiment, strategy_run)
+        self._trial = Trial(
+            strategy.label, config["seed"], strategy.experiment, strategy_run, self._node
+        )
         name = trial_name(strategy.label, config["seed"])
         self._folder = self._experiment_folder / name
-        if name in self._checkpoints:
-            self._trial.restore(self._checkpoints[name])
+        # Tune starts a trial again after its node was lost: what lies in its folder is newer.
+        checkpoint = newest_good_checkpoint(self._folder, print) or self._checkpoints.get(name)
+        if checkpoint and self._trial.goes_on_from(checkpoint):
+            self._trial.restore(checkpoint)
 
     def step(self) -> dict[str, Any]:
         """One report; every tenth leaves a checkpoint in the trial's folder."""
@@ -105,6 +118,7 @@ def stages(experiment: Experiment, out: Path) -> list[Stage]:
     """
     for strategy in resolve(experiment):
         strategy.check()
+    check_tracking(experiment)
     out = out.absolute()
     if experiment.pretrain is None:
         return [Stage(experiment, out, None)]
@@ -117,7 +131,7 @@ def write_config(stage: Stage) -> None:
     stage.folder.mkdir(parents=True, exist_ok=True)
     config = stage.experiment.model_dump(mode="json")
     text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
-    (stage.folder / "config.yaml").write_text(text, encoding="utf-8")
+    (stage.folder / CONFIG_FILE).write_text(text, encoding="utf-8")
 
 
 def _pretraining(experiment: Experiment) -> Experiment:
@@ -201,9 +215,13 @@ def run_stage(
         run_config=tune.RunConfig(
             name=out.name,
             storage_path=str(out.parent),
+            failure_config=tune.FailureConfig(max_failures=RESTARTS),
             # Trials write their own: whole or not at all, and with a manifest.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[ShowProgress(progress, _name)] if progress else [],
+            callbacks=[
+                *loggers(experiment, strategies),
+                *([ShowProgress(progress, _name)] if progress else []),
+            ],
             verbose=0,
         ),
     )
@@ -234,6 +252,12 @@ class ShowProgress(tune.Callback):
         if self._progress:
             self._progress.show(self._name(trial), result)
 
+    def on_trial_recover(self, iteration, trials, trial, **info) -> None:
+        """Its process or node was lost, or it failed: Tune starts it again."""
+        if self._progress:
+            failures, node = trial.run_metadata.num_failures, (trial.last_result or {}).get("node")
+            self._progress.restart(self._name(trial), f"{failures} of {RESTARTS}", node)
+
     def on_trial_error(self, iteration, trials, trial, **info) -> None:
         """A failure."""
         if self._progress:
@@ -250,28 +274,11 @@ def _name(trial: Any) -> str:
 
 
 def resources_of(strategy: Strategy) -> tune.PlacementGroupFactory:
-    """A core for the trial, and one for each remote runner."""
+    """A core for the trial, and one for each remote runner.
+
+    Trials spread over the nodes of a cluster; the runners of one trial stay close to it: weights
+    and transitions travel between them in every iteration.
+    """
     runners = strategy.experiment.runners.num if strategy.gate is not None else 0
-    return tune.PlacementGroupFactory([{"CPU": 1.0}] * (1 + runners))
-
-
-def start_ray(address: str | None, cpus: float) -> None:
-    """Joins the cluster at an address, or starts one here with at least so many cores."""
-    # Progress, failures and places of files are ours to print, each once.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
-    if ray.is_initialized():
-        return
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    paths = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    ray.init(
-        address=address or "local",
-        # Trials that need more processes than there are cores share them, instead of waiting.
-        num_cpus=None if address else max(int(cpus), os.cpu_count() or 1),
-        include_dashboard=None if address else False,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}},
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    near = "PACK" if runners else "SPREAD"
+    return tune.PlacementGroupFactory([{"CPU": 1.0}] * (1 + runners), strategy=near)

@@ -19,7 +19,8 @@ from ray.tune.search.optuna import OptunaSearch
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import Experiment, SearchConfig, build
 from mec_rllib.experiments.progress import ExperimentProgress
-from mec_rllib.experiments.runner import ShowProgress, Stage, resources_of, start, start_ray
+from mec_rllib.experiments.runner import ShowProgress, Stage, resources_of, start
+from mec_rllib.experiments.session import start_ray
 from mec_rllib.experiments.strategies import Strategy, resolve
 from mec_rllib.experiments.trial import REPORTS, Trial
 
