@@ -196,6 +196,8 @@ def test_evaluate_gives_the_row_that_tune_would_give(tmp_path):
         (["evaluate", "--checkpoint", ".", "--config", "c.yaml"], "no policy found"),
         (["report", "."], "holds no experiment"),
         (["trian"], "No such command 'trian'"),
+        (["tune", "c.yaml", "--out", "out", "--address", "127.0.0.1:9"], "no cluster answers"),
+        (["tune", "c.yaml", "--out", "out", "--address", "ray://a:1"], "must be host:port or auto"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -232,6 +234,37 @@ def test_a_trial_that_fails_is_named_and_costs_only_itself(tmp_path):
     assert "failed: Broken_seed0: RuntimeError: no fuel" in stderr
     rows = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
     assert [row["strategy"] for row in rows] == ["sjf"]
+
+
+@pytest.mark.ray
+def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(tmp_path):
+    (tmp_path / "killed.py").write_text(
+        "import os, pathlib, signal\n"
+        "from mec_rllib.gates import PTS\n"
+        "class Killed(PTS):\n"
+        "    def wants(self, view):\n"
+        "        mark = pathlib.Path('mark').absolute()\n"
+        "        if view.slot == 1500 and not mark.exists():\n"
+        "            mark.touch()\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return super().wants(view)\n".replace("'mark'", f"{str(tmp_path / 'mark')!r}")
+    )
+    (tmp_path / "c.yaml").write_text(
+        "strategies: [pts, {gate: 'killed:Killed', args: {period: 100}}]\n"
+        "slots: 2000\nevaluation: {slots: 800}\n"
+    )
+    code, stdout, stderr = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
+    assert code == 0, stderr
+    assert "Killed_seed0: lost" in stdout
+    assert "restart 1 of 3" in stdout
+    undisturbed, killed = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
+    for row in (undisturbed, killed):
+        del row["strategy"], row["wall_s"]
+    assert killed == undisturbed
+    raw = (tmp_path / "out/Killed_seed0/result.json").read_text().splitlines()
+    slots = [json.loads(line)["timesteps_total"] for line in raw]
+    went_on = next(k for k in range(1, len(slots)) if slots[k] <= slots[k - 1])
+    assert slots[went_on] == 1420  # the checkpoint is of slot 1,400
 
 
 @pytest.mark.ray
