@@ -3,7 +3,7 @@ VENV := .venv
 RUN := runs/demo
 FUZZ_SECONDS := 600
 
-.PHONY: help setup demo bench test chaos fuzz lint check docs clean
+.PHONY: help setup demo bench test chaos fuzz lint check image-test cluster-test docs clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -38,10 +38,17 @@ fuzz: setup ## fuzz the readers of configs and traces (FUZZ_SECONDS=600 each)
 	$(VENV)/bin/python tests/fuzz.py config $(FUZZ_SECONDS)
 	$(VENV)/bin/python tests/fuzz.py trace $(FUZZ_SECONDS)
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, mypy and hadolint
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
+	$(VENV)/bin/hadolint Dockerfile
+
+image-test: setup ## build the image with buildah and try it (root; 5 minutes)
+	deploy/image-test.sh
+
+cluster-test: setup ## three hosts as network namespaces, two of them lost (root; 7 minutes)
+	$(VENV)/bin/python -m pytest -q -s -m hosts tests/test_cluster.py
 
 docs: setup ## write docs/config.md from the typed config
 	$(VENV)/bin/python -m mec_rllib.experiments.config_reference > docs/config.md

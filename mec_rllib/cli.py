@@ -165,6 +165,28 @@ def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment"
 
 
 @app.command()
+def status(
+    folder: Annotated[Path, typer.Argument(help="folder of an experiment")],
+    json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Say what runs, what is done, what failed and why, and how long it will take.
+
+    Reads files only: it can be asked on any machine that sees the folder.
+
+    Example: mec-rllib status runs/demo
+    """
+    from mec_rllib.experiments.results import finite
+    from mec_rllib.experiments.status import print_status
+    from mec_rllib.experiments.status import status as look
+
+    found = look(folder)
+    if json_:
+        print(json.dumps(finite(found)))
+    else:
+        print_status(found, folder, _console())
+
+
+@app.command()
 def bench(
     only: Annotated[
         str | None, typer.Option(help="parts, for example kernel,training; default: all four")

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.custom_scalar import layout_pb2
+from tensorboard.plugins.hparams import plugin_data_pb2
 
 from mec_rllib.experiments.checkpoints import checkpoint_at
 from mec_rllib.experiments.config import load
-from mec_rllib.experiments.results import finite
+from mec_rllib.experiments.results import finite, read_experiment
 from mec_rllib.experiments.trial import SchedulerRun, Trial
 from mec_rllib.rl.policy_file import load_policy
 from mec_rllib.schedulers import SJF, Reservation, run
@@ -20,7 +22,15 @@ ROOT = Path(__file__).parent.parent
 ROW = {
     *("strategy", "seed", "slots", "reward_lifetime", "reward_last20", "reward_greedy"),
     *("miss_rate", "share_training", "share_blocked", "training_jobs", "learner_updates"),
-    *("jobs_arrived", "jobs_started", "jobs_expired", "jobs_dropped", "jobs_waiting", "wall_s"),
+    *(
+        "jobs_arrived",
+        "jobs_started",
+        "jobs_expired",
+        "jobs_dropped",
+        "jobs_waiting",
+        "wall_s",
+        "node",
+    ),
 }
 
 
@@ -89,6 +99,37 @@ class TestDemo:
             len(events.Scalars("ray/tune/reward/lifetime")) >= 95
         )  # of 100; NaN before the first job
 
+    def test_tensorboard_groups_the_charts_of_every_trial(self, demo):
+        events = EventAccumulator(str(demo[0] / "ats_seed0")).Reload()
+        tensor = events.Tensors("custom_scalars__config__")[0].tensor_proto
+        layout = layout_pb2.Layout.FromString(tensor.string_val[0])
+        groups = [group.title for group in layout.category]
+        assert groups == ["reward", "gate", "learner", "server"]
+        tags = [tag for g in layout.category for c in g.chart for tag in c.multiline.tag]
+        assert set(tags) <= set(events.Tags()["scalars"])
+
+    def test_tensorboard_shows_what_a_strategy_is_beside_its_row(self, demo):
+        events = EventAccumulator(str(demo[0] / "idle_seed1")).Reload()
+        content = events.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+        start = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info
+        values = dict(start.hparams)
+        assert values["strategy"].string_value == "idle"
+        assert values["seed"].number_value == 1
+        assert values["period"].number_value == 100
+        assert values["learner.lr"].number_value == 5e-4
+        assert events.Scalars("ray/tune/row/reward_greedy")[-1].step == 3000
+
+    def test_reports_and_rows_name_the_node(self, demo):
+        _, trials = read_experiment(demo[0])
+        nodes = {report["node"] for trial in trials for report in trial.reports}
+        assert nodes == {row["node"] for row in demo[1]["rows"]}
+        assert len(nodes) == 1
+
+    def test_status_says_that_all_is_done(self, demo):
+        code, stdout, _ = mec_rllib("status", demo[0], "--json", cwd=ROOT)
+        found = json.loads(stdout)
+        assert (code, found["state"], found["done"]) == (0, "over", 10)
+
     def test_the_output_ends_with_table_and_report(self, demo):
         out, _, stdout = demo
         assert (out / "rewards.png").stat().st_size > 10_000
@@ -155,6 +196,8 @@ def test_evaluate_gives_the_row_that_tune_would_give(tmp_path):
         (["evaluate", "--checkpoint", ".", "--config", "c.yaml"], "has no manifest.json"),
         (["report", "."], "holds no experiment"),
         (["trian"], "No such command 'trian'"),
+        (["tune", "c.yaml", "--out", "out", "--address", "127.0.0.1:9"], "no cluster answers"),
+        (["tune", "c.yaml", "--out", "out", "--address", "ray://a:1"], "must be host:port or auto"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -168,7 +211,7 @@ def test_bad_input_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, me
 
 
 def test_help_is_fast_and_every_command_shows_an_example(tmp_path):
-    for command in ("train", "tune", "evaluate", "report"):
+    for command in ("train", "tune", "evaluate", "report", "status"):
         code, stdout, _ = mec_rllib(command, "--help", cwd=tmp_path)
         assert code == 0
         assert f"Example: mec-rllib {command}" in stdout
@@ -191,6 +234,37 @@ def test_a_trial_that_fails_is_named_and_costs_only_itself(tmp_path):
     assert "failed: Broken_seed0: RuntimeError: no fuel" in stderr
     rows = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
     assert [row["strategy"] for row in rows] == ["sjf"]
+
+
+@pytest.mark.ray
+def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(tmp_path):
+    (tmp_path / "killed.py").write_text(
+        "import os, pathlib, signal\n"
+        "from mec_rllib.gates import PTS\n"
+        "class Killed(PTS):\n"
+        "    def wants(self, view):\n"
+        "        mark = pathlib.Path('mark').absolute()\n"
+        "        if view.slot == 1500 and not mark.exists():\n"
+        "            mark.touch()\n"
+        "            os.kill(os.getpid(), signal.SIGKILL)\n"
+        "        return super().wants(view)\n".replace("'mark'", f"{str(tmp_path / 'mark')!r}")
+    )
+    (tmp_path / "c.yaml").write_text(
+        "strategies: [pts, {gate: 'killed:Killed', args: {period: 100}}]\n"
+        "slots: 2000\nevaluation: {slots: 800}\n"
+    )
+    code, stdout, stderr = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
+    assert code == 0, stderr
+    assert "Killed_seed0: lost" in stdout
+    assert "restart 1 of 3" in stdout
+    undisturbed, killed = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
+    for row in (undisturbed, killed):
+        del row["strategy"], row["wall_s"]
+    assert killed == undisturbed
+    raw = (tmp_path / "out/Killed_seed0/result.json").read_text().splitlines()
+    slots = [json.loads(line)["timesteps_total"] for line in raw]
+    went_on = next(k for k in range(1, len(slots)) if slots[k] <= slots[k - 1])
+    assert slots[went_on] == 1420  # the checkpoint is of slot 1,400
 
 
 @pytest.mark.ray

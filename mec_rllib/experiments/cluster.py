@@ -3,13 +3,20 @@
 import importlib.util
 import logging
 import os
+import socket
 import sys
-from typing import NamedTuple
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import ray
 
 from mec_rllib.errors import ConfigError
+from mec_rllib.experiments.config import Experiment
+from mec_rllib.experiments.nodes import check_cluster, describe, modules_to_send
 from mec_rllib.experiments.strategies import Strategy
+
+CONNECT_S = 10.0
 
 
 class Cluster(NamedTuple):
@@ -19,13 +26,29 @@ class Cluster(NamedTuple):
     dashboard: bool = False  # of the one started here
 
 
-def start_ray(cluster: Cluster, cpus: float) -> None:
+def join(address: str, experiment: Experiment, out: Path) -> str:
+    """Connects to a running cluster that can play the experiment; returns a line about it.
+
+    Raises:
+        ConfigError: there is no cluster, or one of its nodes is not ready (`check_cluster`).
+    """
+    start_ray(Cluster(address), 0, modules_to_send(experiment))
+    return describe(check_cluster(experiment, out), out)
+
+
+def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> None:
     """Joins the cluster, or starts one here with at least so many cores.
 
     Ray asks for its token by default; that is left as it is.
 
+    Args:
+        cluster: which.
+        cpus: that one trial needs.
+        modules: files and folders with code of the user's that travel to the nodes.
+
     Raises:
-        ConfigError: the dashboard is asked for, and not installed.
+        ConfigError: there is no cluster at the address, or it does not let us in; the dashboard
+            is asked for, and not installed.
     """
     # Progress, failures and places of files are ours to print, each once; reports and Ctrl-C are
     # ours to handle.
@@ -39,13 +62,12 @@ def start_ray(cluster: Cluster, cpus: float) -> None:
     if here not in sys.path:
         sys.path.insert(0, here)
     paths = [here, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
-    common = {
-        "runtime_env": {"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}},
-        "log_to_driver": False,
-        "logging_level": "ERROR",
-    }
+    environment: dict[str, Any] = {"env_vars": {"PYTHONPATH": os.pathsep.join(paths)}}
+    if modules:  # an empty list is no list for Ray
+        environment["py_modules"] = list(modules)
+    common = {"runtime_env": environment, "log_to_driver": False, "logging_level": "ERROR"}
     if cluster.address:
-        ray.init(address=cluster.address, **common)
+        _connect(cluster.address, common)
         return
     if cluster.dashboard and not importlib.util.find_spec("aiohttp"):
         raise ConfigError(
@@ -59,6 +81,31 @@ def start_ray(cluster: Cluster, cpus: float) -> None:
         dashboard_host="127.0.0.1",
         **common,
     )
+
+
+def _connect(address: str, settings: dict[str, Any]) -> None:
+    _check_address(address)
+    try:
+        ray.init(address=address, **settings)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ConfigError(f"--address {address}: {reason}") from None
+
+
+def _check_address(address: str) -> None:
+    """Ray itself waits many minutes for a cluster that is not there."""
+    host, _, port = address.rpartition(":")
+    if address == "auto":
+        return
+    if "/" in host or not host or not port.isdecimal():
+        raise ConfigError(
+            f"--address {address}: must be host:port or auto, on a node of the cluster; from "
+            "outside, send the command with `ray job submit` (docs/clusters.md)"
+        )
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ConfigError(f"--address {address}: no cluster answers there ({error})") from None
 
 
 def cores_of(strategy: Strategy) -> list[dict[str, float]]:

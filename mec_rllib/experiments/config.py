@@ -241,6 +241,17 @@ AGENTS: dict[str, dict[str, Any]] = {
 }
 
 
+class TrackingConfig(Section):
+    """Trackers beside TensorBoard; they get every report while a trial runs."""
+
+    wandb: str | None = Field(
+        None, description="project in Weights & Biases; needs mec-rllib[wandb]; null = not used"
+    )
+    mlflow: str | None = Field(
+        None, description="tracking URI of MLflow; needs mec-rllib[mlflow]; null = not used"
+    )
+
+
 class Experiment(Section):
     """Everything an experiment is: the root of the config file."""
 
@@ -274,6 +285,9 @@ class Experiment(Section):
     runners: RunnersConfig = Field(default_factory=RunnersConfig, description="who plays")
     evaluation: EvaluationConfig = Field(
         default_factory=EvaluationConfig, description="greedy evaluation at the end"
+    )
+    tracking: TrackingConfig = Field(
+        default_factory=TrackingConfig, description="who else is told while it runs"
     )
 
     @model_validator(mode="before")

@@ -20,7 +20,7 @@ from ray.tune.logger import (
 
 from mec_rllib.experiments.checkpoints import checkpoints
 from mec_rllib.experiments.results import RESULT_FILE, read_reports, write_whole
-from mec_rllib.experiments.tune_trial import REPORT_FILE
+from mec_rllib.experiments.tune_trial import REPORT_FILE, restart_point
 
 Reports = list[dict[str, Any]]
 WRITTEN_ANEW = ("progress.csv", "events.out.tfevents.*")
@@ -63,11 +63,18 @@ class ReportFiles(tune.Callback):
         folder: of the experiment.
         name: of a Tune trial, and of its folder.
         earlier: what trials reported before they were resumed; goes into the files written anew.
+        board: writes TensorBoard's files; None: Tune's own logger.
     """
 
-    def __init__(self, folder: Path, name: Callable[[Any], str], earlier: Mapping[str, Reports]):
+    def __init__(
+        self,
+        folder: Path,
+        name: Callable[[Any], str],
+        earlier: Mapping[str, Reports],
+        board: LoggerCallback | None = None,
+    ):
         self._folder, self._name, self._earlier = folder, name, dict(earlier)
-        self._tables: list[LoggerCallback] = [CSVLoggerCallback(), TBXLoggerCallback()]
+        self._tables: list[LoggerCallback] = [CSVLoggerCallback(), board or TBXLoggerCallback()]
         self._loggers: list[LoggerCallback] = [JsonLoggerCallback(), *self._tables]
         self._places: dict[str, _Place] = {}
 
@@ -93,6 +100,12 @@ class ReportFiles(tune.Callback):
         """A report."""
         for logger in self._loggers:
             logger.log_trial_result(iteration, self._places[trial.trial_id], result)
+
+    def on_trial_recover(self, iteration, trials, trial, **info) -> None:
+        """It starts again from its newest checkpoint: the files go back there, too."""
+        self._close(trial, failed=True)
+        folder = self._folder / self._name(trial)
+        self._earlier[folder.name] = take_back(folder, restart_point(folder))
 
     def on_trial_complete(self, iteration, trials, trial, **info) -> None:
         """Closes the files."""

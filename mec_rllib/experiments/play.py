@@ -9,7 +9,7 @@ from rich.console import Console
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.checkpoints import first_difference
-from mec_rllib.experiments.cluster import Cluster
+from mec_rllib.experiments.cluster import Cluster, join
 from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.locks import hold
 from mec_rllib.experiments.progress import ExperimentProgress
@@ -47,6 +47,7 @@ class Player:
                 "or go on with what is in it (--resume)"
             )
         plan = stages(experiment, self._out)
+        self._join(experiment)
         if experiment.search is not None:
             check_search(experiment)
             write_config(experiment, self._out / SEARCH)
@@ -71,7 +72,15 @@ class Player:
                     f"{wanted}; go on as it began (mec-rllib resume {self._out}), or elsewhere"
                 )
         found = read_config(self._out) if (self._out / CONFIG_FILE).is_file() else begun
-        return self._play(stages(found, self._out), go_on=True)
+        plan = stages(found, self._out)
+        self._join(found)
+        return self._play(plan, go_on=True)
+
+    def _join(self, experiment: Experiment) -> None:
+        """Looks at the cluster before anything is written, if there is one."""
+        if self._cluster.address is not None:
+            line = join(self._cluster.address, experiment, self._out)
+            self._console.print(line, highlight=False, soft_wrap=True)
 
     def _play(self, plan: list[Stage], go_on: bool) -> list[str]:
         started, failures = time.monotonic(), list[str]()

@@ -70,6 +70,11 @@ class ExperimentProgress:
         elif not self._console.is_terminal and self._is_time():
             self._say(f"{name}: {figures}, {self._left()} left in all")
 
+    def restart(self, name: str, which: str, node: str | None) -> None:
+        """A trial is started again, after it was lost or failed on a node."""
+        place = f" (it was on {node})" if node else ""
+        self._say(f"{name}: lost{place}; goes on from its last checkpoint, restart {which}")
+
     def fail(self, name: str) -> None:
         """A trial failed; the others go on."""
         self._finish(name, "[red]failed[/]")

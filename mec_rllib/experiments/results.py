@@ -13,6 +13,7 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import Experiment, load
 from mec_rllib.experiments.strategies import resolve
 
+RESTARTS = 3  # of a trial whose process or node was lost, or that failed
 CONFIG_FILE = "config.yaml"
 RESULT_FILE = "result.json"
 

@@ -15,8 +15,10 @@ from mec_rllib.experiments.cluster import Cluster, cores_of, start_ray
 from mec_rllib.experiments.config import Experiment, with_values
 from mec_rllib.experiments.logs import ReportFiles, Reports
 from mec_rllib.experiments.progress import ExperimentProgress
+from mec_rllib.experiments.results import RESTARTS
 from mec_rllib.experiments.stopping import CleanStop
 from mec_rllib.experiments.strategies import Strategy, resolve
+from mec_rllib.experiments.tracking import board, check_tracking, trackers
 from mec_rllib.experiments.tune_trial import StrategyTrial, trial_name
 
 PRETRAINED = "pretrained"  # folder in the experiment's
@@ -43,6 +45,7 @@ def stages(experiment: Experiment, out: Path) -> list[Stage]:
     """
     for strategy in resolve(experiment):
         strategy.check()
+    check_tracking(experiment)
     out = out.absolute()
     if experiment.pretrain is None:
         return [Stage(experiment, out, None)]
@@ -122,10 +125,12 @@ def run_stage(
         run_config=tune.RunConfig(
             name=stage.folder.name,
             storage_path=str(stage.folder.parent),
+            failure_config=tune.FailureConfig(max_failures=RESTARTS),
             # Trials write their own: whole or not at all, and with a manifest.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[
-                ReportFiles(stage.folder, _name, left.reports),
+                ReportFiles(stage.folder, _name, left.reports, board(strategies)),
+                *trackers(stage.experiment),
                 ShowProgress(progress, _name),
                 stop,
             ],
@@ -145,7 +150,7 @@ def run_stage(
 
 
 def _trainable(stage: Stage, strategies: list[Strategy], left: Left) -> Any:
-    resources = {s.label: tune.PlacementGroupFactory(cores_of(s)) for s in strategies}
+    resources = {s.label: _placed(cores_of(s)) for s in strategies}
     trainable = tune.with_parameters(
         StrategyTrial,
         experiment=stage.experiment.model_dump(mode="json"),
@@ -154,6 +159,14 @@ def _trainable(stage: Stage, strategies: list[Strategy], left: Left) -> Any:
         checkpoints=left.checkpoints,
     )
     return tune.with_resources(trainable, lambda config: resources[config["strategy"]])
+
+
+def _placed(cores: list[dict[str, float]]) -> tune.PlacementGroupFactory:
+    """Trials spread over the nodes of a cluster; the runners of one trial stay close to it.
+
+    Weights and transitions travel between them in every iteration.
+    """
+    return tune.PlacementGroupFactory(cores, strategy="PACK" if len(cores) > 1 else "SPREAD")
 
 
 def _pretrained_policies(stage: Stage) -> dict[int, Path]:
@@ -181,6 +194,12 @@ class ShowProgress(tune.Callback):
         """A report."""
         if self._progress:
             self._progress.show(self._name(trial), result)
+
+    def on_trial_recover(self, iteration, trials, trial, **info) -> None:
+        """Its process or node was lost, or it failed: Tune starts it again."""
+        if self._progress:
+            failures, node = trial.run_metadata.num_failures, (trial.last_result or {}).get("node")
+            self._progress.restart(self._name(trial), f"{failures} of {RESTARTS}", node)
 
     def on_trial_error(self, iteration, trials, trial, **info) -> None:
         """A failure."""

@@ -14,6 +14,7 @@ from mec_rllib.schedulers import SCHEDULERS, Scheduler
 # Training every slot, or every other slot, pays for one update each, not for 32.
 ONE_UPDATE_GATES = ("ideal", "always")
 DEFAULT_UPDATES_PER_JOB = 32
+SHARED = ("strategies", "seeds", "slots", "name", "pretrain", "search", "tracking")
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def _with_overrides(experiment: Experiment, values: Any, place: str) -> Experime
     if not isinstance(values, Mapping):
         raise ConfigError(f"{place}: set must be keys and values")
     for key in values:
-        if str(key).split(".")[0] in ("strategies", "seeds", "slots", "name", "pretrain", "search"):
+        if str(key).split(".")[0] in SHARED:
             raise ConfigError(f"{place}: set.{key}: all strategies share {key}")
     return with_values(experiment, values, place) if values else experiment
 

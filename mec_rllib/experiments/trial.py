@@ -5,6 +5,7 @@ A trial plays its slots in about 100 reports, then evaluates what it has learned
 
 import json
 import math
+import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -92,10 +93,20 @@ class SchedulerRun:
 
 
 class Trial:
-    """Plays a strategy to the end, report by report, and sums it up in a row."""
+    """Plays a strategy to the end, report by report, and sums it up in a row.
 
-    def __init__(self, label: str, seed: int, experiment: Experiment, strategy_run: StrategyRun):
-        self.run = strategy_run
+    Reports and row name the node they come from: the host's name, if no cluster gives another.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        seed: int,
+        experiment: Experiment,
+        strategy_run: StrategyRun,
+        node: str | None = None,
+    ):
+        self.run, self._node = strategy_run, node or platform.node()
         self._label, self._seed, self._experiment = label, seed, experiment
         runners = experiment.runners
         servers = max(runners.num, 1) * runners.servers
@@ -113,6 +124,7 @@ class Trial:
     def play_report(self) -> dict[str, Any]:
         """Plays until the next report; the last one carries the row."""
         result = self.run.play(min(self._report_slots, self._experiment.slots - self._played))
+        result["node"] = self._node
         self._played = int(self.run.totals.slots)
         last_starts = (1.0 - LAST_SHARE) * self._experiment.slots
         if self._at_last is None and self._played >= last_starts:
@@ -174,6 +186,7 @@ class Trial:
             "learner_updates": self.run.learner_updates,
             **totals.counts(),
             "wall_s": wall_s,
+            "node": self._node,
         }
 
 

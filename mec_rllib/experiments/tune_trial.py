@@ -10,11 +10,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
-from mec_rllib.experiments.checkpoints import KEPT, write_checkpoint
+from mec_rllib.experiments.checkpoints import (
+    KEPT,
+    DamagedCheckpointError,
+    check_checkpoint,
+    checkpoints,
+    write_checkpoint,
+)
 from mec_rllib.experiments.config import build
 from mec_rllib.experiments.locks import hold
+from mec_rllib.experiments.results import CONFIG_FILE
 from mec_rllib.experiments.strategies import Strategy, resolve
 from mec_rllib.experiments.trial import SchedulerRun, StrategyRun, Trial
 
@@ -118,15 +126,22 @@ class StrategyTrial(CheckpointedTrial):
         self._experiment_folder, self._pretrained = folder, pretrained
         self._checkpoints = checkpoints
         self._strategies = {s.label: s for s in resolve(build(experiment, "experiment"))}
+        self._node = ray.util.get_node_ip_address()
+        if not (folder / CONFIG_FILE).is_file():  # a node that joined after the check at the start
+            raise RuntimeError(
+                f"node {self._node} does not see {folder}: it must be shared storage"
+            )
         self._start(config)
 
     def _start(self, config: dict[str, Any]) -> None:
         strategy, seed = self._strategies[config["strategy"]], config["seed"]
         strategy_run = start(strategy, seed, self._pretrained.get(seed))
-        self._trials = [Trial(strategy.label, seed, strategy.experiment, strategy_run)]
-        name = trial_name(strategy.label, seed)
-        checkpoint = self._checkpoints.get(name)
-        self.begin(self._experiment_folder / name, origin(strategy, seed), checkpoint)
+        trial = Trial(strategy.label, seed, strategy.experiment, strategy_run, self._node)
+        self._trials = [trial]
+        folder = self._experiment_folder / trial_name(strategy.label, seed)
+        # Tune starts a trial again after its node was lost: what lies in its folder is newer.
+        checkpoint = restart_point(folder) or self._checkpoints.get(folder.name)
+        self.begin(folder, origin(strategy, seed), checkpoint)
 
     def play(self) -> dict[str, Any]:
         """One report; the last one carries the row."""
@@ -163,6 +178,22 @@ def start(strategy: Strategy, seed: int, pretrained: Path | None = None) -> Stra
     runners = strategy.experiment.runners
     batch = strategy.experiment.env.build_servers(max(runners.num, 1) * runners.servers, seed)
     return SchedulerRun(strategy.build_scheduler(seed), batch)
+
+
+def restart_point(folder: Path) -> Path | None:
+    """Where a trial goes on whose process or node was lost: its newest checkpoint that is whole.
+
+    None if there is none, or if it holds the policy only: the trial had come to its end, but
+    nobody heard of it.
+    """
+    for path in checkpoints(folder):
+        try:
+            check_checkpoint(path)
+        except DamagedCheckpointError:
+            continue
+        report = json.loads((path / REPORT_FILE).read_text(encoding="utf-8"))
+        return None if "row" in report else path
+    return None
 
 
 def trial_name(label: str, seed: int) -> str:
