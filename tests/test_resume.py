@@ -220,7 +220,7 @@ def interrupt(config, out, signals):
     for number in signals:
         run.send_signal(number)
         time.sleep(0.3)
-    _, stderr = run.communicate(timeout=60)
+    _, stderr = run.communicate(timeout=180)
     return run.returncode, stderr
 
 
