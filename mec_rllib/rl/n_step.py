@@ -28,8 +28,8 @@ class NStep:
         if self._steps == 1:
             return rows
         if self._held is not None:
-            pairs = zip(self._held, rows, strict=True)
-            rows = Transitions._make(np.concatenate(pair) for pair in pairs)
+            columns = zip(self._held, rows, strict=True)
+            rows = Transitions._make(np.concatenate([held, new]) for held, new in columns)
         last = self._steps - 1
         complete = max(len(rows.rewards) - last, 0)
         self._held = Transitions._make(column[complete:].copy() for column in rows)
