@@ -82,11 +82,13 @@ def test_n_step_returns_by_hand():
         rewards=np.array([[1.0], [2.0], [4.0], [8.0]], np.float32),
         next_obs=slots[:, None, None].astype(np.float32) + 1,
         next_mask=np.ones((4, 1, 2), bool),
+        discounts=np.full((4, 1), 0.5),
     )
     whole = NStep(3, 0.5).extend(rows)
     np.testing.assert_array_equal(whole.rewards, [[3.0], [6.0]])
     np.testing.assert_array_equal(whole.actions, [[0], [1]])
     np.testing.assert_array_equal(whole.next_obs[:, 0, 0], [3, 4])
+    np.testing.assert_array_equal(whole.discounts, [[0.125], [0.125]])
     in_pieces, n_step = [], NStep(3, 0.5)
     for k in range(4):
         state = n_step.get_state()

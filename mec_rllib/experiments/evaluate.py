@@ -33,7 +33,7 @@ def policy_of(experiment: Experiment, checkpoint: Path) -> Player:
         ConfigError: no checkpoint there, or one that was trained on other observations.
     """
     try:
-        experiment.env.build_workload()
+        world = experiment.env.build_world(1)
     except ValueError as error:
         raise ConfigError(f"env: {error}") from None
     logging.getLogger("ray._common.deprecation").setLevel(
@@ -46,8 +46,7 @@ def policy_of(experiment: Experiment, checkpoint: Path) -> Player:
     except ValueError as error:
         raise ConfigError(f"--checkpoint: {error}") from None
     observe = experiment.learner.observe.model_dump()
-    servers = experiment.env.build_servers(1)
-    seen = (encoder_of(servers, **observe).size, servers.buffer + 1)
+    seen = (encoder_of(world, **observe).size, world.mask.shape[1])
     trained = (module.observation_space.shape[0], int(module.action_space.n))
     if seen != trained:
         raise ConfigError(

@@ -12,7 +12,7 @@ from mec_rllib.rl.algorithm import PLAY, GatedDQN, GatedDQNConfig
 from mec_rllib.rl.exploration import EpsilonGreedy, Greedy, Guided
 from mec_rllib.rl.policy import GreedyPolicy, load_module
 from mec_rllib.schedulers import Scheduler
-from mec_rllib.sim.totals import Totals
+from mec_rllib.sim.totals import Sums
 
 
 class LearnerRun:
@@ -25,7 +25,7 @@ class LearnerRun:
             self._algorithm.start_from(load_module(start_from))
 
     @property
-    def totals(self) -> Totals:
+    def totals(self) -> Sums:
         """Sums since the start."""
         totals = self._algorithm.totals
         assert totals is not None  # something has been played

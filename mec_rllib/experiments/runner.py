@@ -33,7 +33,7 @@ def start(strategy: Strategy, seed: int, pretrained: Path | None = None) -> Stra
 
         return LearnerRun(strategy, seed, pretrained and _pretrained_policy(pretrained, seed))
     runners = strategy.experiment.runners
-    batch = strategy.experiment.env.build_servers(max(runners.num, 1) * runners.servers, seed)
+    batch = strategy.experiment.env.build_world(max(runners.num, 1) * runners.servers, seed)
     return SchedulerRun(strategy.build_scheduler(seed), batch)
 
 

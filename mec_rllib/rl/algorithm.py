@@ -33,7 +33,7 @@ from mec_rllib.rl.gating import find_gating
 from mec_rllib.rl.learner import GatedDQNTorchLearner, UpdateMetrics
 from mec_rllib.rl.policy import acting_weights
 from mec_rllib.rl.replay import PrioritizedReplay
-from mec_rllib.sim.totals import Totals
+from mec_rllib.sim.totals import Sums
 
 PLAY = "play"  # component of a checkpoint: all that training needs beside the networks
 COUNTERS = ("slots", "credits", "learner_updates", "vetoed_updates")
@@ -198,7 +198,7 @@ class GatedDQN(DQN):
             seed=self.config.seed,
         )
         self.slots_per_iteration: int = self.config.slots_per_iteration  # may change on the way
-        self.totals: Totals | None = None
+        self.totals: Sums | None = None
         self.slots = 0  # played so far, all servers together
         self.credits = self.learner_updates = self.vetoed_updates = 0
         self.training_slots: list[int] = []  # of the last iteration

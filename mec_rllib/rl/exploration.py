@@ -6,18 +6,16 @@ from collections.abc import Callable
 import numpy as np
 
 from mec_rllib.envs.observation import Observations
+from mec_rllib.envs.world import World
 from mec_rllib.rl.policy import best_allowed
 from mec_rllib.schedulers import Scheduler, random_actions
 from mec_rllib.sim.jobs import Ints
-from mec_rllib.sim.server import ServerBatch
 
 
 class Greedy:
     """The allowed action with the highest Q, always. Base of all explorations."""
 
-    def choose(
-        self, q: Observations, servers: ServerBatch, slot: int, rng: np.random.Generator
-    ) -> Ints:
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed.
 
         Args:
@@ -57,9 +55,7 @@ class EpsilonGreedy(Greedy):
     def __init__(self, **decay: float):
         self._epsilon = Decay(**decay)  # type: ignore[arg-type]
 
-    def choose(
-        self, q: Observations, servers: ServerBatch, slot: int, rng: np.random.Generator
-    ) -> Ints:
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed."""
         actions = super().choose(q, servers, slot, rng)
         explores = rng.random(len(q)) < self._epsilon.at(slot)
@@ -83,9 +79,7 @@ class Guided(Greedy):
     def __init__(self, guide: Callable[[], Scheduler], slots: int):
         self._guide, self._slots = guide(), slots
 
-    def choose(
-        self, q: Observations, servers: ServerBatch, slot: int, rng: np.random.Generator
-    ) -> Ints:
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed."""
         if slot < self._slots:
             return self._guide.select(servers)

@@ -92,7 +92,7 @@ class GatedDQNTorchLearner(DQNTorchLearner):
             judge = q[QF_NEXT_PREDS] if self.config.double_q else q[QF_TARGET_NEXT_PREDS]
             best = judge.masked_fill(~allowed, -torch.inf).argmax(1, keepdim=True)
             bootstrap = q[QF_TARGET_NEXT_PREDS].gather(1, best)[:, 0]
-            target = rewards + self.config.gamma**self.config.n_step * bootstrap
+            target = rewards + torch.from_numpy(drawn.discounts).float() * bootstrap
         losses = huber_loss(q_selected, target, reduction="none")
         loss = (torch.from_numpy(weights) * losses).mean()
         return loss, q_selected, (q_selected.detach() - target).abs()
@@ -110,7 +110,6 @@ class GatedDQNTorchLearner(DQNTorchLearner):
             online,
             target,
             optimizer,
-            discount=config.gamma**config.n_step,
             tau=config.tau,
             double_q=config.double_q,
             on_afterstates=isinstance(module, AfterstateModule),

@@ -10,8 +10,10 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.typing import StateDict
 
-from mec_rllib.envs.afterstates import AfterstateEncoder, encoder_of
-from mec_rllib.envs.observation import Encoder, Observations
+from mec_rllib.envs.afterstates import encoder_of
+from mec_rllib.envs.gym_world import GymBatch
+from mec_rllib.envs.observation import Observations
+from mec_rllib.envs.world import WorldEncoder
 from mec_rllib.rl.afterstate_module import AfterstateModule
 from mec_rllib.rl.mlp import afterstate_q, forward, relu_mlp
 from mec_rllib.sim.jobs import Bools, Floats, Ints
@@ -93,10 +95,10 @@ class GreedyPolicy:
     def __init__(self, module: RLModule, observe: dict | None = None):
         self._q = QFunction(module)
         self._observe = observe or {}
-        self._encoder: Encoder | AfterstateEncoder | None = None
-        self._batch: ServerBatch | None = None
+        self._encoder: WorldEncoder | None = None
+        self._batch: ServerBatch | GymBatch | None = None
 
-    def select(self, batch: ServerBatch) -> Ints:
+    def select(self, batch: ServerBatch | GymBatch) -> Ints:
         """Actions (N,)."""
         if self._encoder is None or self._batch is not batch:
             self._batch, self._encoder = batch, encoder_of(batch, **self._observe)

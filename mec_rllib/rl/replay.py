@@ -14,13 +14,14 @@ from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 
 class Transitions(NamedTuple):
-    """B transitions of a continuing task (no terminal flag)."""
+    """B transitions; where an episode ended for good, nothing is bootstrapped (discount 0)."""
 
     obs: NDArray[np.float32]  # (B, F) as the agent acted on it, training flag included
     actions: Ints  # (B,)
     rewards: NDArray[np.float32]  # (B,)
     next_obs: NDArray[np.float32]  # (B, F) before the gate's next decision
     next_mask: Bools  # (B, M + 1) actions allowed in it
+    discounts: Floats  # (B,) of the value of next_obs
 
 
 class PrioritizedReplay:
@@ -52,6 +53,7 @@ class PrioritizedReplay:
             np.zeros(capacity, np.float32),
             np.zeros((capacity, obs_size), np.float32),
             np.zeros((capacity, num_actions), bool),
+            np.zeros(capacity),
         )
         # A complete binary tree: node k has children 2k and 2k + 1, leaves start at _leaves.
         self._leaves = 1 << max(capacity - 1, 1).bit_length()
@@ -152,5 +154,12 @@ def _importance(tree, leaves, rows, filled, beta):
 @njit(cache=True)
 def _take(columns, rows):
     """The rows of every column; numpy's indexing costs more than the copy."""
-    obs, actions, rewards, next_obs, next_mask = columns
-    return obs[rows], actions[rows], rewards[rows], next_obs[rows], next_mask[rows]
+    obs, actions, rewards, next_obs, next_mask, discounts = columns
+    return (
+        obs[rows],
+        actions[rows],
+        rewards[rows],
+        next_obs[rows],
+        next_mask[rows],
+        discounts[rows],
+    )

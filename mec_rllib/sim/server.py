@@ -111,6 +111,8 @@ class ServerBatch:
         ValueError: a parameter out of its range.
     """
 
+    has_episodes = False  # a continuing task
+
     def __init__(
         self,
         workload: Workload,
@@ -132,6 +134,7 @@ class ServerBatch:
         self.num_servers = num_servers
         self.buffer = buffer
         self.first_index = first_index
+        self.reward_scale = workload.max_weight  # rewards are divided by it for the learner
         capacity = np.array(workload.capacity, np.int64)
         self.rules = Rules(
             capacity,
@@ -260,6 +263,16 @@ class ServerBatch:
     def training_waiting(self) -> Bools:
         """(N,) whether a training job waits for its demand."""
         return self.servers.training == WAITING
+
+    @property
+    def can_ask(self) -> Bools:
+        """(N,) no training job waits or runs."""
+        return self.servers.training == 0
+
+    @property
+    def since_training(self) -> Ints:
+        """(N,) slots since the last training job completed (or since slot 0)."""
+        return self.servers.since_training
 
     def _draw_chunk(self) -> None:
         start = self.slot
