@@ -106,7 +106,7 @@ def test_no_transition_leads_from_one_episode_into_the_next(terminates):
 
 
 def rows_of(replay):
-    obs, _, _, next_obs, _, discounts = replay.get_state()["rows"]
+    obs, _, _, next_obs, _, discounts, _ = replay.get_state()["rows"]
     return {"obs": obs[:, 0], "next": next_obs[:, 0], "discounts": discounts}
 
 

@@ -198,6 +198,7 @@ def test_n_step_returns_end_with_their_episode():
         next_obs=slots[:, None, None].astype(np.float32) + 0.5,
         next_mask=np.ones((6, 1, 2), bool),
         discounts=np.where(slots == 1, 0.0, 0.5)[:, None],
+        mask=np.ones((6, 1, 0), bool),
     )
     ends = np.isin(slots, (1, 3))[:, None]
     expected = {

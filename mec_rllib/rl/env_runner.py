@@ -21,7 +21,7 @@ from mec_rllib.gates import GateView, TDStatistic
 from mec_rllib.rl.exploration import Greedy
 from mec_rllib.rl.gating import find_gating
 from mec_rllib.rl.n_step import NStep
-from mec_rllib.rl.policy import QFunction, best_allowed
+from mec_rllib.rl.policy import acting_function
 from mec_rllib.rl.replay import Transitions
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.totals import Sums
@@ -60,7 +60,6 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._n_step = NStep(config.n_step, config.gamma)
         self._exploration: Greedy = config.exploration(**config.exploration_args)
         self._no_psi = np.full(self.num_envs, np.nan)
-        self._every_server = np.arange(self.num_envs)
         self._rows = np.empty((2 * self.num_envs, self.env.encoder.size), np.float32)
         self._last_q = np.full(self.num_envs, np.nan)  # Q(s, a) of the last slot; NaN before
         self._last_reward = np.zeros(self.num_envs)
@@ -101,7 +100,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
     def use_module(self, module: Any) -> None:
         """Acts with this module from now on; the local runner is given the learner's own."""
         self.module = module
-        self._q = QFunction(module)
+        self._q = acting_function(module)
 
     @property
     def can_learn(self) -> bool:
@@ -136,8 +135,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
             Transitions._make(column[:played] for column in rows),
             ends if ends is None else ends[:played],
         )
-        flat = Transitions._make(column.reshape(-1, *column.shape[2:]) for column in complete)
-        return Fragment(flat, played * self.num_envs, granted, completions)
+        return Fragment(complete.flat(), played * self.num_envs, granted, completions)
 
     def take_report(self) -> Report:
         """Everything since the last report. Asked for in the call that samples: both or none."""
@@ -184,16 +182,19 @@ class MecEnvRunner(SingleAgentEnvRunner):
         next_obs: Observations,
         next_mask: Bools,
         discounts: Floats,
+        mask: Bools,
     ) -> int:
         """One slot of every server, written into the rows given; returns the credits earned."""
         servers, gate = self.env.servers, self._gating.gate
         obs[:] = self._obs
         q = self._gate_beat(obs)
+        if self.config.on_policy:
+            mask[:] = servers.mask
         actions[:] = self._exploration.choose(q, servers, self._lifetime_slots, self._rng)
         rewards[:] = self._last_reward = servers.step(actions) / servers.reward_scale
         self._obs = self.env.encoder.encode()
         next_obs[:], next_mask[:] = self._obs, servers.mask
-        self._last_q = q[self._every_server, actions]
+        self._last_q = self._q.values_taken(q, actions)
         if gate.occupies:
             return int(np.count_nonzero(servers.completed))
         return self._granted
@@ -216,8 +217,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
         psi = self._no_psi
         if gate.needs_psi:
             q, q_flagged = self._q_with_and_without_flag(obs, flags)
-            _, value = best_allowed(q, servers.mask)
-            psi = best_allowed(q_flagged, servers.mask_with_training())[1] - value
+            value = self._q.values(q, servers.mask)
+            psi = self._q.values(q_flagged, servers.mask_with_training()) - value
             # The slot before led to this state, as it was before the gate's beat.
             self._td.update(self._last_reward + self._last_discount * value - self._last_q, value)
         wanted = self._gating.want_training(self, self._view(psi))
@@ -268,6 +269,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
             np.empty((slots, n, size), np.float32),
             np.empty((slots, n, actions), bool),
             np.full((slots, n), self.config.gamma),
+            np.empty((slots, n, actions if self.config.on_policy else 0), bool),
         )
 
     def _no_ends(self, slots: int) -> Bools | None:

@@ -1,6 +1,6 @@
 """The learner: stock DQN's loss on flat batches, many updates per call."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ class GatedDQNTorchLearner(DQNTorchLearner):
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        self._follow(module)
+        follow(module, self.config.tau)
         return loss.item(), q_selected.detach().mean().item(), td_error.numpy()
 
     def compute_flat_loss(
@@ -115,10 +115,9 @@ class GatedDQNTorchLearner(DQNTorchLearner):
             on_afterstates=isinstance(module, AfterstateModule),
         )
 
-    def _follow(self, module) -> None:
-        """Soft update of the target network."""
-        with torch.no_grad():
-            for main, target in module.get_target_network_pairs():
-                torch._foreach_lerp_(
-                    list(target.parameters()), list(main.parameters()), self.config.tau
-                )
+
+def follow(module: Any, tau: float) -> None:
+    """Soft update of the target networks."""
+    with torch.no_grad():
+        for main, target in module.get_target_network_pairs():
+            torch._foreach_lerp_(list(target.parameters()), list(main.parameters()), tau)

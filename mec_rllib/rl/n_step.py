@@ -40,7 +40,8 @@ class NStep:
             ends = np.zeros(rows.rewards.shape, bool)
         if self._held is not None:
             held, held_ends = self._held
-            rows = Transitions._make(np.concatenate(pair) for pair in zip(held, rows, strict=True))
+            columns: Any = zip(held, rows, strict=True)  # they differ in type
+            rows = Transitions._make(np.concatenate(pair) for pair in columns)
             ends = np.concatenate((held_ends, ends))
         last = self._steps - 1
         complete = max(len(rows.rewards) - last, 0)
@@ -58,6 +59,7 @@ class NStep:
             rows.next_obs[last : last + complete],
             rows.next_mask[last : last + complete],
             np.where(rows.discounts[last : last + complete] > 0.0, self._gamma**self._steps, 0.0),
+            rows.mask[:complete],
         )
         return self._cut(whole, rows, ends) if ends.any() else whole
 

@@ -22,6 +22,14 @@ class Transitions(NamedTuple):
     next_obs: NDArray[np.float32]  # (B, F) before the gate's next decision
     next_mask: Bools  # (B, M + 1) actions allowed in it
     discounts: Floats  # (B,) of the value of next_obs
+    mask: Bools  # (B, M + 1) actions allowed in obs; (B, 0) unless training is on-policy
+
+    def flat(self) -> "Transitions":
+        """Columns of shape (slots, N, ...) as (slots * N, ...)."""
+        # Spelled out: -1 has no meaning for a column without content.
+        return Transitions._make(
+            column.reshape(column.shape[0] * column.shape[1], *column.shape[2:]) for column in self
+        )
 
 
 class PrioritizedReplay:
@@ -54,6 +62,7 @@ class PrioritizedReplay:
             np.zeros((capacity, obs_size), np.float32),
             np.zeros((capacity, num_actions), bool),
             np.zeros(capacity),
+            np.zeros((capacity, 0), bool),
         )
         # A complete binary tree: node k has children 2k and 2k + 1, leaves start at _leaves.
         self._leaves = 1 << max(capacity - 1, 1).bit_length()
@@ -63,6 +72,10 @@ class PrioritizedReplay:
 
     def __len__(self) -> int:
         return min(self._added, self.capacity)
+
+    def is_filled(self, transitions: int) -> bool:
+        """Whether it holds at least so many."""
+        return len(self) >= transitions
 
     def add(self, new: Transitions) -> None:
         """Appends transitions, oldest first; the oldest ones kept so far make room."""
@@ -154,7 +167,7 @@ def _importance(tree, leaves, rows, filled, beta):
 @njit(cache=True)
 def _take(columns, rows):
     """The rows of every column; numpy's indexing costs more than the copy."""
-    obs, actions, rewards, next_obs, next_mask, discounts = columns
+    obs, actions, rewards, next_obs, next_mask, discounts, mask = columns
     return (
         obs[rows],
         actions[rows],
@@ -162,4 +175,5 @@ def _take(columns, rows):
         next_obs[rows],
         next_mask[rows],
         discounts[rows],
+        mask[rows],
     )
