@@ -6,7 +6,7 @@ from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
 from mec_rllib.rl.algorithm import GatedDQN
-from mec_rllib.sim.totals import Totals, world_figures
+from mec_rllib.sim.totals import Sums, world_figures
 
 
 class MetricsCallback(RLlibCallback):
@@ -17,7 +17,7 @@ class MetricsCallback(RLlibCallback):
 
     def on_algorithm_init(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
         """Nothing has been reported so far."""
-        self._reported: Totals | None = None
+        self._reported: Sums | None = None
 
     def on_checkpoint_loaded(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
         """What was played before has been reported."""

@@ -28,7 +28,7 @@ class TrainingGateCallback(GatingCallback):
 
     def allow_updates(self, algorithm: GatedDQN, requested: int) -> int:
         """Every update that is paid for, as soon as the replay is filled; none beyond."""
-        if len(algorithm.replay) < algorithm.config.learning_starts:
+        if not algorithm.can_learn:
             return 0
         return algorithm.credits * algorithm.config.updates_per_job - algorithm.learner_updates
 

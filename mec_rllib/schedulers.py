@@ -6,7 +6,7 @@ compared through `run`. Ties go to the earliest arrival.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numba import njit
@@ -17,10 +17,20 @@ from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.workloads import BernoulliWorkload
 
 
+class Playable(Protocol):
+    """What `run` asks of servers, or of any other world."""
+
+    mask: Bools  # (N, A) actions allowed now
+
+    def step(self, actions: Ints) -> Floats:
+        """Plays a slot."""
+        ...
+
+
 class Scheduler(Protocol):
     """One interface for heuristics and learned policies."""
 
-    def select(self, batch: ServerBatch) -> Ints:
+    def select(self, batch: Any) -> Ints:
         """Actions (N,), each allowed by `batch.mask` (N, M + 1)."""
         ...
 
@@ -31,7 +41,7 @@ class RandomScheduler:
     def __init__(self, seed: int = 0):
         self._rng = np.random.default_rng(seed)
 
-    def select(self, batch: ServerBatch) -> Ints:
+    def select(self, batch: Playable) -> Ints:
         """Actions (N,)."""
         return random_actions(batch.mask, self._rng)
 
@@ -180,7 +190,7 @@ SCHEDULERS: dict[str, Callable[..., Scheduler]] = {
 
 
 def run(
-    batch: ServerBatch,
+    batch: Playable,
     scheduler: Scheduler,
     slots: int,
     on_slot: Callable[[int], None] | None = None,

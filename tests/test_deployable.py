@@ -10,7 +10,7 @@ import yaml
 from mec_rllib.envs.afterstates import AfterstateEncoder
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.config import AGENTS, build, load
+from mec_rllib.experiments.config import build, load
 from mec_rllib.experiments.runner import stages
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.rl.exploration import Boltzmann
@@ -98,11 +98,14 @@ def test_n_step_returns_by_hand():
         rewards=np.array([[1.0], [2.0], [4.0], [8.0]], np.float32),
         next_obs=slots[:, None, None].astype(np.float32) + 1,
         next_mask=np.ones((4, 1, 2), bool),
+        discounts=np.full((4, 1), 0.5),
+        mask=np.ones((4, 1, 0), bool),
     )
     whole = NStep(3, 0.5).extend(rows)
     np.testing.assert_array_equal(whole.rewards, [[3.0], [6.0]])
     np.testing.assert_array_equal(whole.actions, [[0], [1]])
     np.testing.assert_array_equal(whole.next_obs[:, 0, 0], [3, 4])
+    np.testing.assert_array_equal(whole.discounts, [[0.125], [0.125]])
     in_pieces, n_step = [], NStep(3, 0.5)
     for k in range(4):
         state = n_step.get_state()
@@ -138,7 +141,7 @@ def test_an_agent_fills_in_what_is_not_given(tmp_path):
 def test_each_strategy_may_have_an_agent_of_its_own():
     entry = {"gate": "ats", "agent": "deployable", "set": {"learner.n_step": 1}, "label": "one"}
     entries = ["ats", entry, {"gate": "pts", "agent": "paper"}]
-    for top in AGENTS:
+    for top in ("paper", "deployable"):
         plain, deployable, paper = resolve(build({"strategies": entries, "agent": top}, "test"))
         assert plain.experiment.learner.observe.afterstates == (top == "deployable")
         assert deployable.experiment.learner.observe.afterstates
@@ -150,7 +153,7 @@ def test_each_strategy_may_have_an_agent_of_its_own():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"agent": "deployabel"}, "agent: Input should be 'paper' or 'deployable'"),
+        ({"agent": "deployabel"}, "agent: Input should be 'paper', 'deployable'"),
         (
             {"strategies": [{"gate": "ats", "agent": "deploy"}]},
             "did you mean 'deployable'",

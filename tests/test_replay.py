@@ -12,7 +12,8 @@ def transitions(*values):
     """Transitions whose reward tells them apart."""
     v = np.array(values, np.float32)
     obs = np.repeat(v[:, None], 2, axis=1)
-    return Transitions(obs, v.astype(np.int64), v, obs + 1, np.ones((len(v), 3), bool))
+    mask = np.ones((len(v), 3), bool)
+    return Transitions(obs, v.astype(np.int64), v, obs + 1, mask, np.full(len(v), 0.9), mask[:, :0])
 
 
 def replay_of(priorities, alpha=1.0, beta=1.0, seed=0):

@@ -11,6 +11,7 @@ The features are *reconstructed*, after an independent prototype of this project
 
 import numpy as np
 
+from mec_rllib.envs.gym_world import GymBatch, GymEncoder
 from mec_rllib.envs.observation import Encoder, Observations
 from mec_rllib.sim.jobs import Bools, Ints
 from mec_rllib.sim.server import PAUSE, WAITING, ServerBatch, inlined, kernel
@@ -94,9 +95,20 @@ class AfterstateEncoder:
 
 
 def encoder_of(
-    batch: ServerBatch, afterstates: bool = False, free_ahead: int = 0, job_class: bool = False
-) -> Encoder | AfterstateEncoder:
-    """The encoder that `learner.observe` asks for."""
+    batch: ServerBatch | GymBatch,
+    afterstates: bool = False,
+    free_ahead: int = 0,
+    job_class: bool = False,
+) -> Encoder | AfterstateEncoder | GymEncoder:
+    """The encoder that `learner.observe` asks for.
+
+    Raises:
+        ValueError: it asks for something that only a MEC server shows.
+    """
+    if isinstance(batch, GymBatch):
+        if afterstates or free_ahead or job_class:
+            raise ValueError("learner.observe (and the deployable agent) is for MEC servers")
+        return GymEncoder(batch)
     if afterstates:
         return AfterstateEncoder(batch)
     return Encoder(batch, free_ahead, job_class)

@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import gymnasium
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -15,6 +16,8 @@ from pydantic import (
     model_validator,
 )
 
+from mec_rllib.envs.gym_world import GymBatch
+from mec_rllib.envs.training_cost import COSTS, TrainingCostWrapper
 from mec_rllib.imports import find, is_import_path
 from mec_rllib.sim.jobs import REFERENCE_CLASSES, JobClass
 from mec_rllib.sim.server import ServerBatch
@@ -129,6 +132,62 @@ class TrainingJobConfig(Section):
     )
 
 
+class GymConfig(Section):
+    """An environment of Gymnasium in place of the MEC server."""
+
+    id: str = Field(
+        min_length=1, description="as in gymnasium.make: CartPole-v1, or my_package.module:Mine-v0"
+    )
+    args: dict[str, Any] = Field(
+        default_factory=dict, description="further arguments of gymnasium.make"
+    )
+    cost: str = Field(
+        "repeat",
+        description="a step of training: repeat (the last action is held), fixed (one action), "
+        "own (what the environment says), or an import path",
+    )
+    cost_args: dict[str, Any] = Field(
+        default_factory=dict, description="arguments of the cost: {first: 0}, {action: 0}"
+    )
+    steps: int = Field(1, ge=1, le=100_000, description="steps a training job takes")
+    reward: Literal["step", "episode"] = Field(
+        "step", description="R is the mean reward per step, or per episode that has ended"
+    )
+
+    def make(self) -> TrainingCostWrapper:
+        """One environment that training jobs can be inserted into.
+
+        Raises:
+            ValueError: it cannot be built, or the cost cannot.
+        """
+        try:
+            env = gymnasium.make(self.id, **self.args)
+        except (gymnasium.error.Error, ImportError, AttributeError, TypeError) as error:
+            raise ValueError(f"gym.id {self.id}: {_joined(error)}") from None
+        cost = find(self.cost, COSTS, "cost")
+        try:
+            inspect.signature(cost).bind(env, **self.cost_args)
+        except TypeError as error:
+            raise ValueError(f"gym.cost_args of {self.cost}: {error}") from None
+        return TrainingCostWrapper(env, cost(env, **self.cost_args), self.steps)
+
+    @property
+    def modules(self) -> set[str]:
+        """Modules that it is made of: where it is registered, its class, its cost."""
+        env = self.make()
+        parts = (type(env.unwrapped), type(env.cost))
+        registered = {self.id.partition(":")[0]} if ":" in self.id else set()
+        return registered | {part.__module__ for part in parts}
+
+    def build(self, num_envs: int, seed: int, first_index: int) -> GymBatch:
+        """N of them."""
+        return GymBatch(self.make, num_envs, seed, first_index, self.reward == "episode")
+
+
+def _joined(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 class EnvConfig(Section):
     """The server and its jobs."""
 
@@ -155,9 +214,17 @@ class EnvConfig(Section):
     training_job: TrainingJobConfig = Field(
         default_factory=TrainingJobConfig, description="what a training job takes"
     )
+    gym: GymConfig | None = Field(
+        None, description="an environment of Gymnasium instead; the other keys of env do not count"
+    )
 
     @model_validator(mode="after")
     def _has_what_it_names(self) -> Self:
+        if self.gym is not None:
+            for key, field in type(self).model_fields.items():
+                default = field.get_default(call_default_factory=True)
+                if key != "gym" and getattr(self, key) != default:
+                    raise ValueError(f"gym takes the place of the server: {key} has no meaning")
         if self.workload == "trace" and self.trace is None:
             raise ValueError("workload is trace, but trace.path is missing")
         if self.workload_args and not is_import_path(self.workload):
@@ -185,6 +252,28 @@ class EnvConfig(Section):
         except TypeError as error:
             raise ValueError(f"workload_args of {self.workload}: {error}") from None
         return workload(**self.workload_args)
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the job classes; an environment of Gymnasium has none."""
+        return () if self.gym is not None else tuple(self.build_workload().class_names)
+
+    @property
+    def modules(self) -> set[str]:
+        """Modules that whatever is played comes from."""
+        return {type(self.build_workload()).__module__} if self.gym is None else self.gym.modules
+
+    def build_world(
+        self, num_servers: int = 1, seed: int = 0, first_index: int = 0
+    ) -> ServerBatch | GymBatch:
+        """N servers, or N environments of Gymnasium.
+
+        Raises:
+            ValueError: a key that leads nowhere.
+        """
+        if self.gym is not None:
+            return self.gym.build(num_servers, seed, first_index)
+        return self.build_servers(num_servers, seed, first_index)
 
     def build_servers(
         self, num_servers: int = 1, seed: int = 0, first_index: int = 0

@@ -9,6 +9,20 @@ from gymnasium.vector.utils import batch_space
 
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.envs.config import EnvConfig
+from mec_rllib.envs.gym_world import GymVectorEnv
+from mec_rllib.sim.totals import Totals
+
+
+def build_vector_env(
+    config: EnvConfig,
+    num_envs: int,
+    first_index: int = 0,
+    observe: dict[str, Any] | None = None,
+) -> "MecVectorEnv | GymVectorEnv":
+    """The vector environment that a config describes."""
+    if config.gym is not None:
+        return GymVectorEnv(config.gym.build(num_envs, 0, first_index))
+    return MecVectorEnv(num_envs, first_index=first_index, observe=observe, config=config)
 
 
 class MecVectorEnv(VectorEnv):
@@ -82,6 +96,10 @@ class MecVectorEnv(VectorEnv):
         terminated = np.zeros(self.num_envs, bool)
         truncated = np.full(self.num_envs, self._ended)
         return self.encoder.encode(), rewards, terminated, truncated, self._infos()
+
+    def totals(self) -> Totals:
+        """What happened since the start."""
+        return Totals.of(self.servers)
 
     def request_training(self, wanted: np.ndarray) -> None:
         """Inserts a training job where wanted (N,), unless one waits or runs."""

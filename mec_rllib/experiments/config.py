@@ -119,7 +119,11 @@ class CorruptConfig(Section):
 
 
 class LearnerConfig(Section):
-    """The DQN: Double DQN, ReLU, Adam, Huber."""
+    """The learner: Double DQN (or SAC, PPO), ReLU, Adam, Huber."""
+
+    algorithm: Literal["dqn", "sac", "ppo"] = Field(
+        "dqn", description="dqn, or an actor-critic (agent: sac, agent: ppo)"
+    )
 
     n_step: int = Field(1, ge=1, le=100, description="slots that a return looks ahead")
     act_with: Literal["online", "target"] = Field(
@@ -219,7 +223,7 @@ class SearchConfig(Section):
         return self
 
 
-Agent = Literal["paper", "deployable"]
+Agent = Literal["paper", "deployable", "sac", "ppo"]
 # What an agent is: values for keys that a config does not give itself.
 AGENTS: dict[str, dict[str, Any]] = {
     "paper": {
@@ -228,6 +232,7 @@ AGENTS: dict[str, dict[str, Any]] = {
         "learner.n_step": 1,
         "learner.lr": 5e-4,
         "learner.act_with": "online",
+        "learner.algorithm": "dqn",
         "gate.fallback": "pts",
     },
     "deployable": {
@@ -236,9 +241,12 @@ AGENTS: dict[str, dict[str, Any]] = {
         "learner.n_step": 3,
         "learner.lr": 3e-4,
         "learner.act_with": "target",
+        "learner.algorithm": "dqn",
         "gate.fallback": "server_empty",
     },
 }
+for _name in ("sac", "ppo"):
+    AGENTS[_name] = AGENTS["paper"] | {"exploration": "sampled", "learner.algorithm": _name}
 
 
 class TrackingConfig(Section):
@@ -270,9 +278,10 @@ class Experiment(Section):
         "paper",
         description="the source's Double DQN, or deployable: sets exploration: guided, "
         "learner.observe.afterstates: true, learner.n_step: 3, learner.lr: 3.0e-4, "
-        "learner.act_with: target, gate.fallback: server_empty, where they are not given",
+        "learner.act_with: target, gate.fallback: server_empty, where they are not given; "
+        "sac and ppo: the actor-critics, which explore by sampling",
     )
-    exploration: Literal["epsilon_greedy", "boltzmann", "guided", "none"] = Field(
+    exploration: Literal["epsilon_greedy", "boltzmann", "guided", "none", "sampled"] = Field(
         "epsilon_greedy", description="how it explores"
     )
     learner: LearnerConfig = Field(default_factory=LearnerConfig, description="how it learns")
@@ -295,6 +304,25 @@ class Experiment(Section):
     def _agent_fills_in(cls, values: Any) -> Any:
         agent = values.get("agent") if isinstance(values, Mapping) else None
         return _filled(values, AGENTS[agent]) if agent in AGENTS else values
+
+    @model_validator(mode="after")
+    def _actor_critics_have_what_they_need(self) -> Self:
+        algorithm, learner = self.learner.algorithm, self.learner
+        if (algorithm == "dqn") == (self.exploration == "sampled"):
+            raise ValueError(
+                f"exploration is {self.exploration}, which does not go with learner.algorithm "
+                f"{algorithm}: sac and ppo are sampled, dqn is not"
+            )
+        if algorithm == "dqn":
+            return self
+        if self.runners.num or learner.observe.afterstates or learner.n_step > 1:
+            raise ValueError(
+                f"learner.algorithm {algorithm} needs runners.num 0, learner.n_step 1, and no "
+                "afterstates"
+            )
+        if algorithm == "ppo" and self.env.gym is not None:
+            raise ValueError("learner.algorithm ppo knows continuing tasks only: no env.gym")
+        return self
 
     @field_validator("seeds")
     @classmethod

@@ -40,7 +40,7 @@ def policy_of(experiment: Experiment, place: Path, allow_pickle: bool = False) -
         ConfigError: no checkpoint there, a damaged one, or one trained on other observations.
     """
     try:
-        experiment.env.build_workload()
+        world = experiment.env.build_world(1)
     except ValueError as error:
         raise ConfigError(f"env: {error}") from None
     logging.getLogger("ray._common.deprecation").setLevel(
@@ -54,8 +54,7 @@ def policy_of(experiment: Experiment, place: Path, allow_pickle: bool = False) -
             module, observe = _unpickled(place), experiment.learner.observe.model_dump()
         else:
             module, observe = load_policy(_policy_folder(place))
-        servers = experiment.env.build_servers(1)
-        seen = (encoder_of(servers, **observe).size, servers.buffer + 1)
+        seen = (encoder_of(world, **observe).size, world.mask.shape[1])
     except (ValueError, TypeError) as error:
         raise ConfigError(f"--checkpoint: {error}") from None
     trained = (module.observation_space.shape[0], int(module.action_space.n))

@@ -8,12 +8,13 @@ from callbacks.corrupt_q import CorruptQCallback
 from callbacks.metrics import MetricsCallback
 from callbacks.training_gate import TrainingGateCallback
 from mec_rllib.experiments.strategies import Strategy
-from mec_rllib.rl.algorithm import PLAY, GatedDQN, GatedDQNConfig
-from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
+from mec_rllib.rl.actor_critic_algorithms import GatedPPOConfig, GatedSACConfig
+from mec_rllib.rl.algorithm import PLAY, GatedAlgorithm, GatedConfig, GatedDQNConfig
+from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided, Sampled
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import Scheduler
-from mec_rllib.sim.totals import Totals
+from mec_rllib.sim.totals import Sums
 
 
 class LearnerRun:
@@ -21,12 +22,12 @@ class LearnerRun:
 
     def __init__(self, strategy: Strategy, seed: int, start_from: Path | None = None):
         self._observe = strategy.experiment.learner.observe.model_dump()
-        self._algorithm: GatedDQN = algorithm_config(strategy, seed).build_algo()
+        self._algorithm: GatedAlgorithm = algorithm_config(strategy, seed).build_algo()
         if start_from is not None:
             self._algorithm.start_from(load_policy(start_from)[0])
 
     @property
-    def totals(self) -> Totals:
+    def totals(self) -> Sums:
         """Sums since the start."""
         totals = self._algorithm.totals
         assert totals is not None  # something has been played
@@ -64,15 +65,15 @@ class LearnerRun:
         self._algorithm.stop()
 
 
-def algorithm_config(strategy: Strategy, seed: int) -> GatedDQNConfig:
+def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
     """The AlgorithmConfig of a strategy that learns."""
     experiment = strategy.experiment
     learner, runners = experiment.learner, experiment.runners
     assert strategy.gate is not None
     exploration, exploration_args = exploration_of(strategy, seed)
+    config, training = _learner_of(strategy)
     return (
-        GatedDQNConfig()
-        .environment(env_config=experiment.env.model_dump(mode="json"))
+        config.environment(env_config=experiment.env.model_dump(mode="json"))
         .env_runners(num_env_runners=runners.num, num_envs_per_env_runner=runners.servers)
         .rl_module(
             model_config={
@@ -83,10 +84,8 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedDQNConfig:
         )
         .training(
             gamma=learner.gamma,
-            lr=learner.lr,
-            tau=learner.tau,
-            n_step=learner.n_step,
             train_batch_size_per_learner=learner.batch,
+            **training,
         )
         .gating(
             gate=strategy.gate,
@@ -111,6 +110,18 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedDQNConfig:
     )
 
 
+def _learner_of(strategy: Strategy) -> tuple[GatedConfig, dict[str, Any]]:
+    """The config of the algorithm that is asked for, and what only it is told."""
+    learner = strategy.experiment.learner
+    if learner.algorithm == "ppo":
+        return GatedPPOConfig(), {"lr": learner.lr}
+    targets = {"tau": learner.tau, "n_step": learner.n_step}
+    if learner.algorithm == "sac":
+        rates = ("actor_lr", "critic_lr", "alpha_lr")
+        return GatedSACConfig(), targets | dict.fromkeys(rates, learner.lr)
+    return GatedDQNConfig(), targets | {"lr": learner.lr}
+
+
 def exploration_of(strategy: Strategy, seed: int) -> tuple[type[Greedy], dict[str, Any]]:
     """The exploration that a config names, and its arguments."""
     learner = strategy.experiment.learner
@@ -120,4 +131,4 @@ def exploration_of(strategy: Strategy, seed: int) -> tuple[type[Greedy], dict[st
         return Boltzmann, learner.temperature.model_dump()
     if strategy.experiment.exploration == "guided":
         return Guided, {"guide": partial(strategy.build_guide, seed), "slots": learner.guide.slots}
-    return Greedy, {}
+    return (Sampled if strategy.experiment.exploration == "sampled" else Greedy), {}

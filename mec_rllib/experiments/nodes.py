@@ -168,15 +168,16 @@ def _inputs(experiment: Experiment) -> list[Path]:
 
 
 def modules_to_send(experiment: Experiment) -> list[str]:
-    """Where the user's own gates, schedulers and workloads lie: they travel to the nodes.
+    """Where the user's own gates, schedulers, workloads and environments lie: they travel, too.
 
     What is installed (in site-packages) does not: it has to be installed on the nodes, too.
     """
-    classes: list[Any] = []
+    modules = set[str]()
     for strategy in resolve(experiment):
-        classes += [strategy.gate, strategy.scheduler]
-        classes.append(type(strategy.experiment.env.build_workload()))
-    names = {c.__module__.partition(".")[0] for c in classes if c is not None}
+        kinds: tuple[Any, ...] = (strategy.gate, strategy.scheduler)
+        modules |= {kind.__module__ for kind in kinds if kind is not None}
+        modules |= strategy.experiment.env.modules
+    names = {module.partition(".")[0] for module in modules}
     return sorted(_place(name) for name in names - {"mec_rllib"} if not _is_installed(name))
 
 

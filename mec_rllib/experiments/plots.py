@@ -76,7 +76,7 @@ def draw_rewards(results: Results) -> Figure | None:
 def draw_server_over_time(results: Results) -> Figure | None:
     """Load, and what training and user jobs take of the server, over slots."""
     paying = results.paying
-    if not paying:
+    if not paying or results.experiment.env.gym is not None:
         return None
     figure = Figure(figsize=(10, 8), layout="constrained")
     load, training, users = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 2))
@@ -138,7 +138,7 @@ def draw_where(results: Results) -> Figure | None:
         for s in results.paying
         if any(row.get("use_at_training") is not None for row in results.rows(s))
     ]
-    if not paying:
+    if not paying or results.experiment.env.gym is not None:
         return None
     figure = Figure(figsize=(10, 1.6 + 0.35 * len(paying)), layout="constrained")
     use, queue = figure.subplots(1, 2, sharey=True)
@@ -208,6 +208,8 @@ def draw_misses(results: Results) -> Figure | None:
     if not finished or "miss_rate_by_class" not in results.rows(finished[0])[0]:
         return None
     classes = list(results.rows(finished[0])[0]["miss_rate_by_class"])
+    if not classes:
+        return None
     figure = Figure(figsize=(8, 1.5 + 0.42 * len(finished)), layout="constrained")
     axes = figure.subplots()
     height = 0.8 / len(classes)

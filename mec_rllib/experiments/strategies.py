@@ -1,13 +1,15 @@
 """What competes: each entry under `strategies:` names a scheduler, or a gate for the DQN."""
 
 import inspect
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import AGENTS, Experiment, GateConfig, with_values
-from mec_rllib.gates import GATES, Gate
+from mec_rllib.gates import GATES, Gate, Idle, ServerEmpty
 from mec_rllib.imports import find, is_import_path, nearest
 from mec_rllib.schedulers import SCHEDULERS, Scheduler
 
@@ -53,8 +55,12 @@ class Strategy:
         Raises:
             ConfigError: whatever would fail at the start of a trial.
         """
+        env = self.experiment.env
         try:
-            self.experiment.env.build_workload()
+            if env.gym is None:
+                env.build_workload()
+            else:
+                self._check_gym(env.build_world(1))
         except ValueError as error:
             raise ConfigError(f"env: {error}") from None
         try:
@@ -65,11 +71,42 @@ class Strategy:
                 return
             scheduler = self.build_scheduler(seed=0)
             if hasattr(scheduler, "prepare"):
-                scheduler.prepare(self.experiment.env.build_servers(1))
+                scheduler.prepare(env.build_world(1))
         except ConfigError:
             raise
         except (ValueError, TypeError) as error:
             raise ConfigError(f"strategy {self.label}: {error}") from None
+
+    def _check_gym(self, world: Any) -> None:
+        """What an environment of Gymnasium has no meaning for is refused."""
+        encoder_of(world, **self.experiment.learner.observe.model_dump())
+        self._check_world_says_what_the_gate_asks(world)
+        rules = {self.scheduler}
+        if self.gate is not None and self.experiment.exploration == "guided":
+            rules = {SCHEDULERS.get(self.experiment.learner.guide.scheduler)}
+        if jobs := rules & (set(SCHEDULERS.values()) - {SCHEDULERS["random"]}):
+            name = next(n for n, rule in SCHEDULERS.items() if rule in jobs)
+            raise ConfigError(
+                f"strategy {self.label}: {name} schedules jobs, and gym.id has none; "
+                "take random, or a rule of your own (package.module:Class)"
+            )
+        try:
+            pickle.dumps(world.get_state())
+        except Exception as error:
+            raise ConfigError(
+                f"env.gym: it cannot be saved in a checkpoint ({type(error).__name__}: {error})"
+            ) from None
+
+    def _check_world_says_what_the_gate_asks(self, world: Any) -> None:
+        args = self.args or {}
+        asked = "is_idle" if self.gate is Idle else None
+        if self.gate is ServerEmpty or args.get("fallback") == "server_empty":
+            asked = "is_empty"
+        if asked is not None and not hasattr(world.envs[0].unwrapped, asked):
+            raise ConfigError(
+                f"strategy {self.label}: asks for {asked}, an attribute that "
+                f"{type(world.envs[0].unwrapped).__name__} does not have"
+            )
 
 
 def _build(scheduler: Callable[..., Scheduler], args: Mapping[str, Any], seed: int) -> Scheduler:

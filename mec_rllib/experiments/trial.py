@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
+from mec_rllib.envs.gym_world import GymBatch
+from mec_rllib.envs.world import totals_from_json, totals_of
 from mec_rllib.experiments.config import Experiment
 from mec_rllib.schedulers import Scheduler, run
 from mec_rllib.sim.server import ServerBatch
-from mec_rllib.sim.totals import Totals, world_figures
+from mec_rllib.sim.totals import Sums, world_figures
 
 REPORTS = 100  # per trial
 TRIAL_FILE = "trial.json"  # in a checkpoint
@@ -27,7 +29,7 @@ class StrategyRun(Protocol):
     """A strategy in motion."""
 
     @property
-    def totals(self) -> Totals:
+    def totals(self) -> Sums:
         """Sums since the start, once something has been played."""
         ...
 
@@ -62,13 +64,13 @@ class SchedulerRun:
 
     learner_updates = 0
 
-    def __init__(self, scheduler: Scheduler, batch: ServerBatch):
+    def __init__(self, scheduler: Scheduler, batch: ServerBatch | GymBatch):
         self._scheduler, self._batch = scheduler, batch
 
     @property
-    def totals(self) -> Totals:
+    def totals(self) -> Sums:
         """Sums since the start."""
-        return Totals.of(self._batch)
+        return totals_of(self._batch)
 
     def play(self, slots: int) -> dict[str, Any]:
         """Plays the slots (rounded up to whole slots of all servers)."""
@@ -112,7 +114,7 @@ class Trial:
         servers = max(runners.num, 1) * runners.servers
         self._report_slots = math.ceil(experiment.slots / REPORTS / servers) * servers
         self._played = 0
-        self._at_last: Totals | None = None
+        self._at_last: Sums | None = None
         self._last_report: dict[str, Any] | None = None
         self._started = time.perf_counter()
 
@@ -151,7 +153,7 @@ class Trial:
         """Goes on from what `save` of the same trial wrote before its end."""
         state = json.loads((folder / TRIAL_FILE).read_text(encoding="utf-8"))
         self._played = state["played"]
-        self._at_last = Totals.from_json(state["at_last"]) if state["at_last"] else None
+        self._at_last = totals_from_json(state["at_last"]) if state["at_last"] else None
         self._last_report = state["last_report"]
         self._started = time.perf_counter() - state["wall_s"]
         self.run.restore(folder, self._played)
@@ -168,7 +170,7 @@ class Trial:
 
     def _row(self) -> dict[str, Any]:
         totals = self.run.totals
-        classes = self._experiment.env.build_workload().class_names
+        classes = self._experiment.env.class_names
         wall_s = self.wall_s
         window = totals - self._at_last if self._at_last is not None else totals
         return {
@@ -200,9 +202,9 @@ def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> flo
     servers = 1 if env.workload == "trace" else wanted.servers
     if isinstance(env.load, list):
         env = env.model_copy(update={"load": env.load[-1][1]})
-    batch = env.build_servers(servers, EVALUATION_SEED + seed)
+    batch = env.build_world(servers, EVALUATION_SEED + seed)
     run(batch, policy, math.ceil(wanted.slots / servers))
-    return Totals.of(batch).mean_reward
+    return totals_of(batch).mean_reward
 
 
 def evaluate(
@@ -214,7 +216,7 @@ def evaluate(
     """Rows of a scheduler or a trained policy, one per seed; `scheduler_of` a seed."""
     rows = []
     for seed in experiment.seeds:
-        batch = experiment.env.build_servers(experiment.runners.servers, seed)
+        batch = experiment.env.build_world(experiment.runners.servers, seed)
         trial = Trial(label, seed, experiment, SchedulerRun(scheduler_of(seed), batch))
         while not trial.is_done:
             result = trial.play_report()

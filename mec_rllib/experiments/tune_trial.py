@@ -176,7 +176,7 @@ def start(strategy: Strategy, seed: int, pretrained: Path | None = None) -> Stra
 
         return LearnerRun(strategy, seed, pretrained)
     runners = strategy.experiment.runners
-    batch = strategy.experiment.env.build_servers(max(runners.num, 1) * runners.servers, seed)
+    batch = strategy.experiment.env.build_world(max(runners.num, 1) * runners.servers, seed)
     return SchedulerRun(strategy.build_scheduler(seed), batch)
 
 

@@ -34,21 +34,20 @@ from mec_rllib.rl.gating import find_gating
 from mec_rllib.rl.learner import GatedDQNTorchLearner, UpdateMetrics
 from mec_rllib.rl.policy import acting_weights
 from mec_rllib.rl.replay import PrioritizedReplay
-from mec_rllib.sim.totals import Totals
+from mec_rllib.rl.rollout import Rollout
+from mec_rllib.sim.totals import Sums
 
 PLAY = "play"  # component of a checkpoint: all that training needs beside the networks
 COUNTERS = ("slots", "credits", "learner_updates", "vetoed_updates")
 
 
-class GatedDQNConfig(DQNConfig):
-    """DQNConfig with the source's agent as defaults, plus `gating` and `replay`.
+class GatedConfig(AlgorithmConfig):
+    """What every algorithm under a gate has in its config: `gating`, `replay`, `acting`."""
 
-    Defaults: Double DQN, no dueling, 2x64 ReLU, Adam 5e-4, Huber, gamma 0.95, soft targets
-    (tau 0.005) after every update, batch 32.
-    """
+    on_policy = False  # experience is used up by training
 
     def __init__(self, algo_class: type[Algorithm] | None = None):
-        super().__init__(algo_class=algo_class or GatedDQN)
+        super().__init__(algo_class=algo_class)
         self.gate_class: type[Gate] = ATS
         self.gate_args: dict[str, Any] = {}
         self.updates_per_job = 32
@@ -70,19 +69,9 @@ class GatedDQNConfig(DQNConfig):
             create_env_on_local_worker=False,
         )
         self.rl_module(model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": "relu"})
-        self.training(
-            gamma=0.95,
-            lr=5e-4,
-            tau=0.005,
-            train_batch_size_per_learner=32,
-            double_q=True,
-            dueling=False,
-            num_atoms=1,
-            n_step=1,
-            noisy=False,
-            td_error_loss_fn="huber",
-            grad_clip=None,
-        )
+        self.n_step = 1
+        self.training(gamma=0.95, lr=5e-4, train_batch_size_per_learner=32)
+        self.grad_clip = None
         # One training step is one iteration: `slots_per_iteration` is counted there.
         self.reporting(min_sample_timesteps_per_iteration=0, min_time_s_per_iteration=None)
         self._dont_auto_sync_env_runner_states = True
@@ -147,6 +136,48 @@ class GatedDQNConfig(DQNConfig):
                 setattr(self, name, value)
         return self
 
+    def build_replay(self, obs_size: int, num_actions: int) -> PrioritizedReplay | Rollout:
+        """Where experience waits for training."""
+        return PrioritizedReplay(
+            self.replay_capacity,
+            obs_size,
+            num_actions,
+            self.replay_alpha,
+            self.replay_beta,
+            seed=self.seed,
+        )
+
+    def validate(self) -> None:
+        """RLlib's checks, and what no algorithm under a gate does.
+
+        Raises:
+            ValueError: remote learners, clipped gradients.
+        """
+        super().validate()
+        if self.num_learners:
+            self._value_error("a gated algorithm trains in the driver: `num_learners` must be 0")
+        if self.grad_clip is not None:
+            self._value_error(f"{self.algo_class.__name__} needs grad_clip=None")
+
+
+class GatedDQNConfig(GatedConfig, DQNConfig):
+    """DQNConfig with the source's agent as defaults, plus `gating` and `replay`.
+
+    Defaults: Double DQN, no dueling, 2x64 ReLU, Adam 5e-4, Huber, gamma 0.95, soft targets
+    (tau 0.005) after every update, batch 32.
+    """
+
+    def __init__(self, algo_class: type[Algorithm] | None = None):
+        super().__init__(algo_class=algo_class or GatedDQN)
+        self.training(
+            tau=0.005,
+            double_q=True,
+            dueling=False,
+            num_atoms=1,
+            noisy=False,
+            td_error_loss_fn="huber",
+        )
+
     def get_default_learner_class(self) -> type[GatedDQNTorchLearner]:
         """The learner that trains from the flat replay."""
         return GatedDQNTorchLearner
@@ -162,46 +193,31 @@ class GatedDQNConfig(DQNConfig):
         """RLlib's checks, and what GatedDQN does not do.
 
         Raises:
-            ValueError: remote learners, noisy or distributional networks, clipped gradients,
-                another loss than Huber.
+            ValueError: noisy or distributional networks, another loss than Huber.
         """
         super().validate()
-        if self.num_learners:
-            self._value_error("GatedDQN trains in the driver: `num_learners` must be 0")
         if self.num_atoms != 1 or self.noisy:
             self._value_error("GatedDQN needs num_atoms=1 and noisy=False")
-        if self.grad_clip is not None or self.td_error_loss_fn != "huber":
-            self._value_error("GatedDQN needs grad_clip=None and td_error_loss_fn='huber'")
+        if self.td_error_loss_fn != "huber":
+            self._value_error("GatedDQN needs td_error_loss_fn='huber'")
 
 
-class GatedDQN(DQN):
-    """DQN under a training gate; see the module's docstring for the flow of an iteration.
+class GatedAlgorithm(Algorithm):
+    """Learning under a training gate; see the module's docstring for the flow of an iteration.
 
     A checkpoint (`save_to_path`) holds everything: networks, optimizer, replay, servers, gates,
     counters and generators. With no remote runners a restored run goes on bit for bit. Without
     the component "play" it holds the policy and the optimizer only.
     """
 
-    @classmethod
-    def get_default_config(cls) -> GatedDQNConfig:
-        """The source's agent."""
-        return GatedDQNConfig()
-
     def setup(self, config: AlgorithmConfig) -> None:
         """Builds RLlib's parts, then the replay, the counters and the shared module."""
         super().setup(config)
         self._gating = find_gating(self.callbacks)
         obs_space, action_space = self.spaces[DEFAULT_MODULE_ID]
-        self.replay = PrioritizedReplay(
-            self.config.replay_capacity,
-            obs_space.shape[0],
-            action_space.n,
-            self.config.replay_alpha,
-            self.config.replay_beta,
-            seed=self.config.seed,
-        )
+        self.replay = self.config.build_replay(obs_space.shape[0], action_space.n)
         self.slots_per_iteration: int = self.config.slots_per_iteration  # may change on the way
-        self.totals: Totals | None = None
+        self.totals: Sums | None = None
         self.slots = 0  # played so far, all servers together
         self.credits = self.learner_updates = self.vetoed_updates = 0
         self.training_slots: list[int] = []  # of the last iteration
@@ -213,6 +229,11 @@ class GatedDQN(DQN):
             self._fleet = Fleet(
                 self.env_runner_group, self._send_weights, self.config.sample_timeout_s
             )
+
+    @property
+    def can_learn(self) -> bool:
+        """Whether there is enough experience for an update to make sense."""
+        return self.replay.is_filled(self.config.learning_starts)
 
     def get_module(self, module_id: str = DEFAULT_MODULE_ID) -> Any:
         """The learner's module, target network included; runners may have copies that only act."""
@@ -373,3 +394,12 @@ class GatedDQN(DQN):
             figures = [updates.sum(), *np.average(means, axis=1, weights=updates)]
             figures_by_name = dict(zip(UpdateMetrics._fields, figures, strict=True))
             self.metrics.log_dict(figures_by_name, key=(LEARNER_RESULTS,), window=1)
+
+
+class GatedDQN(GatedAlgorithm, DQN):
+    """Double DQN under a training gate."""
+
+    @classmethod
+    def get_default_config(cls) -> GatedDQNConfig:
+        """The source's agent."""
+        return GatedDQNConfig()

@@ -15,15 +15,16 @@ from ray.rllib.env.single_agent_env_runner import SingleAgentEnvRunner
 
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.envs.observation import Observations
-from mec_rllib.envs.vector import MecVectorEnv
+from mec_rllib.envs.vector import build_vector_env
+from mec_rllib.envs.world import WorldVectorEnv
 from mec_rllib.gates import GateView, TDStatistic
 from mec_rllib.rl.exploration import Greedy
 from mec_rllib.rl.gating import find_gating
 from mec_rllib.rl.n_step import NStep
-from mec_rllib.rl.policy import QFunction, best_allowed
+from mec_rllib.rl.policy import acting_function
 from mec_rllib.rl.replay import Transitions
 from mec_rllib.sim.jobs import Bools, Floats, Ints
-from mec_rllib.sim.totals import Totals
+from mec_rllib.sim.totals import Sums
 
 
 class Fragment(NamedTuple):
@@ -38,7 +39,7 @@ class Fragment(NamedTuple):
 class Report(NamedTuple):
     """Figures of a runner since its last report."""
 
-    totals: Totals
+    totals: Sums
     gate: dict[str, float]
     exploration: dict[str, float]
 
@@ -46,7 +47,7 @@ class Report(NamedTuple):
 class MecEnvRunner(SingleAgentEnvRunner):
     """Plays N servers with one module and one gate."""
 
-    env: MecVectorEnv
+    env: WorldVectorEnv
 
     def __init__(self, *, config: Any, **kwargs: Any):
         super().__init__(config=config, **kwargs)
@@ -59,12 +60,13 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._n_step = NStep(config.n_step, config.gamma)
         self._exploration: Greedy = config.exploration(**config.exploration_args)
         self._no_psi = np.full(self.num_envs, np.nan)
-        self._every_server = np.arange(self.num_envs)
         self._rows = np.empty((2 * self.num_envs, self.env.encoder.size), np.float32)
         self._last_q = np.full(self.num_envs, np.nan)  # Q(s, a) of the last slot; NaN before
         self._last_reward = np.zeros(self.num_envs)
+        # Discount of the value of the state that the last slot led to: 0 where an episode ended.
+        self._last_discount: Any = config.gamma
         self._obs, _ = self.env.reset(seed=config.seed)
-        self._reported = Totals.of(self.env.servers)
+        self._reported = self.env.totals()
         self._reported -= self._reported  # the jobs of slot 0 belong to the first fragment
         self.use_module(self.module)
 
@@ -76,11 +78,11 @@ class MecEnvRunner(SingleAgentEnvRunner):
     def make_env(self) -> None:
         """Builds the N servers; runner k owns the servers k * N and up."""
         servers = self.config.num_envs_per_env_runner
-        self.env = MecVectorEnv(
+        self.env = build_vector_env(
+            EnvConfig.model_validate(self.config.env_config),
             servers,
             first_index=self._index * servers,
             observe=self.config.observe,
-            config=EnvConfig.model_validate(self.config.env_config),
         )
         self.num_envs = servers
         make_callback(
@@ -98,7 +100,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
     def use_module(self, module: Any) -> None:
         """Acts with this module from now on; the local runner is given the learner's own."""
         self.module = module
-        self._q = QFunction(module)
+        self._q = acting_function(module)
 
     @property
     def can_learn(self) -> bool:
@@ -119,21 +121,25 @@ class MecEnvRunner(SingleAgentEnvRunner):
                 train right after it.
             **kwargs: RLlib's other arguments; not used.
         """
-        rows = self._empty_rows(num_slots)
+        rows, ends = self._empty_rows(num_slots), self._no_ends(num_slots)
         granted, completions, played = 0, list[int](), 0
         while played < num_slots and not (until_credit and granted):
             credits = self._play_slot(*(column[played] for column in rows))
+            if ends is not None:
+                ends[played] = self._end_episodes(rows, played)
             played += 1
             granted += credits
             if self._gating.gate.occupies:
                 completions += [self.env.servers.slot - 1] * credits
-        complete = self._n_step.extend(Transitions._make(column[:played] for column in rows))
-        flat = Transitions._make(column.reshape(-1, *column.shape[2:]) for column in complete)
-        return Fragment(flat, played * self.num_envs, granted, completions)
+        complete = self._n_step.extend(
+            Transitions._make(column[:played] for column in rows),
+            ends if ends is None else ends[:played],
+        )
+        return Fragment(complete.flat(), played * self.num_envs, granted, completions)
 
     def take_report(self) -> Report:
         """Everything since the last report. Asked for in the call that samples: both or none."""
-        totals = Totals.of(self.env.servers)
+        totals = self.env.totals()
         window, self._reported = totals - self._reported, totals
         exploration = self._exploration.metrics(self._lifetime_slots)
         return Report(window, self._gate_metrics(), exploration)
@@ -149,6 +155,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
             "rng": self._rng.bit_generator.state,
             "last_q": self._last_q.copy(),
             "last_reward": self._last_reward.copy(),
+            "last_discount": copy.copy(self._last_discount),
             "obs": self._obs.copy(),
             "reported": self._reported,
         }
@@ -163,6 +170,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._rng.bit_generator.state = state["rng"]
         self._last_q = state["last_q"].copy()
         self._last_reward = state["last_reward"].copy()
+        self._last_discount = copy.copy(state["last_discount"])
         self._obs = state["obs"].copy()
         self._reported = state["reported"]
 
@@ -173,19 +181,34 @@ class MecEnvRunner(SingleAgentEnvRunner):
         rewards: Floats,
         next_obs: Observations,
         next_mask: Bools,
+        discounts: Floats,
+        mask: Bools,
     ) -> int:
         """One slot of every server, written into the rows given; returns the credits earned."""
         servers, gate = self.env.servers, self._gating.gate
         obs[:] = self._obs
         q = self._gate_beat(obs)
+        if self.config.on_policy:
+            mask[:] = servers.mask
         actions[:] = self._exploration.choose(q, servers, self._lifetime_slots, self._rng)
-        rewards[:] = self._last_reward = servers.step(actions) / servers.workload.max_weight
+        rewards[:] = self._last_reward = servers.step(actions) / servers.reward_scale
         self._obs = self.env.encoder.encode()
         next_obs[:], next_mask[:] = self._obs, servers.mask
-        self._last_q = q[self._every_server, actions]
+        self._last_q = self._q.values_taken(q, actions)
         if gate.occupies:
             return int(np.count_nonzero(servers.completed))
         return self._granted
+
+    def _end_episodes(self, rows: Transitions, slot: int) -> Bools:
+        """Where an episode ended in this slot (N,), the transition leads to its end, not on."""
+        world = self.env.servers
+        rows.next_obs[slot][world.ended] = world.reached[world.ended]
+        rows.next_mask[slot][world.ended] = True
+        rows.discounts[slot][world.terminated] = 0.0
+        self._last_discount = rows.discounts[slot].copy()
+        # What a truncated episode would have been worth is not looked up: no TD error there.
+        self._last_q[world.ended & ~world.terminated] = np.nan
+        return world.ended.copy()
 
     def _gate_beat(self, obs: Observations) -> Observations:
         """Asks the gate, inserts training jobs, renews `obs` then; returns Q (N, M + 1)."""
@@ -193,10 +216,10 @@ class MecEnvRunner(SingleAgentEnvRunner):
         psi = self._no_psi
         if gate.needs_psi:
             q, q_flagged = self._q_with_and_without_flag(obs)
-            _, value = best_allowed(q, servers.mask)
-            psi = best_allowed(q_flagged, servers.mask_with_training())[1] - value
+            value = self._q.values(q, servers.mask)
+            psi = self._q.values(q_flagged, servers.mask_with_training()) - value
             # The slot before led to this state, as it was before the gate's beat.
-            self._td.update(self._last_reward + self.config.gamma * value - self._last_q, value)
+            self._td.update(self._last_reward + self._last_discount * value - self._last_q, value)
         wanted = self._gating.want_training(self, self._view(psi))
         self._granted = 0 if gate.occupies else int(wanted.sum())
         if gate.occupies and wanted.any():
@@ -219,10 +242,10 @@ class MecEnvRunner(SingleAgentEnvRunner):
         return GateView(
             servers.slot,
             psi,
-            servers.servers.training == 0,
+            servers.can_ask,
             servers.is_idle,
             servers.is_empty,
-            servers.servers.since_training,
+            servers.since_training,
             self._td.ratio,
             self._rng,
         )
@@ -235,11 +258,18 @@ class MecEnvRunner(SingleAgentEnvRunner):
 
     def _empty_rows(self, slots: int) -> Transitions:
         """Columns of shape (slots, N, ...)."""
-        n, size, actions = self.num_envs, self.env.encoder.size, self.env.servers.buffer + 1
+        n, size, actions = self.num_envs, self.env.encoder.size, self.env.servers.mask.shape[1]
         return Transitions(
             np.empty((slots, n, size), np.float32),
             np.empty((slots, n), np.int64),
             np.empty((slots, n), np.float32),
             np.empty((slots, n, size), np.float32),
             np.empty((slots, n, actions), bool),
+            np.full((slots, n), self.config.gamma),
+            np.empty((slots, n, actions if self.config.on_policy else 0), bool),
         )
+
+    def _no_ends(self, slots: int) -> Bools | None:
+        """(slots, N) for where episodes end; None in a continuing task."""
+        has_episodes = self.env.servers.has_episodes
+        return np.zeros((slots, self.num_envs), bool) if has_episodes else None

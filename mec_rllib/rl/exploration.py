@@ -6,18 +6,17 @@ from collections.abc import Callable
 import numpy as np
 
 from mec_rllib.envs.observation import Observations
+from mec_rllib.envs.world import World
+from mec_rllib.rl.actor_critic import log_policy
 from mec_rllib.rl.policy import best_allowed
 from mec_rllib.schedulers import Scheduler, random_actions
 from mec_rllib.sim.jobs import Ints
-from mec_rllib.sim.server import ServerBatch
 
 
 class Greedy:
     """The allowed action with the highest Q, always. Base of all explorations."""
 
-    def choose(
-        self, q: Observations, servers: ServerBatch, slot: int, rng: np.random.Generator
-    ) -> Ints:
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed.
 
         Args:
@@ -57,9 +56,7 @@ class EpsilonGreedy(Greedy):
     def __init__(self, **decay: float):
         self._epsilon = Decay(**decay)  # type: ignore[arg-type]
 
-    def choose(
-        self, q: Observations, servers: ServerBatch, slot: int, rng: np.random.Generator
-    ) -> Ints:
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed."""
         actions = super().choose(q, servers, slot, rng)
         explores = rng.random(len(q)) < self._epsilon.at(slot)
@@ -82,9 +79,7 @@ class Boltzmann(Greedy):
     def __init__(self, **decay: float):
         self._temperature = Decay(**decay)  # type: ignore[arg-type]
 
-    def choose(
-        self, q: Observations, servers: ServerBatch, slot: int, rng: np.random.Generator
-    ) -> Ints:
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed."""
         scaled = q / max(self._temperature.at(slot), 1e-9)
         # The largest of Q / temperature plus Gumbel noise is a draw from the softmax.
@@ -94,6 +89,16 @@ class Boltzmann(Greedy):
     def metrics(self, slot: int) -> dict[str, float]:
         """The temperature."""
         return {"temperature": self._temperature.at(slot)}
+
+
+class Sampled(Greedy):
+    """Acts by chance, as an actor-critic's policy says: its logits come first among the ratings."""
+
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
+        """Actions (N,), each allowed."""
+        chances = np.exp(log_policy(q[:, : servers.mask.shape[1]], servers.mask))
+        below = chances.cumsum(axis=1)
+        return (rng.random(len(q))[:, None] * below[:, -1:] >= below).sum(axis=1)
 
 
 class Guided(Greedy):
@@ -107,9 +112,7 @@ class Guided(Greedy):
     def __init__(self, guide: Callable[[], Scheduler], slots: int):
         self._guide, self._slots = guide(), slots
 
-    def choose(
-        self, q: Observations, servers: ServerBatch, slot: int, rng: np.random.Generator
-    ) -> Ints:
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed."""
         if slot < self._slots:
             return self._guide.select(servers)

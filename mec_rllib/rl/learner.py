@@ -1,6 +1,6 @@
 """The learner: stock DQN's loss on flat batches, many updates per call."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -72,7 +72,7 @@ class GatedDQNTorchLearner(DQNTorchLearner):
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
-        self._follow(module)
+        follow(module, self.config.tau)
         return loss.item(), q_selected.detach().mean().item(), td_error.numpy()
 
     def compute_flat_loss(
@@ -92,7 +92,7 @@ class GatedDQNTorchLearner(DQNTorchLearner):
             judge = q[QF_NEXT_PREDS] if self.config.double_q else q[QF_TARGET_NEXT_PREDS]
             best = judge.masked_fill(~allowed, -torch.inf).argmax(1, keepdim=True)
             bootstrap = q[QF_TARGET_NEXT_PREDS].gather(1, best)[:, 0]
-            target = rewards + self.config.gamma**self.config.n_step * bootstrap
+            target = rewards + torch.from_numpy(drawn.discounts).float() * bootstrap
         losses = huber_loss(q_selected, target, reduction="none")
         loss = (torch.from_numpy(weights) * losses).mean()
         return loss, q_selected, (q_selected.detach() - target).abs()
@@ -110,16 +110,14 @@ class GatedDQNTorchLearner(DQNTorchLearner):
             online,
             target,
             optimizer,
-            discount=config.gamma**config.n_step,
             tau=config.tau,
             double_q=config.double_q,
             on_afterstates=isinstance(module, AfterstateModule),
         )
 
-    def _follow(self, module) -> None:
-        """Soft update of the target network."""
-        with torch.no_grad():
-            for main, target in module.get_target_network_pairs():
-                torch._foreach_lerp_(
-                    list(target.parameters()), list(main.parameters()), self.config.tau
-                )
+
+def follow(module: Any, tau: float) -> None:
+    """Soft update of the target networks."""
+    with torch.no_grad():
+        for main, target in module.get_target_network_pairs():
+            torch._foreach_lerp_(list(target.parameters()), list(main.parameters()), tau)

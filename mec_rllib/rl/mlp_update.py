@@ -23,7 +23,6 @@ class MLPUpdate:
         online: linear layers of the online network.
         target: linear layers of the target network.
         optimizer: Adam over the online network's parameters.
-        discount: of the bootstrap, gamma^n for n-step returns.
         tau: soft target step.
         double_q: whether the online network chooses the bootstrap action.
         on_afterstates: whether observations are afterstates (`AfterstateModule`).
@@ -34,12 +33,11 @@ class MLPUpdate:
         online: list[nn.Linear],
         target: list[nn.Linear],
         optimizer: torch.optim.Adam,
-        discount: float,
         tau: float,
         double_q: bool,
         on_afterstates: bool = False,
     ):
-        self._discount, self._tau, self._double_q = discount, tau, double_q
+        self._tau, self._double_q = tau, double_q
         self._differentiate = _differentiate_afterstates if on_afterstates else _differentiate
         self._optimizer = optimizer
         self._parameters = _parameters(online)
@@ -73,7 +71,6 @@ class MLPUpdate:
             self._target,
             drawn,
             weights,
-            self._discount,
             self._double_q,
             self._gradients,
         )
@@ -129,7 +126,7 @@ def _layers(flat: Array, parameters: list[torch.Tensor]) -> Layers:
 
 
 @compiled
-def _differentiate(online, target, drawn, importance, discount, double_q, gradients):
+def _differentiate(online, target, drawn, importance, double_q, gradients):
     """Writes the gradient; returns the loss, the mean Q of the actions taken, and |TD error|."""
     _, q_next = forward(online, drawn.next_obs)
     _, q_target = forward(target, drawn.next_obs)
@@ -143,7 +140,7 @@ def _differentiate(online, target, drawn, importance, discount, double_q, gradie
         for a in range(q.shape[1]):
             if drawn.next_mask[b, a] and (best < 0 or judge[b, a] > judge[b, best]):
                 best = a
-        error = q[b, taken] - (drawn.rewards[b] + discount * q_target[b, best])
+        error = q[b, taken] - (drawn.rewards[b] + drawn.discounts[b] * q_target[b, best])
         slope = min(max(error, -1.0), 1.0)  # of the Huber loss
         loss += importance[b] * slope * (error - 0.5 * slope)
         delta[b, taken] = importance[b] * slope / len(q)
@@ -154,7 +151,7 @@ def _differentiate(online, target, drawn, importance, discount, double_q, gradie
 
 
 @compiled
-def _differentiate_afterstates(online, target, drawn, importance, discount, double_q, gradients):
+def _differentiate_afterstates(online, target, drawn, importance, double_q, gradients):
     """As `_differentiate`, where Q = certain reward + V(afterstate), V the network's one output.
 
     Only afterstates of allowed actions are valued: mostly two or three of M + 1.
@@ -189,7 +186,7 @@ def _differentiate_afterstates(online, target, drawn, importance, discount, doub
                     highest, bootstrap = certain + judge[k, 0], certain + v_target[k, 0]
                 k += 1
         q = blocks[b, drawn.actions[b], 0] + v[b, 0]
-        error = q - (drawn.rewards[b] + discount * bootstrap)
+        error = q - (drawn.rewards[b] + drawn.discounts[b] * bootstrap)
         slope = min(max(error, -1.0), 1.0)  # of the Huber loss
         loss += importance[b] * slope * (error - 0.5 * slope)
         delta[b, 0] = importance[b] * slope / batch

@@ -6,12 +6,17 @@ import numpy as np
 import torch
 from numba import njit
 from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis import TargetNetworkAPI
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.typing import StateDict
 
-from mec_rllib.envs.afterstates import AfterstateEncoder, encoder_of
-from mec_rllib.envs.observation import Encoder, Observations
+from mec_rllib.envs.afterstates import encoder_of
+from mec_rllib.envs.gym_world import GymBatch
+from mec_rllib.envs.observation import Observations
+from mec_rllib.envs.world import WorldEncoder
+from mec_rllib.rl.actor_critic import ActorCritic, GatedSACModule, SoftActorCritic
 from mec_rllib.rl.afterstate_module import AfterstateModule
 from mec_rllib.rl.mlp import afterstate_q, forward, relu_mlp
 from mec_rllib.sim.jobs import Bools, Floats, Ints
@@ -54,6 +59,14 @@ class QFunction:
             return afterstate_q(self._layers, obs, self._actions)
         return forward(self._layers, obs)[1]
 
+    def values(self, q: Observations, mask: Bools) -> Floats:
+        """(B,) the highest Q of the actions allowed."""
+        return best_allowed(q, mask)[1]
+
+    def values_taken(self, q: Observations, actions: Ints) -> Observations:
+        """(B,) Q of the actions taken."""
+        return q[np.arange(len(q)), actions]
+
 
 def acts_with_target_network(module: RLModule) -> bool:
     """Whether the module's target network decides; runners' modules have none of their own."""
@@ -83,24 +96,34 @@ def best_allowed(q: Observations, mask: Bools) -> tuple[Ints, Floats]:
 
 
 class GreedyPolicy:
-    """A trained module as a scheduler: always the allowed action with the highest Q.
+    """A trained module as a scheduler: always the allowed action that it rates highest.
 
     Args:
-        module: a DQN module.
+        module: a module of DQN, SAC or PPO.
         observe: the observation that the module was trained with (arguments of `encoder_of`).
     """
 
     def __init__(self, module: RLModule, observe: dict | None = None):
-        self._q = QFunction(module)
+        self._rate = acting_function(module)
         self._observe = observe or {}
-        self._encoder: Encoder | AfterstateEncoder | None = None
-        self._batch: ServerBatch | None = None
+        self._encoder: WorldEncoder | None = None
+        self._batch: ServerBatch | GymBatch | None = None
 
-    def select(self, batch: ServerBatch) -> Ints:
+    def select(self, batch: ServerBatch | GymBatch) -> Ints:
         """Actions (N,)."""
         if self._encoder is None or self._batch is not batch:
             self._batch, self._encoder = batch, encoder_of(batch, **self._observe)
-        return best_allowed(self._q(self._encoder.encode()), batch.mask)[0]
+        ratings = self._rate(self._encoder.encode())[:, : batch.mask.shape[1]]
+        return best_allowed(ratings, batch.mask)[0]
+
+
+def acting_function(module: RLModule) -> QFunction | ActorCritic | SoftActorCritic:
+    """What a module of DQN, SAC or PPO acts with."""
+    if isinstance(module, GatedSACModule):
+        return SoftActorCritic(module)
+    if isinstance(module, DefaultPPOTorchRLModule):
+        return ActorCritic(module)
+    return QFunction(module)
 
 
 def load_module(checkpoint: str | Path) -> RLModule:
@@ -116,6 +139,7 @@ def load_module(checkpoint: str | Path) -> RLModule:
     if not path.is_dir():
         raise ValueError(f"checkpoint {checkpoint}: no policy found in it")
     module = RLModule.from_checkpoint(path / "default_policy")
-    module.make_target_networks()  # RLlib makes them in the learner only
+    if isinstance(module, TargetNetworkAPI):
+        module.make_target_networks()  # RLlib makes them in the learner only
     module.restore_from_path(path / "default_policy")
     return module

@@ -7,11 +7,14 @@ import numpy as np
 from gymnasium import spaces
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from ray.rllib.algorithms.dqn.torch.default_dqn_torch_rl_module import DefaultDQNTorchRLModule
+from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
+from ray.rllib.core.rl_module.apis import TargetNetworkAPI
 from ray.rllib.core.rl_module.rl_module import RLModule
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from mec_rllib.imports import nearest
+from mec_rllib.rl.actor_critic import GatedSACModule
 from mec_rllib.rl.afterstate_module import AfterstateModule
 
 SPEC = "policy.json"
@@ -20,6 +23,8 @@ WEIGHTS = "policy.safetensors"
 MODULES: dict[str, type[RLModule]] = {
     "dqn": DefaultDQNTorchRLModule,
     "afterstate": AfterstateModule,
+    "sac": GatedSACModule,
+    "ppo": DefaultPPOTorchRLModule,
 }
 
 
@@ -36,7 +41,7 @@ class PolicySpec(BaseModel):
 
 
 def save_policy(module: RLModule, folder: Path, observe: dict[str, Any]) -> None:
-    """Writes the policy, target network included, into a folder.
+    """Writes the policy, a target network included, into a folder.
 
     Raises:
         ValueError: a module whose class is not in `MODULES`.
@@ -80,7 +85,8 @@ def load_policy(folder: Path) -> tuple[RLModule, dict[str, Any]]:
             model_config=spec.model_config_dict,
             inference_only=False,
         )
-        module.make_target_networks()
+        if isinstance(module, TargetNetworkAPI):
+            module.make_target_networks()
         if weights.keys() != module.state_dict().keys():
             raise ValueError("the weights are those of another network")
         module.set_state(weights)

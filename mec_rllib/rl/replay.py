@@ -14,13 +14,22 @@ from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 
 class Transitions(NamedTuple):
-    """B transitions of a continuing task (no terminal flag)."""
+    """B transitions; where an episode ended for good, nothing is bootstrapped (discount 0)."""
 
     obs: NDArray[np.float32]  # (B, F) as the agent acted on it, training flag included
     actions: Ints  # (B,)
     rewards: NDArray[np.float32]  # (B,)
     next_obs: NDArray[np.float32]  # (B, F) before the gate's next decision
     next_mask: Bools  # (B, M + 1) actions allowed in it
+    discounts: Floats  # (B,) of the value of next_obs
+    mask: Bools  # (B, M + 1) actions allowed in obs; (B, 0) unless training is on-policy
+
+    def flat(self) -> "Transitions":
+        """Columns of shape (slots, N, ...) as (slots * N, ...)."""
+        # Spelled out: -1 has no meaning for a column without content.
+        return Transitions._make(
+            column.reshape(column.shape[0] * column.shape[1], *column.shape[2:]) for column in self
+        )
 
 
 class PrioritizedReplay:
@@ -52,6 +61,8 @@ class PrioritizedReplay:
             np.zeros(capacity, np.float32),
             np.zeros((capacity, obs_size), np.float32),
             np.zeros((capacity, num_actions), bool),
+            np.zeros(capacity),
+            np.zeros((capacity, 0), bool),
         )
         # A complete binary tree: node k has children 2k and 2k + 1, leaves start at _leaves.
         self._leaves = 1 << max(capacity - 1, 1).bit_length()
@@ -61,6 +72,10 @@ class PrioritizedReplay:
 
     def __len__(self) -> int:
         return min(self._added, self.capacity)
+
+    def is_filled(self, transitions: int) -> bool:
+        """Whether it holds at least so many."""
+        return len(self) >= transitions
 
     def add(self, new: Transitions) -> None:
         """Appends transitions, oldest first; the oldest ones kept so far make room."""
@@ -152,5 +167,13 @@ def _importance(tree, leaves, rows, filled, beta):
 @njit(cache=True)
 def _take(columns, rows):
     """The rows of every column; numpy's indexing costs more than the copy."""
-    obs, actions, rewards, next_obs, next_mask = columns
-    return obs[rows], actions[rows], rewards[rows], next_obs[rows], next_mask[rows]
+    obs, actions, rewards, next_obs, next_mask, discounts, mask = columns
+    return (
+        obs[rows],
+        actions[rows],
+        rewards[rows],
+        next_obs[rows],
+        next_mask[rows],
+        discounts[rows],
+        mask[rows],
+    )

@@ -113,6 +113,8 @@ class ServerBatch:
         ValueError: a parameter out of its range.
     """
 
+    has_episodes = False  # a continuing task
+
     def __init__(
         self,
         workload: Workload,
@@ -134,6 +136,7 @@ class ServerBatch:
         self.num_servers = num_servers
         self.buffer = buffer
         self.first_index = first_index
+        self.reward_scale = workload.max_weight  # rewards are divided by it for the learner
         capacity = np.array(workload.capacity, np.int64)
         self.rules = Rules(
             capacity,
@@ -285,6 +288,16 @@ class ServerBatch:
     def training_waiting(self) -> Bools:
         """(N,) whether a training job waits for its demand."""
         return self.servers.training == WAITING
+
+    @property
+    def can_ask(self) -> Bools:
+        """(N,) no training job waits or runs."""
+        return self.servers.training == 0
+
+    @property
+    def since_training(self) -> Ints:
+        """(N,) slots since the last training job completed (or since slot 0)."""
+        return self.servers.since_training
 
     def _draw_chunk(self) -> None:
         tables = [self._arrivals(rng) for rng in self.rngs]

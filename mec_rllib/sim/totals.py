@@ -1,7 +1,7 @@
 """What happened, summed over servers: the figures that every row and curve is made of."""
 
 from dataclasses import astuple, dataclass, fields
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -10,17 +10,65 @@ from mec_rllib.sim.server import ARRIVED, DROPPED, EXPIRED, STARTED, ServerBatch
 
 
 @dataclass
-class Totals:
-    """Sums over servers and slots; totals of a later moment minus an earlier one are a window."""
+class Sums:
+    """Base of sums over slots: those of a later moment minus those of an earlier are a window."""
+
+    slots: Ints  # () slots of all servers together
+    training_slots: Ints  # () slots in which a training job ran
+    training_jobs: Ints  # () completed
+
+    @property
+    def mean_reward(self) -> float:
+        """What the experiment is about."""
+        raise NotImplementedError
+
+    @property
+    def miss_rate(self) -> float:
+        """Share of what was to be served and was not; NaN where there is no such thing."""
+        return float("nan")
+
+    @property
+    def miss_rates(self) -> list[float]:
+        """The miss rate of each class of what was to be served."""
+        return []
+
+    def counts(self) -> dict[str, int | None]:
+        """The counts of a row of `summary.json`."""
+        raise NotImplementedError
+
+    def shares(self) -> dict[str, float]:
+        """Means over the slots: training, blocked by a training job, units held, jobs waiting."""
+        raise NotImplementedError
+
+    def at_training(self) -> dict[str, float]:
+        """Share of the units held by user jobs and jobs waiting, when training was asked for."""
+        raise NotImplementedError
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers and lists; `from_json` reads them back exactly."""
+        return {f.name: np.asarray(getattr(self, f.name)).tolist() for f in fields(self)}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """What `to_json` wrote."""
+        return cls(**{name: np.asarray(value) for name, value in values.items()})
+
+    def __add__(self, other: Self) -> Self:
+        return type(self)(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    def __sub__(self, other: Self) -> Self:
+        return type(self)(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+@dataclass
+class Totals(Sums):
+    """What MEC servers did."""
 
     jobs: Ints  # (classes, 4) arrived, started, expired, dropped
     waiting: Ints  # (classes,) jobs in buffers now
     reward: Floats  # (3,) start, expiry and drop terms, not scaled
     weight: Floats  # () weight of the resolved jobs
-    slots: Ints  # () slots of all servers together
-    training_slots: Ints  # () slots in which a training job ran
     blocked_slots: Ints  # () slots in which a training job waited for its demand
-    training_jobs: Ints  # () completed
     used_share: Floats  # (D,) share of the capacity held by running user jobs, summed over slots
     waiting_slots: Ints  # () jobs in the buffer, summed over slots
     requests: Ints  # () training jobs inserted
@@ -34,35 +82,20 @@ class Totals:
         present = np.arange(batch.buffer) < servers.waiting[:, None]
         waiting = np.bincount(servers.job_class[present], minlength=tally.jobs.shape[1])
         return cls(
-            tally.jobs.sum(axis=0),
-            waiting,
-            tally.reward.sum(axis=0),
-            tally.weight.sum(),
-            tally.slots.sum(),
-            tally.training_slots.sum(),
-            tally.blocked_slots.sum(),
-            tally.training_jobs.sum(),
-            tally.used.sum(axis=0) / batch.rules.capacity,
-            tally.waiting.sum(),
-            tally.requests.sum(),
-            tally.used_at_request.sum(axis=0) / batch.rules.capacity,
-            tally.waiting_at_request.sum(),
+            slots=tally.slots.sum(),
+            training_slots=tally.training_slots.sum(),
+            training_jobs=tally.training_jobs.sum(),
+            jobs=tally.jobs.sum(axis=0),
+            waiting=waiting,
+            reward=tally.reward.sum(axis=0),
+            weight=tally.weight.sum(),
+            blocked_slots=tally.blocked_slots.sum(),
+            used_share=tally.used.sum(axis=0) / batch.rules.capacity,
+            waiting_slots=tally.waiting.sum(),
+            requests=tally.requests.sum(),
+            used_share_at_request=tally.used_at_request.sum(axis=0) / batch.rules.capacity,
+            waiting_at_request=tally.waiting_at_request.sum(),
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain numbers and lists; `from_json` reads them back exactly."""
-        return {f.name: np.asarray(getattr(self, f.name)).tolist() for f in fields(self)}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "Totals":
-        """What `to_json` wrote."""
-        return cls(**{name: np.asarray(value) for name, value in values.items()})
-
-    def __add__(self, other: "Totals") -> "Totals":
-        return Totals(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
-
-    def __sub__(self, other: "Totals") -> "Totals":
-        return Totals(*(a - b for a, b in zip(astuple(self), astuple(other), strict=True)))
 
     @property
     def mean_reward(self) -> float:
@@ -79,7 +112,7 @@ class Totals:
         """The miss rate of each class."""
         return [_miss_rate(counts) for counts in self.jobs]
 
-    def counts(self) -> dict[str, int]:
+    def counts(self) -> dict[str, int | None]:
         """The job counts of a row of `summary.json`."""
         return {
             "jobs_arrived": int(self.jobs[:, ARRIVED].sum()),
@@ -115,7 +148,7 @@ def _miss_rate(counts: Ints) -> float:
     return float(missed / resolved) if resolved else float("nan")
 
 
-def world_figures(totals: Totals, before: Totals | None) -> dict[str, Any]:
+def world_figures(totals: Sums, before: Sums | None) -> dict[str, Any]:
     """Reward, misses and the server's use: over the lifetime, and since the last report."""
     window = totals - before if before is not None else totals
     return {

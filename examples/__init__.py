@@ -1,0 +1,1 @@
+"""Environments that know nothing of mec_rllib, for docs/generality.md."""

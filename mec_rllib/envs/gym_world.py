@@ -1,0 +1,224 @@
+"""N environments of Gymnasium as a world for the learning loop."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from mec_rllib.envs.observation import Observations
+from mec_rllib.envs.training_cost import TrainingCostWrapper
+from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.totals import Sums
+
+
+@dataclass
+class GymTotals(Sums):
+    """Sums over the environments and their steps; what only a MEC server has is NaN or null."""
+
+    reward: Floats  # () of all steps, or of the episodes that have ended
+    units: Ints  # () what a mean reward is per: steps, or episodes that have ended
+    episodes: Ints  # () ended
+
+    @property
+    def mean_reward(self) -> float:
+        """Per step or per episode; NaN before the first one."""
+        return float(self.reward / self.units) if self.units else float("nan")
+
+    def counts(self) -> dict[str, int | None]:
+        """Episodes; there are no jobs."""
+        jobs = ("arrived", "started", "expired", "dropped", "waiting")
+        return {f"jobs_{what}": None for what in jobs} | {"episodes": int(self.episodes)}
+
+    def shares(self) -> dict[str, float]:
+        """The share of steps of training; no training job waits here."""
+        share = float(self.training_slots / max(int(self.slots), 1))
+        nothing = {"server_use": float("nan"), "queue": float("nan")}
+        return {"share_training": share, "share_blocked": 0.0} | nothing
+
+    def at_training(self) -> dict[str, float]:
+        """Nothing."""
+        return {"use_at_training": float("nan"), "queue_at_training": float("nan")}
+
+
+class GymBatch:
+    """N wrapped environments in lockstep (see `World` for what the loop asks).
+
+    A step that ends an episode begins the next one at once; `reached` keeps what the step led to.
+    Where an environment has attributes `is_idle` and `is_empty`, the gates of that name look at
+    them. Environment k of a seed is the same whatever N is.
+
+    Args:
+        make: builds one environment.
+        num_envs: N.
+        seed: of all of them.
+        first_index: index of the first one.
+        per_episode: whether the mean reward is per episode that has ended, or per step.
+    """
+
+    has_episodes = True
+    reward_scale = 1.0
+
+    def __init__(
+        self,
+        make: Callable[[], TrainingCostWrapper],
+        num_envs: int = 1,
+        seed: int = 0,
+        first_index: int = 0,
+        per_episode: bool = False,
+    ):
+        self.envs = [make() for _ in range(num_envs)]
+        self.num_servers = num_envs
+        self.first_index = first_index
+        self._per_episode = per_episode
+        self.observation_space = self.envs[0].observation_space
+        self.action_space = self.envs[0].action_space
+        self.reset(seed)
+
+    def reset(self, seed: int) -> None:
+        """Starts every environment and all sums afresh."""
+        n = self.num_servers
+        self.seed, self.slot = seed, 0
+        self.workload_faults = 0  # there is no workload
+        self.mask = np.ones((n, int(self.action_space.n)), bool)
+        self.observations = np.zeros((n, self.observation_space.shape[0]), np.float32)
+        self.reached = self.observations.copy()
+        self.completed, self.ended, self.terminated, self.is_idle, self.is_empty = (
+            np.zeros(n, bool) for _ in range(5)
+        )
+        self.rewards, self._return = np.zeros(n), np.zeros(n)
+        self.since_training = np.zeros(n, np.int64)
+        self._reward, self._counts = 0.0, np.zeros(4, np.int64)  # as in GymTotals
+        for i, env in enumerate(self.envs):
+            own = np.random.SeedSequence([seed, self.first_index + i]).generate_state(1)
+            env.steps_left = 0
+            env.reset(seed=int(own[0]))
+            self._look(i, env)
+
+    def step(self, actions: Ints) -> Floats:
+        """Plays a step of every environment: (N,) rewards; the next step overwrites them."""
+        self.slot += 1
+        for i, env in enumerate(self.envs):
+            trains = env.steps_left > 0
+            obs, self.rewards[i], self.terminated[i], truncated, _ = env.step(actions[i])
+            self.reached[i] = obs
+            self.ended[i] = self.terminated[i] or truncated
+            self.completed[i] = trains and not env.steps_left
+            self.since_training[i] = 1 if self.completed[i] else self.since_training[i] + 1
+            self._add(i, trains)
+            if self.ended[i]:
+                env.reset()
+            self._look(i, env)
+        return self.rewards
+
+    def request_training(self, wanted: Bools) -> None:
+        """Inserts a training job where wanted (N,) and none is running."""
+        for i, env in enumerate(self.envs):
+            if wanted[i]:
+                env.request_training()
+                self._look(i, env)
+
+    def mask_with_training(self) -> Bools:
+        """(N, A) actions that are left if it trains now."""
+        return np.array([env.mask_with_training() for env in self.envs])
+
+    @property
+    def can_ask(self) -> Bools:
+        """(N,) no training job runs."""
+        return np.array([env.steps_left == 0 for env in self.envs])
+
+    @property
+    def training_waiting(self) -> Bools:
+        """(N,) a training job was inserted and has not begun to run."""
+        return np.array([env.is_training_new for env in self.envs])
+
+    def totals(self) -> GymTotals:
+        """Sums since the start."""
+        training_slots, jobs, units, episodes = map(np.asarray, self._counts)
+        return GymTotals(
+            slots=np.asarray(self.slot * self.num_servers),
+            training_slots=training_slots,
+            training_jobs=jobs,
+            reward=np.asarray(self._reward),
+            units=units,
+            episodes=episodes,
+        )
+
+    def get_state(self) -> dict[str, Any]:
+        """The environments themselves, and every array."""
+        return copy.deepcopy({k: v for k, v in vars(self).items() if k not in _FIXED})
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Takes over what `get_state` of a batch of the same shape returned."""
+        vars(self).update(copy.deepcopy(state))
+
+    def _add(self, i: int, trains: bool) -> None:
+        self._return[i] += self.rewards[i]
+        ended, counted = self.ended[i], self.rewards[i]
+        if self._per_episode:
+            counted = self._return[i] if ended else 0.0
+        units = ended if self._per_episode else 1
+        self._reward += float(counted)
+        self._counts += trains, self.completed[i], units, ended
+        if ended:
+            self._return[i] = 0.0
+
+    def _look(self, i: int, env: TrainingCostWrapper) -> None:
+        self.observations[i] = env.observation()
+        self.mask[i] = env.action_mask()
+        self.is_idle[i] = getattr(env.unwrapped, "is_idle", False)
+        self.is_empty[i] = getattr(env.unwrapped, "is_empty", False)
+
+
+_FIXED = ("num_servers", "first_index", "observation_space", "action_space", "_per_episode")
+
+
+class GymEncoder:
+    """What the agent sees of a `GymBatch`: the wrappers' observations, the flag last."""
+
+    def __init__(self, batch: GymBatch):
+        self._batch = batch
+        self.low, self.high = batch.observation_space.low, batch.observation_space.high
+        self.size = batch.observation_space.shape[0]
+
+    def encode(self) -> Observations:
+        """(N, size) observations as of now."""
+        return self._batch.observations.copy()
+
+    def encode_flagged(self, obs: Observations) -> Observations:
+        """(N, size) the observations `obs` of now, as if a training job waited everywhere."""
+        flagged = obs.copy()
+        flagged[:, -1] = 1.0
+        return flagged
+
+
+class GymVectorEnv(VectorEnv):
+    """A `GymBatch` as RLlib wants to see an environment: spaces and a first observation.
+
+    The runner plays the batch itself, as it does with `MecVectorEnv`.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.DISABLED}
+
+    def __init__(self, batch: GymBatch):
+        self.servers, self.encoder = batch, GymEncoder(batch)
+        self.num_envs = batch.num_servers
+        self.single_observation_space = batch.observation_space
+        self.single_action_space = batch.action_space
+        self.observation_space = batch_space(batch.observation_space, self.num_envs)
+        self.action_space = batch_space(batch.action_space, self.num_envs)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, dict[str, Any]]:
+        """Starts afresh from a seed."""
+        super().reset(seed=seed)
+        self.servers.reset(self.servers.seed if seed is None else seed)
+        return self.encoder.encode(), {}
+
+    def totals(self) -> GymTotals:
+        """Sums since the start."""
+        return self.servers.totals()

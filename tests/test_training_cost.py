@@ -1,0 +1,235 @@
+"""Training in environments that are not ours: its cost, their episodes, and the gates on both."""
+
+import gymnasium
+import numpy as np
+import pytest
+from gymnasium import spaces
+
+from mec_rllib.envs.gym_world import GymBatch, GymTotals
+from mec_rllib.envs.training_cost import (
+    FixedAction,
+    RepeatLastAction,
+    TrainingCostWrapper,
+    own_cost,
+)
+from mec_rllib.envs.world import totals_from_json
+from mec_rllib.rl.n_step import NStep
+from mec_rllib.rl.replay import Transitions
+
+
+class Line(gymnasium.Env):
+    """Observation: steps so far / 10, reward 1; ends after `length` steps, one way or the other."""
+
+    def __init__(self, length=3, terminates=True):
+        self.observation_space = spaces.Box(0.0, 1.0, (1,), np.float32)
+        self.action_space = spaces.Discrete(3)
+        self._length, self._terminates, self._played = length, terminates, []
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self._played = []
+        return np.zeros(1, np.float32), {}
+
+    def step(self, action):
+        self._played.append(action)
+        ends = len(self._played) == self._length
+        seen = np.array([len(self._played) / 10], np.float32)
+        return seen, 1.0, ends and self._terminates, ends and not self._terminates, {}
+
+
+class Battery(Line):
+    """Says itself what training costs: charge, a reward, and every action but the first."""
+
+    charge = 5
+
+    def training_actions(self, last_action):
+        return np.array([False, True, True])
+
+    def pay_for_training(self):
+        self.charge -= 1
+        return -0.5
+
+
+gymnasium.register("Line-v0", entry_point=Line)
+gymnasium.register("Battery-v0", entry_point=Battery)
+
+
+def wrapped(steps=2, cost=RepeatLastAction, env=None):
+    env = env or Line(length=9)
+    return TrainingCostWrapper(env, cost(env), steps)
+
+
+def test_a_frozen_step_holds_the_last_action():
+    env = wrapped(steps=2)
+    env.reset(seed=0)
+    env.step(2)
+    env.request_training()
+    assert env.observation()[-1] == 1.0
+    np.testing.assert_array_equal(env.action_mask(), [False, False, True])
+    obs, _, _, _, info = env.step(1)
+    assert obs[-1] == 0.5  # half of the training job is left
+    np.testing.assert_array_equal(info["action_mask"], [False, False, True])
+    obs, _, _, _, info = env.step(0)
+    assert obs[-1] == 0.0
+    assert info["action_mask"].all()
+    env.step(1)
+    assert env.unwrapped._played == [2, 2, 2, 1]
+
+
+def test_what_is_held_at_the_start_of_an_episode_is_chosen():
+    env = TrainingCostWrapper(Line(), RepeatLastAction(Line(), first=1))
+    env.reset(seed=0)
+    env.request_training()
+    np.testing.assert_array_equal(env.action_mask(), [False, True, False])
+
+
+def test_an_environment_may_say_itself_what_training_costs():
+    env = wrapped(steps=3, cost=own_cost, env=Battery(length=9))
+    env.reset(seed=0)
+    assert env.step(0)[1] == 1.0
+    env.request_training()
+    env.request_training()  # one is running: no second one
+    assert [env.step(0)[1] for _ in range(4)] == [0.5, 0.5, 0.5, 1.0]
+    assert env.unwrapped.charge == 2
+    assert env.unwrapped._played == [0, 1, 1, 1, 0]
+
+
+def test_a_training_job_goes_on_in_the_next_episode():
+    env = wrapped(steps=4, env=Line(length=2), cost=FixedAction)
+    env.reset(seed=0)
+    env.step(1)
+    env.request_training()
+    assert env.step(1)[2]
+    obs, info = env.reset()
+    assert obs[-1] == 0.75
+    np.testing.assert_array_equal(info["action_mask"], [True, False, False])
+
+
+@pytest.mark.parametrize("inner", ["CartPole-v1", "FrozenLake-v1", "Taxi-v3", "Blackjack-v1"])
+def test_observations_and_masks_are_what_the_spaces_say(inner):
+    env = gymnasium.make(inner)
+    wrapper = TrainingCostWrapper(env, RepeatLastAction(env), steps=2)
+    rng, ended = np.random.default_rng(0), True
+    for k in range(100):
+        if ended:
+            obs, info = wrapper.reset(seed=k)
+        if k % 5 == 0:
+            wrapper.request_training()
+        assert obs in wrapper.observation_space
+        assert info["action_mask"].shape == (wrapper.action_space.n,)
+        assert info["action_mask"].any()
+        obs, _, terminated, truncated, info = wrapper.step(rng.integers(wrapper.action_space.n))
+        ended = terminated or truncated
+
+
+def test_the_actions_that_an_environment_allows_are_kept():
+    env = gymnasium.make("Taxi-v3")
+    wrapper = TrainingCostWrapper(env, RepeatLastAction(env))
+    _, info = wrapper.reset(seed=0)
+    own = env.unwrapped.action_mask(env.unwrapped.s).astype(bool)
+    assert not own.all()
+    np.testing.assert_array_equal(info["action_mask"], own)
+
+
+def batch_of(steps=1, per_episode=False, **line):
+    return GymBatch(lambda: wrapped(steps, FixedAction, Line(**line)), 2, per_episode=per_episode)
+
+
+@pytest.mark.parametrize("terminates", [True, False])
+def test_a_step_that_ends_an_episode_keeps_what_it_led_to(terminates):
+    batch = batch_of(length=2, terminates=terminates)
+    batch.step(np.array([1, 1]))
+    assert not batch.ended.any()
+    batch.step(np.array([1, 1]))
+    assert batch.ended.all()
+    assert batch.terminated.all() == terminates
+    np.testing.assert_allclose(batch.reached[:, 0], 0.2)
+    np.testing.assert_array_equal(batch.observations[:, 0], 0.0)  # the next episode has begun
+    batch.step(np.array([1, 1]))
+    np.testing.assert_allclose(batch.reached[:, 0], 0.1)
+
+
+def test_sums_by_hand():
+    """Two environments, 7 steps, episodes of 3: 14 steps, 4 episodes with a return of 3 each."""
+    for per_episode, mean in ((True, 3.0), (False, 1.0)):
+        batch = batch_of(steps=2, per_episode=per_episode, length=3)
+        batch.request_training(np.array([True, False]))
+        for _ in range(7):
+            batch.step(np.array([1, 2]))
+        totals = batch.totals()
+        assert totals.mean_reward == mean
+        assert (totals.slots, totals.episodes) == (14, 4)
+        assert (totals.training_slots, totals.training_jobs) == (2, 1)
+        np.testing.assert_array_equal(batch.since_training, [6, 7])
+        again = totals_from_json(totals.to_json())
+        assert isinstance(again, GymTotals)
+        assert (again - totals).slots == 0
+
+
+def test_a_saved_batch_goes_on_as_if_nothing_had_happened():
+    make = lambda: wrapped(1, FixedAction, gymnasium.make("CartPole-v1"))  # noqa: E731
+    one, other = GymBatch(make, 3, seed=4), GymBatch(make, 3, seed=5)
+    rng = np.random.default_rng(0)
+    actions = rng.integers(2, size=(200, 3))
+    for k in range(100):
+        one.request_training(actions[k] == 1)
+        one.step(actions[k])
+    other.set_state(one.get_state())
+    for k in range(100, 200):
+        np.testing.assert_array_equal(one.step(actions[k]), other.step(actions[k]))
+        np.testing.assert_array_equal(one.observations, other.observations)
+    assert one.totals() == other.totals()
+
+
+def test_environment_k_is_the_same_whatever_n_is():
+    make = lambda: wrapped(1, FixedAction, gymnasium.make("CartPole-v1"))  # noqa: E731
+    whole, part = GymBatch(make, 3, seed=4), GymBatch(make, 1, seed=4, first_index=2)
+    np.testing.assert_array_equal(whole.observations[2:], part.observations)
+    assert len(np.unique(whole.observations[:, 0])) == 3
+
+
+def test_n_step_returns_end_with_their_episode():
+    """n = 3, gamma = 0.5; slot 1 terminates, slot 3 truncates, of 6 slots with reward 1."""
+    slots = np.arange(6)
+    rows = Transitions(
+        obs=slots[:, None, None].astype(np.float32),
+        actions=slots[:, None],
+        rewards=np.ones((6, 1), np.float32),
+        next_obs=slots[:, None, None].astype(np.float32) + 0.5,
+        next_mask=np.ones((6, 1, 2), bool),
+        discounts=np.where(slots == 1, 0.0, 0.5)[:, None],
+        mask=np.ones((6, 1, 0), bool),
+    )
+    ends = np.isin(slots, (1, 3))[:, None]
+    expected = {
+        "rewards": [1.5, 1.0, 1.5, 1.0],
+        "next_obs": [1.5, 1.5, 3.5, 3.5],
+        "discounts": [0.0, 0.0, 0.25, 0.5],
+    }
+    whole = NStep(3, 0.5).extend(rows, ends)
+    pieces, n_step = [], NStep(3, 0.5)
+    for k in range(6):
+        state, n_step = n_step.get_state(), NStep(3, 0.5)
+        n_step.set_state(state)
+        piece = Transitions._make(column[k : k + 1] for column in rows)
+        pieces.append(n_step.extend(piece, ends[k : k + 1]))
+    for name, values in expected.items():
+        np.testing.assert_array_equal(getattr(whole, name).ravel(), values)
+        joined = np.concatenate([getattr(piece, name) for piece in pieces])
+        np.testing.assert_array_equal(joined.ravel(), values)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: wrapped(cost=own_cost), "Line has no training_actions"),
+        (lambda: FixedAction(Line(), 3), r"action 3 is none of 0..2"),
+        (
+            lambda: wrapped(env=gymnasium.make("Pendulum-v1")),
+            r"actions must be Discrete\(A\), not Box",
+        ),
+    ],
+)
+def test_what_cannot_be_wrapped_is_refused(build, message):
+    with pytest.raises(ValueError, match=message):
+        build()
