@@ -1,6 +1,7 @@
 """What is looked at before an experiment starts on a cluster; `test_cluster.py` has real hosts."""
 
 import pytest
+import ray
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments import nodes as nodes
@@ -18,9 +19,9 @@ class TestCheck:
         out = tmp_path / "a" / "b"
         found = nodes.check_cluster(experiment(), out)
         assert list(tmp_path.iterdir()) == []
-        (node,) = found
+        (node,), cores = found, int(ray.cluster_resources()["CPU"])
         assert nodes.describe(found, out) == (
-            f"cluster: 1 nodes, 3 cores: {node.address} (3); all share {out}"
+            f"cluster: 1 nodes, {cores} cores: {node.address} ({cores}); all share {out}"
         )
 
     def test_a_folder_that_is_there_stays(self, tmp_path):

@@ -213,7 +213,8 @@ def _entry(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any]:
 
 def _proposer(search: SearchConfig, left: SearchLeft) -> Any:
     """Who proposes: first the samples that were under way."""
-    seed = len(left.tried)  # a search that goes on must not propose its first samples again
+    # A search that goes on must not propose its first samples again.
+    seed = len(left.tried) + len(left.unfinished)
     if search.searcher == "random":
         return BasicVariantGenerator(
             points_to_evaluate=list(left.unfinished.values()), random_state=seed

@@ -29,7 +29,7 @@ from mec_rllib.experiments.trial import SchedulerRun, StrategyRun, Trial
 CHECKPOINT_EVERY_REPORTS = 10
 CHECKPOINT_EVERY_S = 60.0  # long reports leave one each
 REPORT_FILE = "report.json"  # in a checkpoint: the last report, in case nobody wrote it down
-WAIT_FOR_LOCK_S = 60.0
+WAIT_FOR_LOCK_S = 240.0  # a host that was cut off ends its processes after a minute or two
 
 
 class CheckpointedTrial(tune.Trainable):
