@@ -1,132 +1,15 @@
-"""When to train: the gates. Pure rules on numpy arrays, batched over N servers.
+"""ATS, the source's gate: it trains where the agent's own Q-values say that it costs least."""
 
-Each slot a gate sees a `GateView` and answers a boolean per server: insert a training job now?
-A gate is asked for all servers; the answer counts where no training job waits or runs. One
-completed training job is one credit, worth `updates_per_job` learner updates.
-
-`ideal`, `pts` and `ats` follow the source (arXiv 2411.07086); what it leaves open is
-*reconstructed*: the TD statistic, the tie rules, and the naive gates `idle` and `server_empty`.
-"""
-
-from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 from numba import njit
 
-from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.gates.base import Gate, GateView, State
+from mec_rllib.sim.jobs import Bools
 
-State = dict[str, Any]
 Ties = Literal["ge", "gt", "random"]
 Fallback = Literal["pts", "idle", "server_empty"]
-
-
-class GateView(NamedTuple):
-    """What a gate sees in one slot."""
-
-    slot: int  # slots every server has played so far
-    psi: Floats  # (N,) what a training job now is worth, in Q: <= 0 if it costs; NaN if not asked
-    can_ask: Bools  # (N,) no training job waits or runs
-    is_idle: Bools  # (N,) no unit in use and nobody waits
-    is_empty: Bools  # (N,) no unit in use; jobs may wait
-    since_training: Ints  # (N,) slots since the last training job completed
-    td_statistic: Floats  # (N,) EMA(|TD error|) / EMA(|V|): how unreliable Q is
-    rng: np.random.Generator  # for gates that draw
-
-
-class Gate:
-    """Base of all gates; a gate of your own needs `wants` only.
-
-    Args:
-        num_servers: N.
-    """
-
-    needs_psi = False  # psi costs a second row in every forward pass
-    occupies = True  # False: training is free, every `True` is a credit at once
-
-    def __init__(self, num_servers: int):
-        self.num_servers = num_servers
-
-    def wants(self, view: GateView) -> Bools:
-        """(N,) whether to insert a training job now."""
-        raise NotImplementedError(f"{type(self).__name__} must say when it wants to train")
-
-    def get_state(self) -> State:
-        """Everything `wants` remembers, as numpy arrays and plain numbers."""
-        return {}
-
-    def set_state(self, state: State) -> None:
-        """Takes over what `get_state` returned."""
-
-    def metrics(self) -> dict[str, float]:
-        """Figures of the last slot, for TensorBoard."""
-        return {}
-
-
-class Ideal(Gate):
-    """Every slot, for free: the source's upper reference."""
-
-    occupies = False
-
-    def wants(self, view: GateView) -> Bools:
-        """(N,) always True."""
-        return np.ones(self.num_servers, bool)
-
-
-class Never(Gate):
-    """Not at all: the weights stay as they are."""
-
-    def wants(self, view: GateView) -> Bools:
-        """(N,) always False."""
-        return np.zeros(self.num_servers, bool)
-
-
-class PTS(Gate):
-    """Every `period` slots, counted from the completion of the last training job."""
-
-    def __init__(self, num_servers: int, period: int = 100):
-        super().__init__(num_servers)
-        self.period = period
-
-    def wants(self, view: GateView) -> Bools:
-        """(N,) whether the period is over."""
-        return view.since_training >= self.period
-
-
-class Always(PTS):
-    """Whenever possible, one user slot between two jobs: naive continual learning."""
-
-    def __init__(self, num_servers: int):
-        super().__init__(num_servers, period=2)
-
-
-class Idle(PTS):
-    """When the period is over and the server is empty and nobody waits (reconstructed)."""
-
-    def wants(self, view: GateView) -> Bools:
-        """(N,) whether the period is over and the server is idle."""
-        return super().wants(view) & view.is_idle
-
-
-class ServerEmpty(PTS):
-    """When the period is over and no unit is in use; jobs may wait (reconstructed).
-
-    Args:
-        num_servers: N.
-        period: slots between two training jobs, at least.
-        longest_wait: trains anyway after this many slots; None: never forced.
-    """
-
-    def __init__(self, num_servers: int, period: int = 100, longest_wait: int | None = None):
-        super().__init__(num_servers, period)
-        self.longest_wait = longest_wait
-
-    def wants(self, view: GateView) -> Bools:
-        """(N,) whether the period is over and the server is empty, or the wait was too long."""
-        wanted = super().wants(view) & view.is_empty
-        if self.longest_wait is not None:
-            wanted |= view.since_training >= self.longest_wait
-        return wanted
 
 
 class ATS(Gate):
@@ -272,52 +155,3 @@ def _choose_slots(psi, threshold, td_statistic, td_cutoff, falls_back, wanted):
             wanted[i] = psi[i] > threshold[i]
             tied |= psi[i] == threshold[i]
     return tied
-
-
-class TDStatistic:
-    """EMA(|TD error|) / EMA(|V|) per server, on the stream the agent experiences (reconstructed).
-
-    Both averages start at 0; their common bias cancels in the ratio. Without data it is infinite:
-    an agent that has seen nothing is not to be trusted.
-    """
-
-    def __init__(self, num_servers: int, rate: float = 5e-4):
-        self.rate = rate
-        self._td_error = np.zeros(num_servers)
-        self._value = np.zeros(num_servers)
-        self.ratio: Floats = np.full(num_servers, np.inf)  # (N,) the statistic
-
-    def update(self, td_error: Floats, value: Floats) -> None:
-        """Adds one TD error (NaN: there is none yet) and one value V = max_a Q, (N,) each."""
-        _average(self._td_error, self._value, self.ratio, self.rate, td_error, value)
-
-    def get_state(self) -> State:
-        """Both averages and their ratio."""
-        averages = {"td_error": self._td_error, "value": self._value, "ratio": self.ratio}
-        return {name: values.copy() for name, values in averages.items()}
-
-    def set_state(self, state: State) -> None:
-        """Takes over what `get_state` returned."""
-        self._td_error, self._value = state["td_error"].copy(), state["value"].copy()
-        self.ratio = state["ratio"].copy()
-
-
-@njit(cache=True)
-def _average(td_error_average, value_average, ratio, rate, td_error, value):
-    for i in range(len(value)):
-        if not np.isnan(td_error[i]):
-            td_error_average[i] += rate * (abs(td_error[i]) - td_error_average[i])
-            value_average[i] += rate * (abs(value[i]) - value_average[i])
-            if value_average[i] > 0:
-                ratio[i] = td_error_average[i] / value_average[i]
-
-
-GATES: dict[str, Callable[..., Gate]] = {
-    "ideal": Ideal,
-    "never": Never,
-    "always": Always,
-    "pts": PTS,
-    "ats": ATS,
-    "idle": Idle,
-    "server_empty": ServerEmpty,
-}

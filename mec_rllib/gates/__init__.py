@@ -1,0 +1,43 @@
+"""When to train: the gates. Pure rules on numpy arrays, batched over N servers.
+
+Each slot a gate sees a `GateView` and answers a boolean per server: insert a training job now?
+A gate is asked for all servers; the answer counts where no training job waits or runs. One
+completed training job is one credit, worth `updates_per_job` learner updates.
+
+`ideal`, `pts` and `ats` follow the source (arXiv 2411.07086); what it leaves open is
+*reconstructed*: the TD statistic, the tie rules, and the naive gates `idle` and `server_empty`.
+"""
+
+from collections.abc import Callable
+
+from mec_rllib.gates.adaptive import ATS, Fallback, Ties
+from mec_rllib.gates.base import Gate, GateView, State
+from mec_rllib.gates.periodic import PTS, Always, Ideal, Idle, Never, ServerEmpty
+from mec_rllib.gates.td_statistic import TDStatistic
+
+__all__ = [
+    "ATS",
+    "GATES",
+    "PTS",
+    "Always",
+    "Fallback",
+    "Gate",
+    "GateView",
+    "Ideal",
+    "Idle",
+    "Never",
+    "ServerEmpty",
+    "State",
+    "TDStatistic",
+    "Ties",
+]
+
+GATES: dict[str, Callable[..., Gate]] = {
+    "ideal": Ideal,
+    "never": Never,
+    "always": Always,
+    "pts": PTS,
+    "ats": ATS,
+    "idle": Idle,
+    "server_empty": ServerEmpty,
+}

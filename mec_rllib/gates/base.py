@@ -1,0 +1,51 @@
+"""What a gate is: it sees a `GateView` each slot and answers a boolean per server."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mec_rllib.sim.jobs import Bools, Floats, Ints
+
+State = dict[str, Any]
+
+
+class GateView(NamedTuple):
+    """What a gate sees in one slot."""
+
+    slot: int  # slots every server has played so far
+    psi: Floats  # (N,) what a training job now is worth, in Q: <= 0 if it costs; NaN if not asked
+    can_ask: Bools  # (N,) no training job waits or runs
+    is_idle: Bools  # (N,) no unit in use and nobody waits
+    is_empty: Bools  # (N,) no unit in use; jobs may wait
+    since_training: Ints  # (N,) slots since the last training job completed
+    td_statistic: Floats  # (N,) EMA(|TD error|) / EMA(|V|): how unreliable Q is
+    rng: np.random.Generator  # for gates that draw
+
+
+class Gate:
+    """Base of all gates; a gate of your own needs `wants` only.
+
+    Args:
+        num_servers: N.
+    """
+
+    needs_psi = False  # psi costs a second row in every forward pass
+    occupies = True  # False: training is free, every `True` is a credit at once
+
+    def __init__(self, num_servers: int):
+        self.num_servers = num_servers
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) whether to insert a training job now."""
+        raise NotImplementedError(f"{type(self).__name__} must say when it wants to train")
+
+    def get_state(self) -> State:
+        """Everything `wants` remembers, as numpy arrays and plain numbers."""
+        return {}
+
+    def set_state(self, state: State) -> None:
+        """Takes over what `get_state` returned."""
+
+    def metrics(self) -> dict[str, float]:
+        """Figures of the last slot, for TensorBoard."""
+        return {}

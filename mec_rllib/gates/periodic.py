@@ -1,0 +1,72 @@
+"""Gates that look at the clock and at most at the server: `pts` of the source, and naive ones."""
+
+import numpy as np
+
+from mec_rllib.gates.base import Gate, GateView
+from mec_rllib.sim.jobs import Bools
+
+
+class Ideal(Gate):
+    """Every slot, for free: the source's upper reference."""
+
+    occupies = False
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) always True."""
+        return np.ones(self.num_servers, bool)
+
+
+class Never(Gate):
+    """Not at all: the weights stay as they are."""
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) always False."""
+        return np.zeros(self.num_servers, bool)
+
+
+class PTS(Gate):
+    """Every `period` slots, counted from the completion of the last training job."""
+
+    def __init__(self, num_servers: int, period: int = 100):
+        super().__init__(num_servers)
+        self.period = period
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) whether the period is over."""
+        return view.since_training >= self.period
+
+
+class Always(PTS):
+    """Whenever possible, one user slot between two jobs: naive continual learning."""
+
+    def __init__(self, num_servers: int):
+        super().__init__(num_servers, period=2)
+
+
+class Idle(PTS):
+    """When the period is over and the server is empty and nobody waits (reconstructed)."""
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) whether the period is over and the server is idle."""
+        return super().wants(view) & view.is_idle
+
+
+class ServerEmpty(PTS):
+    """When the period is over and no unit is in use; jobs may wait (reconstructed).
+
+    Args:
+        num_servers: N.
+        period: slots between two training jobs, at least.
+        longest_wait: trains anyway after this many slots; None: never forced.
+    """
+
+    def __init__(self, num_servers: int, period: int = 100, longest_wait: int | None = None):
+        super().__init__(num_servers, period)
+        self.longest_wait = longest_wait
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) whether the period is over and the server is empty, or the wait was too long."""
+        wanted = super().wants(view) & view.is_empty
+        if self.longest_wait is not None:
+            wanted |= view.since_training >= self.longest_wait
+        return wanted
