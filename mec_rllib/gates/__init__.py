@@ -10,9 +10,10 @@ completed training job is one credit, worth `updates_per_job` learner updates.
 
 from collections.abc import Callable
 
-from mec_rllib.gates.adaptive import ATS, Fallback, Ties
+from mec_rllib.gates.adaptive import ATS, Ties
 from mec_rllib.gates.base import Gate, GateView, State
 from mec_rllib.gates.periodic import PTS, Always, Ideal, Idle, Never, ServerEmpty
+from mec_rllib.gates.psi_gate import Fallback, PsiGate
 from mec_rllib.gates.td_statistic import TDStatistic
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Ideal",
     "Idle",
     "Never",
+    "PsiGate",
     "ServerEmpty",
     "State",
     "TDStatistic",

@@ -3,21 +3,19 @@
 from typing import Literal
 
 import numpy as np
-from numba import njit
 
-from mec_rllib.gates.base import Gate, GateView, State
+from mec_rllib.gates.base import GateView, State
+from mec_rllib.gates.psi_gate import Fallback, PsiGate, quantile_of
 from mec_rllib.sim.jobs import Bools
 
 Ties = Literal["ge", "gt", "random"]
-Fallback = Literal["pts", "idle", "server_empty"]
 
 
-class ATS(Gate):
+class ATS(PsiGate):
     """Trains where psi is among its highest recent values: when training costs least.
 
     psi at or above the `percentile` of the last `window` values of the same server fires. While
-    Q is unreliable (TD statistic above `td_cutoff`) or there is no threshold yet, it trains
-    periodically instead, as PTS (known), or as `idle` or `server_empty` do (reconstructed).
+    Q is unreliable, or there is no threshold yet, the fallback decides; see `PsiGate`.
 
     A psi equal to the threshold is a tie. "ge": a tie fires as well, but only if the last
     training job is as long ago as the percentile means on average (100 slots for 99), else a
@@ -37,8 +35,6 @@ class ATS(Gate):
         fallback: what it does while Q is unreliable: "pts", "idle" or "server_empty".
     """
 
-    needs_psi = True
-
     def __init__(
         self,
         num_servers: int,
@@ -51,107 +47,34 @@ class ATS(Gate):
         td_cutoff: float = 0.1,
         fallback: Fallback = "pts",
     ):
-        super().__init__(num_servers)
-        self.period = period
+        super().__init__(num_servers, period, window, min_history, refresh, td_cutoff, fallback)
         self.percentile = percentile
-        self.min_history = min_history
-        self.refresh = refresh
         self.ties = ties
-        self.td_cutoff = td_cutoff
-        self.fallback = fallback
         self.tie_spacing = round(1.0 / (1.0 - percentile / 100.0))
-        # Values not yet seen are +inf: they sort behind the seen ones.
-        self._recent = np.full((num_servers, window), np.inf)
-        self._seen = np.zeros(num_servers, np.int64)  # values ever seen
-        self._threshold = np.full(num_servers, np.nan)  # NaN: not enough history
         self._tie_chance = np.zeros(num_servers)
-        self._slots = 0
-        self._falls_back = np.ones(num_servers, bool)
-        self._psi = np.full(num_servers, np.nan)
-
-    def wants(self, view: GateView) -> Bools:
-        """(N,) whether psi is high enough, or what the fallback says where Q is unreliable."""
-        _remember(self._recent, self._seen, view.psi, view.can_ask)
-        if self._slots % self.refresh == 0:
-            self._renew_threshold()
-        self._slots += 1
-        self._psi = view.psi
-        wanted = view.since_training >= self.period
-        if self.fallback != "pts":
-            wanted &= view.is_idle if self.fallback == "idle" else view.is_empty
-        tied = _choose_slots(
-            view.psi, self._threshold, view.td_statistic, self.td_cutoff, self._falls_back, wanted
-        )
-        if tied:
-            tie = (view.psi == self._threshold) & ~self._falls_back
-            wanted |= tie & self._wins_tie(view)
-        return wanted
 
     def get_state(self) -> State:
         """Window, threshold and counters."""
-        return {
-            "recent": self._recent.copy(),
-            "seen": self._seen.copy(),
-            "threshold": self._threshold.copy(),
-            "tie_chance": self._tie_chance.copy(),
-            "slots": self._slots,
-        }
+        return super().get_state() | {"tie_chance": self._tie_chance.copy()}
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
-        self._recent = state["recent"].copy()
-        self._seen = state["seen"].copy()
-        self._threshold = state["threshold"].copy()
+        super().set_state(state)
         self._tie_chance = state["tie_chance"].copy()
-        self._slots = state["slots"]
 
-    def metrics(self) -> dict[str, float]:
-        """Means over the servers: psi, its threshold, and the share that falls back to PTS."""
-        figures = {"fallback_share": float(self._falls_back.mean())}
-        for name, values in (("psi", self._psi), ("psi_threshold", self._threshold)):
-            if np.isfinite(values).any():
-                figures[name] = float(np.nanmean(values))
-        return figures
-
-    def _renew_threshold(self) -> None:
-        known = np.minimum(self._seen, self._recent.shape[1])
-        ready = np.flatnonzero(known >= self.min_history)
+    def _renew_threshold(self, view: GateView) -> None:
+        ready, ordered, known = self._recent.ordered()
         if not len(ready):
             return
-        ordered = np.sort(self._recent[ready], axis=1)
-        rank = self.percentile / 100.0 * (known[ready] - 1)  # linear between ranks, as numpy's
-        below, rows = rank.astype(np.int64), np.arange(len(ready))
-        lower, upper = ordered[rows, below], ordered[rows, np.ceil(rank).astype(np.int64)]
-        self._threshold[ready] = threshold = lower + (upper - lower) * (rank - below)
+        self._threshold[ready] = threshold = quantile_of(ordered, known, self.percentile / 100.0)
         above = ((ordered > threshold[:, None]) & np.isfinite(ordered)).sum(axis=1)
         tied = (ordered == threshold[:, None]).sum(axis=1)
-        missing = (1.0 - self.percentile / 100.0) * known[ready] - above
+        missing = (1.0 - self.percentile / 100.0) * known - above
         self._tie_chance[ready] = np.clip(missing / np.maximum(tied, 1), 0.0, 1.0)
 
-    def _wins_tie(self, view: GateView) -> Bools:
+    def _wins_tie(self, view: GateView) -> Bools | bool:
         if self.ties == "gt":
-            return np.zeros(self.num_servers, bool)
+            return False
         if self.ties == "random":
             return view.rng.random(self.num_servers) < self._tie_chance
         return view.since_training >= self.tie_spacing
-
-
-@njit(cache=True)
-def _remember(recent, seen, psi, can_ask):
-    """The newest psi takes the place of the oldest."""
-    for i in range(len(psi)):
-        if can_ask[i]:
-            recent[i, seen[i] % recent.shape[1]] = psi[i]
-            seen[i] += 1
-
-
-@njit(cache=True)
-def _choose_slots(psi, threshold, td_statistic, td_cutoff, falls_back, wanted):
-    """Where Q is reliable, psi decides and not the period in `wanted`; True if there are ties."""
-    tied = False
-    for i in range(len(psi)):
-        falls_back[i] = td_statistic[i] > td_cutoff or np.isnan(threshold[i])
-        if not falls_back[i]:
-            wanted[i] = psi[i] > threshold[i]
-            tied |= psi[i] == threshold[i]
-    return tied
