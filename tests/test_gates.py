@@ -2,31 +2,13 @@
 
 import numpy as np
 import pytest
+from gate_slots import UNRELIABLE, fires, view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mec_rllib.envs.config import EnvConfig
-from mec_rllib.gates import ATS, GATES, PTS, Always, GateView, Ideal, Idle, ServerEmpty, TDStatistic
+from mec_rllib.gates import ATS, GATES, PTS, Always, Ideal, Idle, ServerEmpty, TDStatistic
 from mec_rllib.schedulers import SJF
-
-RELIABLE, UNRELIABLE = 0.05, 0.5
-
-
-def view(psi=0.0, since=10_000, td=RELIABLE, idle=True, empty=True, can_ask=True, rng=None):
-    one = lambda value: np.array([value])  # noqa: E731
-    rng = rng or np.random.default_rng(0)
-    return GateView(0, one(psi), one(can_ask), one(idle), one(empty), one(since), one(td), rng)
-
-
-def fires(gate, psis, td=RELIABLE):
-    """Slots in which the gate fires, if every training job runs at once."""
-    fired, since, rng = [], 1, np.random.default_rng(0)
-    for slot, psi in enumerate(psis):
-        if gate.wants(view(psi, since, td, rng=rng))[0]:
-            fired.append(slot)
-            since = 0
-        since += 1
-    return fired
 
 
 def scripted_ats(**options):

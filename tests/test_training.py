@@ -74,7 +74,10 @@ def test_ideal_trains_in_every_slot_and_occupies_none(build):
     assert result["server"]["share_training"] == 0
 
 
-@pytest.mark.parametrize("gate", ["pts", "ats", "idle", "server_empty", "always"])
+@pytest.mark.parametrize(
+    "gate",
+    ["pts", "ats", "idle", "server_empty", "always", "budget", "price", "td_slope"],
+)
 def test_every_update_is_paid_for(build, gate):
     algorithm = build(gate, slots=2000)
     algorithm.train()
@@ -82,6 +85,34 @@ def test_every_update_is_paid_for(build, gate):
     assert totals.training_jobs > 10
     assert algorithm.learner_updates == 4 * totals.training_jobs
     assert totals.training_slots >= totals.training_jobs
+
+
+def test_a_bandit_uses_up_training_jobs_of_its_own(build):
+    algorithm = build("bandit", slots=2000)
+    gate = algorithm.train()["gate"]
+    jobs = algorithm.totals.training_jobs
+    assert jobs >= 10
+    assert gate["own_updates"] == jobs // 10
+    assert algorithm.learner_updates == 4 * (jobs - jobs // 10)
+
+
+def test_a_gate_sees_the_td_error_and_the_reward_of_the_last_slot(build):
+    runner, seen, earned = build("td_slope").env_runner, [], []
+    servers, gate = runner.env.servers, runner._gating.gate
+    step, wants = servers.step, gate.wants
+
+    def noted_step(actions):
+        reward = step(actions)
+        earned.append(reward[0] / servers.reward_scale)
+        return reward
+
+    servers.step = noted_step
+    gate.wants = lambda view: seen.append((view.td_error[0], view.reward[0])) or wants(view)
+    runner.sample(num_slots=300)
+    errors, rewards = np.array(seen).T
+    assert np.isnan(errors[0])
+    assert np.isfinite(errors[1:]).all()
+    np.testing.assert_array_equal(rewards[1:], earned[:-1])
 
 
 @pytest.mark.parametrize(("runners", "servers"), [(0, 8), (1, 2), (2, 4)])

@@ -10,12 +10,13 @@ from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.results import TrialResults
 from mec_rllib.experiments.stats import holm, interval, p_value, verdict
 from mec_rllib.experiments.strategies import resolve
-from mec_rllib.gates import ATS, PTS, Idle, ServerEmpty
+from mec_rllib.gates import ATS, PTS, Bandit, Budget, Idle, Price, ServerEmpty, TDSlope
 
 # Gates that pay for their training; `always` is judged against the worst of the others.
-PAYING = (PTS, Idle, ServerEmpty, ATS)
+PAYING = (PTS, Idle, ServerEmpty, ATS, Budget, Price, TDSlope, Bandit)
 AFTER_DAMAGE_SLOTS = 10_000
 SETTLED_SHARE = 0.2  # of the slots, at the end
+TINY = 1e-6  # share of slots that counts as none, where it must have a logarithm
 
 
 class Finished:
@@ -148,6 +149,40 @@ def fallback_lets_go(finished: Finished) -> list[float]:
     ]
 
 
+def trains_less(less: str, more: str, part: float) -> Callable:
+    """Measure: this part of one strategy's share of slots that train, minus that of another."""
+    return lambda finished: [
+        part * b.row["share_training"] - a.row["share_training"] for a, b in finished.of(less, more)
+    ]
+
+
+def trains_in(strategy: str) -> Callable:
+    """Measure: the share of slots that train."""
+    return lambda finished: [t.row["share_training"] for (t,) in finished.of(strategy)]
+
+
+def above_pts_of_equal_share(strategy: str) -> Callable:
+    """Measure: minus what PTS has for as much training, between its periods (logarithmic)."""
+
+    def measured(finished: Finished) -> list[float]:
+        periodic = finished.labels(PTS)
+        values = []
+        for trial, *others in finished.of(strategy, *periodic) if len(periodic) >= 2 else []:
+            rows = sorted((t.row for t in others), key=lambda row: row["share_training"])
+            shares = np.log([max(row["share_training"], TINY) for row in rows])
+            share = np.log(max(trial.row["share_training"], TINY))
+            reward = np.interp(share, shares, [row["reward_lifetime"] for row in rows])
+            values.append(trial.row["reward_lifetime"] - float(reward))
+        return values
+
+    return measured
+
+
+def where_load_changes(measure: Callable) -> Callable:
+    """Measure: only where the load follows a schedule."""
+    return lambda f: [] if first_rise(f.experiment.env.load) is None else measure(f)
+
+
 def _damaged(finished: Finished) -> list[tuple[np.ndarray, np.ndarray, int]]:
     """Slots, share in fallback, and the report in whose end the damage was done, per seed."""
     label = "ats-corrupt"
@@ -229,6 +264,39 @@ CLAIMS = [
         "the deployable agent is above the paper's",
         difference("deployable", "ats"),
     ),
+    Claim("budget_near_ats", "budget is within 0.002 of ATS", difference("budget", "ats"), -0.002),
+    Claim(
+        "budget_trains_less",
+        "budget trains less than half as much as ATS",
+        trains_less("budget", "ats", 0.5),
+    ),
+    Claim(
+        "budget_near_fixed",
+        "the decaying budget is within 0.002 of the fixed one",
+        difference("budget", "budget-fixed"),
+        -0.002,
+    ),
+    Claim(
+        "budget_drift_above_budget",
+        "a budget that follows the TD error is above one that does not (load changes)",
+        where_load_changes(difference("budget-drift", "budget")),
+    ),
+    Claim("price_near_ats", "price is within 0.002 of ATS", difference("price", "ats"), -0.002),
+    Claim(
+        "price_does_not_starve",
+        "price trains in more than 0.1 % of the slots",
+        trains_in("price"),
+        0.001,
+    ),
+    Claim(
+        "td_slope_above_pts",
+        "td_slope is above PTS (equal share)",
+        above_pts_of_equal_share("td_slope"),
+    ),
+    Claim(
+        "bandit_above_pts", "bandit is above PTS (equal share)", above_pts_of_equal_share("bandit")
+    ),
+    Claim("price_above_bandit", "price is above bandit", difference("price", "bandit")),
 ]
 
 

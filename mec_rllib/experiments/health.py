@@ -10,7 +10,7 @@ from mec_rllib.experiments.claims import SETTLED_SHARE, window_rewards
 from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.results import TrialResults
 from mec_rllib.experiments.strategies import Strategy, resolve
-from mec_rllib.gates import ATS, Ideal, Never
+from mec_rllib.gates import ATS, Ideal, Never, PsiGate
 
 TOO_OFTEN = 2.0  # times as often as the percentile means
 BUSIER = 0.05  # share of the capacity, above the average
@@ -96,7 +96,7 @@ def _no_progress(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator
 
 
 def _never_lets_go(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
-    if strategy.gate is not ATS:
+    if strategy.gate is None or not issubclass(strategy.gate, PsiGate):
         return
     shares = [np.mean([r["gate"]["fallback_share"] for r in _settled(t)]) for t in trials]
     if np.mean(shares) > 0.5:

@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from mec_rllib.experiments.config import Experiment
-from mec_rllib.experiments.results import TrialResults
+from mec_rllib.experiments.results import TrialResults, number
 from mec_rllib.experiments.stats import interval
+from mec_rllib.experiments.trade_off import trade_off
 from mec_rllib.sim.workloads import LoadSchedule
 
 # Okabe and Ito: eight colours that colour-blind readers can tell apart.
@@ -28,6 +29,7 @@ class Results:
 
     def __init__(self, experiment: Experiment, trials: Sequence[TrialResults]):
         self.experiment = experiment
+        self.trade_off = trade_off(experiment, trials)
         self.trials: dict[str, list[TrialResults]] = {}
         for trial in trials:
             if trial.reports:
@@ -112,7 +114,7 @@ def draw_final(results: Results) -> Figure | None:
     kinds = ("reward_lifetime", "reward_last20", "reward_greedy")
     for k, (metric, colour, marker) in enumerate(zip(kinds, COLOURS, MARKERS, strict=False)):
         for row, strategy in enumerate(finished):
-            found = interval([_number(r[metric]) for r in results.rows(strategy)])
+            found = interval([number(r[metric]) for r in results.rows(strategy)])
             axes.errorbar(
                 found.mean,
                 row + 0.2 * (k - 1),
@@ -167,7 +169,7 @@ def draw_where(results: Results) -> Figure | None:
 
 
 def draw_trade_off(results: Results) -> Figure | None:
-    """Lifetime reward against the share of slots that train, 95 % intervals over seeds."""
+    """Lifetime reward against the share of slots that train, 95 % intervals; the Pareto front."""
     learning = [
         s
         for s in results.trials
@@ -175,8 +177,9 @@ def draw_trade_off(results: Results) -> Figure | None:
     ]
     if not learning:
         return None
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, max(5, 1 + 0.22 * len(learning))), layout="constrained")
     axes = figure.subplots()
+    _draw_front(axes, results)
     for strategy in learning:
         rows = results.rows(strategy)
         share = interval([row["share_training"] for row in rows])
@@ -190,6 +193,7 @@ def draw_trade_off(results: Results) -> Figure | None:
             color=colour,
             marker=marker,
             linestyle="none",
+            capsize=2,
             label=strategy,
         )
     axes.set_xscale("symlog", linthresh=1e-3)
@@ -200,6 +204,14 @@ def draw_trade_off(results: Results) -> Figure | None:
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", frameon=False)
     return figure
+
+
+def _draw_front(axes: Axes, results: Results) -> None:
+    """A staircase through the points of the front: what can be had for so much training."""
+    front = [point for point in results.trade_off if point.on_front]
+    if front:
+        shares, rewards = ([p.share.mean for p in front], [p.reward.mean for p in front])
+        axes.step(shares, rewards, where="post", color="0.7", linewidth=3, zorder=0, label="front")
 
 
 def draw_misses(results: Results) -> Figure | None:
@@ -272,7 +284,8 @@ PICTURES = (
     Picture(
         "trade_off",
         "What training costs and brings",
-        "Up and left is better. Bars: 95 % intervals over seeds.",
+        "Lifetime reward against training share; up and left is better. Bars: 95 % intervals over "
+        "seeds. Grey: the Pareto front of the means among the gates that pay for their training.",
         draw_trade_off,
     ),
     Picture("misses", "Who pays", "Share of the jobs of each class that missed.", draw_misses),
@@ -299,11 +312,6 @@ def _draw_band(
 def _label_slots(axes: Axes) -> None:
     axes.set_xlabel("slot")
     axes.xaxis.set_major_formatter(lambda slot, _: f"{slot:,.0f}")
-
-
-def _number(value: float | None) -> float:
-    """JSON has null where a figure is no number."""
-    return np.nan if value is None else value
 
 
 def _training_slots(trial: TrialResults) -> list[int]:

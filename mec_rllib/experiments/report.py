@@ -18,7 +18,9 @@ from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.health import SIGNATURES, Finding, examine
 from mec_rllib.experiments.plots import PICTURES, Results
 from mec_rllib.experiments.results import TrialResults, read_experiment, write_json
+from mec_rllib.experiments.stats import Interval
 from mec_rllib.experiments.summary import summarize
+from mec_rllib.experiments.trade_off import Point, trade_off
 
 COLUMNS = (  # metric, heading, format
     ("reward_lifetime", "R", ".3f"),
@@ -30,6 +32,7 @@ COLUMNS = (  # metric, heading, format
     ("learner_updates", "updates", ",.0f"),
 )
 WITH_INTERVAL = ("reward_lifetime", "reward_last20", "reward_greedy")
+FRONT_HEADINGS = ("strategy", "n", "training", "R", "on the front")
 CLAIM_HEADINGS = ("claim", "verdict", "estimate", "95 % CI", "margin", "p", "Holm")
 
 
@@ -42,10 +45,13 @@ def report(folder: Path, console: Console) -> None:
     experiment, trials = read_experiment(folder)
     summary = summarize(experiment, trials)
     findings = examine(experiment, trials)
+    points = trade_off(experiment, trials)
     write_json(folder / "summary.json", summary)
     pictures = _draw(experiment, trials, folder)
-    (folder / "report.md").write_text(_markdown(experiment, summary, findings), encoding="utf-8")
-    page = _html(experiment, trials, summary, findings, pictures)
+    (folder / "report.md").write_text(
+        _markdown(experiment, summary, findings, points), encoding="utf-8"
+    )
+    page = _html(experiment, trials, summary, findings, points, pictures)
     (folder / "report.html").write_text(page, encoding="utf-8")
 
     if summary["rows"]:
@@ -108,6 +114,7 @@ def _html(
     trials: Sequence[TrialResults],
     summary: dict[str, Any],
     findings: Sequence[Finding],
+    points: Sequence[Point],
     pictures: Sequence[dict[str, str]],
 ) -> str:
     environment = jinja2.Environment(
@@ -126,6 +133,9 @@ def _html(
         claim_headings=CLAIM_HEADINGS,
         claims=[_claim_cells(claim) for claim in summary["claims"]],
         claims_note=_claims_note(summary["claims"]),
+        front_headings=FRONT_HEADINGS,
+        front=[_front_cells(point) for point in points],
+        front_note=_front_note(points),
         findings=findings,
         signatures=list(SIGNATURES),
         pictures=pictures,
@@ -134,7 +144,12 @@ def _html(
     )
 
 
-def _markdown(experiment: Experiment, summary: dict[str, Any], findings: Sequence[Finding]) -> str:
+def _markdown(
+    experiment: Experiment,
+    summary: dict[str, Any],
+    findings: Sequence[Finding],
+    points: Sequence[Point],
+) -> str:
     """Tables for a paper, an issue or `docs/results.md`."""
     headings = ("strategy", "n", *(heading for _, heading, _ in COLUMNS))
     parts = [
@@ -145,6 +160,9 @@ def _markdown(experiment: Experiment, summary: dict[str, Any], findings: Sequenc
     if summary["claims"]:
         parts.append(_claims_note(summary["claims"]))
         parts.append(_pipes(CLAIM_HEADINGS, [_claim_cells(c) for c in summary["claims"]]))
+    if points:
+        parts.append(_front_note(points))
+        parts.append(_pipes(FRONT_HEADINGS, [_front_cells(point) for point in points]))
     if findings:
         parts.append("Gate health:")
         parts.append("\n".join(f"- {f.strategy}: {f.signature}; {f.figures}" for f in findings))
@@ -194,6 +212,30 @@ def _cells(values: Iterable[float | None]) -> list[str]:
         "-" if value is None or value != value else format(value, pattern)
         for value, (_, _, pattern) in zip(values, COLUMNS, strict=True)
     ]
+
+
+def _front_note(points: Sequence[Point]) -> str:
+    front = ", ".join(point.strategy for point in points if point.on_front)
+    return (
+        f"On the Pareto front of the means (more reward for less training): {front}. "
+        "Intervals of neighbours may overlap: the front describes, the claims test."
+    )
+
+
+def _front_cells(point: Point) -> list[str]:
+    return [
+        point.strategy,
+        str(point.n),
+        _plus_minus(point.share, ".3%"),
+        _plus_minus(point.reward, ".4f"),
+        "yes" if point.on_front else "no",
+    ]
+
+
+def _plus_minus(found: Interval, pattern: str) -> str:
+    mean = format(found.mean, pattern)
+    known = found.low == found.low
+    return f"{mean} ± {format((found.high - found.low) / 2, pattern)}" if known else mean
 
 
 def _claims_note(claims: Sequence[dict[str, Any]]) -> str:

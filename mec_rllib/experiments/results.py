@@ -114,3 +114,8 @@ def finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def number(value: float | None) -> float:
+    """NaN in place of null, as JSON has it where a figure is no number."""
+    return math.nan if value is None else value

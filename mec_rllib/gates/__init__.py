@@ -6,14 +6,19 @@ completed training job is one credit, worth `updates_per_job` learner updates.
 
 `ideal`, `pts` and `ats` follow the source (arXiv 2411.07086); what it leaves open is
 *reconstructed*: the TD statistic, the tie rules, and the naive gates `idle` and `server_empty`.
+`td_slope` is reconstructed from an idea; `budget`, `price` and `bandit` are ours.
 """
 
 from collections.abc import Callable
 
 from mec_rllib.gates.adaptive import ATS, Ties
+from mec_rllib.gates.bandit import Bandit
 from mec_rllib.gates.base import Gate, GateView, State
+from mec_rllib.gates.budget import Budget
 from mec_rllib.gates.periodic import PTS, Always, Ideal, Idle, Never, ServerEmpty
-from mec_rllib.gates.psi_gate import Fallback, PsiGate
+from mec_rllib.gates.price import Price
+from mec_rllib.gates.psi_gate import Fallback, PsiGate, QuantileGate
+from mec_rllib.gates.td_slope import TDSlope
 from mec_rllib.gates.td_statistic import TDStatistic
 
 __all__ = [
@@ -21,15 +26,20 @@ __all__ = [
     "GATES",
     "PTS",
     "Always",
+    "Bandit",
+    "Budget",
     "Fallback",
     "Gate",
     "GateView",
     "Ideal",
     "Idle",
     "Never",
+    "Price",
     "PsiGate",
+    "QuantileGate",
     "ServerEmpty",
     "State",
+    "TDSlope",
     "TDStatistic",
     "Ties",
 ]
@@ -42,4 +52,8 @@ GATES: dict[str, Callable[..., Gate]] = {
     "ats": ATS,
     "idle": Idle,
     "server_empty": ServerEmpty,
+    "budget": Budget,
+    "price": Price,
+    "td_slope": TDSlope,
+    "bandit": Bandit,
 }

@@ -5,13 +5,13 @@ from typing import Literal
 import numpy as np
 
 from mec_rllib.gates.base import GateView, State
-from mec_rllib.gates.psi_gate import Fallback, PsiGate, quantile_of
+from mec_rllib.gates.psi_gate import Fallback, QuantileGate, quantile_of
 from mec_rllib.sim.jobs import Bools
 
 Ties = Literal["ge", "gt", "random"]
 
 
-class ATS(PsiGate):
+class ATS(QuantileGate):
     """Trains where psi is among its highest recent values: when training costs least.
 
     psi at or above the `percentile` of the last `window` values of the same server fires. While
@@ -47,7 +47,8 @@ class ATS(PsiGate):
         td_cutoff: float = 0.1,
         fallback: Fallback = "pts",
     ):
-        super().__init__(num_servers, period, window, min_history, refresh, td_cutoff, fallback)
+        super().__init__(num_servers, window, min_history, refresh, td_cutoff, fallback)
+        self.period = period
         self.percentile = percentile
         self.ties = ties
         self.tie_spacing = round(1.0 / (1.0 - percentile / 100.0))
@@ -62,7 +63,7 @@ class ATS(PsiGate):
         super().set_state(state)
         self._tie_chance = state["tie_chance"].copy()
 
-    def _renew_threshold(self, view: GateView) -> None:
+    def _look(self, view: GateView) -> None:
         ready, ordered, known = self._recent.ordered()
         if not len(ready):
             return
@@ -71,6 +72,9 @@ class ATS(PsiGate):
         tied = (ordered == threshold[:, None]).sum(axis=1)
         missing = (1.0 - self.percentile / 100.0) * known - above
         self._tie_chance[ready] = np.clip(missing / np.maximum(tied, 1), 0.0, 1.0)
+
+    def _is_time(self, view: GateView) -> Bools:
+        return view.since_training >= self.period
 
     def _wins_tie(self, view: GateView) -> Bools | bool:
         if self.ties == "gt":

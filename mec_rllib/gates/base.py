@@ -20,6 +20,8 @@ class GateView(NamedTuple):
     since_training: Ints  # (N,) slots since the last training job completed
     td_statistic: Floats  # (N,) EMA(|TD error|) / EMA(|V|): how unreliable Q is
     rng: np.random.Generator  # for gates that draw
+    td_error: Floats  # (N,) of the last slot, in Q; NaN if there is none, or not asked
+    reward: Floats  # (N,) of the last slot, divided by the largest weight
 
 
 class Gate:
@@ -30,6 +32,7 @@ class Gate:
     """
 
     needs_psi = False  # psi costs a second row in every forward pass
+    needs_td = False  # TD errors and their statistic alone; they come with psi anyway
     occupies = True  # False: training is free, every `True` is a credit at once
 
     def __init__(self, num_servers: int):
@@ -38,6 +41,10 @@ class Gate:
     def wants(self, view: GateView) -> Bools:
         """(N,) whether to insert a training job now."""
         raise NotImplementedError(f"{type(self).__name__} must say when it wants to train")
+
+    def credits(self, completed: Bools) -> Bools:
+        """(N,) the training jobs, of those just completed, that pay for learner updates: all."""
+        return completed
 
     def get_state(self) -> State:
         """Everything `wants` remembers, as numpy arrays and plain numbers."""

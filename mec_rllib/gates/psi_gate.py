@@ -1,4 +1,4 @@
-"""What the gates share that look at psi: its recent values, and what to do while Q is unreliable."""
+"""What gates that look at psi share: its recent values, and a fallback while Q is unreliable."""
 
 from typing import Literal
 
@@ -54,52 +54,33 @@ def quantile_of(ordered: Floats, known: Ints, quantile: Floats | float) -> Float
 
 
 class PsiGate(Gate):
-    """Base of gates with a threshold for psi; a gate of its kind renews the threshold.
+    """Base of gates with a threshold for psi; a gate of its kind says where it lies.
 
-    While Q is unreliable (TD statistic above `td_cutoff`) or there is no threshold yet, it trains
-    periodically instead, as PTS (known), or as `idle` or `server_empty` do (reconstructed).
+    While Q is unreliable (TD statistic above `td_cutoff`) or there is no threshold, the fallback
+    decides, when it is time: "pts" anywhere (known), "idle" and "server_empty" where the server is
+    so (reconstructed).
 
     Args:
         num_servers: N.
-        period: slots between training jobs while Q is unreliable.
-        window: recent values kept, per server.
-        min_history: values needed before there is a threshold.
-        refresh: slots between two looks at the recent values.
         td_cutoff: highest TD statistic at which psi is trusted.
         fallback: what it does while Q is unreliable: "pts", "idle" or "server_empty".
     """
 
     needs_psi = True
 
-    def __init__(
-        self,
-        num_servers: int,
-        period: int,
-        window: int,
-        min_history: int,
-        refresh: int,
-        td_cutoff: float,
-        fallback: Fallback,
-    ):
+    def __init__(self, num_servers: int, td_cutoff: float, fallback: Fallback):
         super().__init__(num_servers)
-        self.period = period
-        self.refresh = refresh
         self.td_cutoff = td_cutoff
         self.fallback = fallback
-        self._recent = RecentPsi(num_servers, window, min_history)
-        self._threshold = np.full(num_servers, np.nan)  # NaN: not enough history
-        self._slots = 0
+        self._threshold = np.full(num_servers, np.nan)  # NaN: there is none
         self._falls_back = np.ones(num_servers, bool)
         self._psi = np.full(num_servers, np.nan)
 
     def wants(self, view: GateView) -> Bools:
         """(N,) whether psi is high enough, or what the fallback says where Q is unreliable."""
-        self._recent.add(view.psi, view.can_ask)
-        if self._slots % self.refresh == 0:
-            self._renew_threshold(view)
-        self._slots += 1
+        self._renew_threshold(view)
         self._psi = view.psi
-        wanted = view.since_training >= self.period
+        wanted = self._is_time(view)
         if self.fallback != "pts":
             wanted &= view.is_idle if self.fallback == "idle" else view.is_empty
         tied = _choose_slots(
@@ -111,15 +92,12 @@ class PsiGate(Gate):
         return wanted
 
     def get_state(self) -> State:
-        """Window, threshold and counters."""
-        own = {"threshold": self._threshold.copy(), "slots": self._slots}
-        return self._recent.get_state() | own
+        """The threshold."""
+        return {"threshold": self._threshold.copy()}
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
-        self._recent.set_state(state)
         self._threshold = state["threshold"].copy()
-        self._slots = state["slots"]
 
     def metrics(self) -> dict[str, float]:
         """Means over the servers: psi, its threshold, and the share that is in the fallback."""
@@ -130,12 +108,63 @@ class PsiGate(Gate):
         return figures
 
     def _renew_threshold(self, view: GateView) -> None:
-        """Sets `_threshold` (N,) where there is enough history."""
+        """Sets `_threshold` (N,) for this slot."""
         raise NotImplementedError(f"{type(self).__name__} must say from where on psi is high")
 
+    def _is_time(self, view: GateView) -> Bools:
+        """(N,) whether the fallback may train; an array of its own."""
+        raise NotImplementedError(f"{type(self).__name__} must say how often the fallback trains")
+
     def _wins_tie(self, view: GateView) -> Bools | bool:
-        """(N,) whether a psi equal to the threshold fires; so it does, unless a gate knows why not."""
+        """(N,) whether a psi equal to the threshold fires: yes, unless a gate says otherwise."""
         return True
+
+
+class QuantileGate(PsiGate):
+    """Base of gates whose threshold is a quantile of recent psi values.
+
+    Args:
+        num_servers: N.
+        window: recent values kept, per server.
+        min_history: values needed before there is a threshold.
+        refresh: slots between two looks at the recent values.
+        td_cutoff: as in `PsiGate`.
+        fallback: as in `PsiGate`.
+    """
+
+    def __init__(
+        self,
+        num_servers: int,
+        window: int,
+        min_history: int,
+        refresh: int,
+        td_cutoff: float,
+        fallback: Fallback,
+    ):
+        super().__init__(num_servers, td_cutoff, fallback)
+        self.refresh = refresh
+        self._recent = RecentPsi(num_servers, window, min_history)
+        self._slots = 0
+
+    def get_state(self) -> State:
+        """Window, threshold and counters."""
+        return super().get_state() | self._recent.get_state() | {"slots": self._slots}
+
+    def set_state(self, state: State) -> None:
+        """Takes over what `get_state` returned."""
+        super().set_state(state)
+        self._recent.set_state(state)
+        self._slots = state["slots"]
+
+    def _renew_threshold(self, view: GateView) -> None:
+        self._recent.add(view.psi, view.can_ask)
+        if self._slots % self.refresh == 0:
+            self._look(view)
+        self._slots += 1
+
+    def _look(self, view: GateView) -> None:
+        """Sets `_threshold` (N,) where there is enough history, for the next slots."""
+        raise NotImplementedError(f"{type(self).__name__} must say which quantile it looks at")
 
 
 @njit(cache=True)

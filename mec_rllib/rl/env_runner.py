@@ -60,6 +60,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._n_step = NStep(config.n_step, config.gamma)
         self._exploration: Greedy = config.exploration(**config.exploration_args)
         self._no_psi = np.full(self.num_envs, np.nan)
+        self._td_error = self._no_psi  # of the last slot
         self._rows = np.empty((2 * self.num_envs, self.env.encoder.size), np.float32)
         self._last_q = np.full(self.num_envs, np.nan)  # Q(s, a) of the last slot; NaN before
         self._last_reward = np.zeros(self.num_envs)
@@ -196,7 +197,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         next_obs[:], next_mask[:] = self._obs, servers.mask
         self._last_q = self._q.values_taken(q, actions)
         if gate.occupies:
-            return int(np.count_nonzero(servers.completed))
+            return int(np.count_nonzero(gate.credits(servers.completed)))
         return self._granted
 
     def _end_episodes(self, rows: Transitions, slot: int) -> Bools:
@@ -213,21 +214,30 @@ class MecEnvRunner(SingleAgentEnvRunner):
     def _gate_beat(self, obs: Observations) -> Observations:
         """Asks the gate, inserts training jobs, renews `obs` then; returns Q (N, M + 1)."""
         servers, gate = self.env.servers, self._gating.gate
-        psi = self._no_psi
+        q, psi = None, self._no_psi
         if gate.needs_psi:
             q, q_flagged = self._q_with_and_without_flag(obs)
-            value = self._q.values(q, servers.mask)
+            value = self._note_td_error(q)
             psi = self._q.values(q_flagged, servers.mask_with_training()) - value
-            # The slot before led to this state, as it was before the gate's beat.
-            self._td.update(self._last_reward + self._last_discount * value - self._last_q, value)
+        elif gate.needs_td:
+            q = self._q(obs)
+            self._note_td_error(q)
         wanted = self._gating.want_training(self, self._view(psi))
         self._granted = 0 if gate.occupies else int(wanted.sum())
         if gate.occupies and wanted.any():
             servers.request_training(wanted)
             obs[:] = self.env.encoder.encode()
             if gate.needs_psi:
-                q = np.where(servers.training_waiting[:, None], q_flagged, q)
-        return q if gate.needs_psi else self._q(obs)
+                return np.where(servers.training_waiting[:, None], q_flagged, q)
+            q = None  # it was of the slot without the training job
+        return self._q(obs) if q is None else q
+
+    def _note_td_error(self, q: Observations) -> Floats:
+        """V (N,) of the state that the slot before led to, as it was before the gate's beat."""
+        value = self._q.values(q, self.env.servers.mask)
+        self._td_error = self._last_reward + self._last_discount * value - self._last_q
+        self._td.update(self._td_error, value)
+        return value
 
     def _q_with_and_without_flag(self, obs: Observations) -> tuple[Observations, Observations]:
         """Q (N, M + 1) as it is, and as if a training job waited; one pass of 2N rows."""
@@ -248,11 +258,14 @@ class MecEnvRunner(SingleAgentEnvRunner):
             servers.since_training,
             self._td.ratio,
             self._rng,
+            self._td_error,
+            self._last_reward,
         )
 
     def _gate_metrics(self) -> dict[str, float]:
-        figures = dict(self._gating.gate.metrics())
-        if self._gating.gate.needs_psi:
+        gate = self._gating.gate
+        figures = dict(gate.metrics())
+        if gate.needs_psi or gate.needs_td:
             figures["td_statistic"] = float(np.minimum(self._td.ratio, 1e3).mean())
         return figures
 
