@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import yaml
+from processes import named
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mec_rllib.experiments.checkpoints import (
@@ -210,13 +211,18 @@ def mec_rllib(*arguments, **kwargs):
     return subprocess.run(command, capture_output=True, text=True, timeout=240, **kwargs)
 
 
+def wait_for_policy(out):
+    """Until the first DQN has left a checkpoint."""
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*/checkpoint_*/policy.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def interrupt(config, out, signals):
     """Starts an experiment and sends signals once its first DQN has left a checkpoint."""
     command = [sys.executable, "-m", "mec_rllib", "tune", config, "--out", out]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(out.glob("*/checkpoint_*/policy.json")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for_policy(out)
     for number in signals:
         run.send_signal(number)
         time.sleep(0.3)
@@ -278,6 +284,22 @@ def test_a_killed_experiment_is_resumed_and_every_trial_ends_once(tmp_path, stra
     again = mec_rllib("tune", config, "--out", killed, "--resume")
     assert again.returncode == 0, again.stderr
     assert "(0 trials)" in again.stdout
+
+
+@pytest.mark.ray
+def test_a_killed_trial_goes_on_and_ends_once(tmp_path, straight):
+    config, expected = straight
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "mec_rllib", "tune", config, "--out", out]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for_policy(out)
+    trials = named("ray::StrategyTrial", run.pid)
+    assert trials
+    for pid in trials:
+        os.kill(pid, signal.SIGKILL)
+    _, stderr = run.communicate(timeout=240)
+    assert run.returncode == 0, stderr
+    assert_same_files(out, expected)
 
 
 @pytest.mark.ray
