@@ -29,7 +29,7 @@ from mec_rllib.experiments.locks import hold
 from mec_rllib.experiments.results import finite, read_experiment
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.experiments.trial import Trial
-from mec_rllib.experiments.tune_trial import start
+from mec_rllib.experiments.tune_trial import start_run
 from mec_rllib.rl.exploration import Decay, Greedy
 from mec_rllib.sim.totals import Totals
 
@@ -157,14 +157,14 @@ def test_a_restored_trial_goes_on_bit_for_bit(tmp_path, gate, seed, runners):
     """Saved in the middle of one run; another goes on from there, and ends in the same place."""
     config = CONFIG | {"strategies": [gate], "slots": 2000, "runners": {"num": runners}}
     (strategy,) = resolve(build(config, "test"))
-    straight, results = Trial(gate, seed, strategy.experiment, start(strategy, seed)), []
+    straight, results = Trial(gate, seed, strategy.experiment, start_run(strategy, seed)), []
     while not straight.is_done:
         results.append(straight.play_report())
         if straight.reports == 35 + 5 * seed:
             straight.save(tmp_path)
     expected = _state_of(straight)
     straight.run.stop()  # its runners make room
-    resumed = Trial(gate, seed, strategy.experiment, start(strategy, seed))
+    resumed = Trial(gate, seed, strategy.experiment, start_run(strategy, seed))
     resumed.restore(tmp_path)
     assert resumed.reports == 35 + 5 * seed
     while not resumed.is_done:
@@ -293,8 +293,10 @@ def test_a_killed_trial_goes_on_and_ends_once(tmp_path, straight):
     command = [sys.executable, "-m", "mec_rllib", "tune", config, "--out", out]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     wait_for_policy(out)
-    trials = named("ray::StrategyTrial", run.pid)
-    assert trials
+    deadline = time.monotonic() + 30
+    while not (trials := named("ray::StrategyTrial", run.pid)):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
     for pid in trials:
         os.kill(pid, signal.SIGKILL)
     _, stderr = run.communicate(timeout=240)
