@@ -15,6 +15,8 @@ from mec_rllib.experiments.runner import stages
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.rl.exploration import Boltzmann
 from mec_rllib.rl.n_step import NStep
+from mec_rllib.rl.policy import GreedyPolicy
+from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.rl.replay import Transitions
 from mec_rllib.schedulers import SCHEDULERS, random_actions
 from mec_rllib.sim.server import DROP, ServerBatch
@@ -266,3 +268,20 @@ def test_remote_runners_act_with_the_target_network(new_algorithm):
     assert len(algorithm.replay) == algorithm.slots - 2 * 2  # n - 1 slots of both are held back
     for name, values in state.items():
         assert np.array_equal(values, whole[f"_target_{name}"].numpy())
+
+
+@pytest.mark.ray
+def test_a_policy_file_acts_as_the_agent_did(new_algorithm, tmp_path):
+    algorithm = new_algorithm(guide={"slots": 500})
+    algorithm.train()
+    save_policy(algorithm.get_module(), tmp_path, {"afterstates": True})
+    module, observe = load_policy(tmp_path)
+    played = GreedyPolicy(module, observe)
+    original = GreedyPolicy(algorithm.get_module(), {"afterstates": True})
+    here, there = (EnvConfig(load=0.6).build_servers(8, seed=5) for _ in range(2))
+    for _ in range(300):
+        actions = original.select(here)
+        np.testing.assert_array_equal(played.select(there), actions)
+        here.step(actions)
+        there.step(actions)
+    assert here.tally.jobs[:, :, 1].sum() > 100  # started

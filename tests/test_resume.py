@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pytest
 import yaml
+from processes import named
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from mec_rllib.experiments.checkpoints import (
@@ -28,7 +29,7 @@ from mec_rllib.experiments.locks import hold
 from mec_rllib.experiments.results import finite, read_experiment
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.experiments.trial import Trial
-from mec_rllib.experiments.tune_trial import start
+from mec_rllib.experiments.tune_trial import start_run
 from mec_rllib.rl.exploration import Decay, Greedy
 from mec_rllib.sim.totals import Totals
 
@@ -156,14 +157,14 @@ def test_a_restored_trial_goes_on_bit_for_bit(tmp_path, gate, seed, runners):
     """Saved in the middle of one run; another goes on from there, and ends in the same place."""
     config = CONFIG | {"strategies": [gate], "slots": 2000, "runners": {"num": runners}}
     (strategy,) = resolve(build(config, "test"))
-    straight, results = Trial(gate, seed, strategy.experiment, start(strategy, seed)), []
+    straight, results = Trial(gate, seed, strategy.experiment, start_run(strategy, seed)), []
     while not straight.is_done:
         results.append(straight.play_report())
         if straight.reports == 35 + 5 * seed:
             straight.save(tmp_path)
     expected = _state_of(straight)
     straight.run.stop()  # its runners make room
-    resumed = Trial(gate, seed, strategy.experiment, start(strategy, seed))
+    resumed = Trial(gate, seed, strategy.experiment, start_run(strategy, seed))
     resumed.restore(tmp_path)
     assert resumed.reports == 35 + 5 * seed
     while not resumed.is_done:
@@ -210,13 +211,18 @@ def mec_rllib(*arguments, **kwargs):
     return subprocess.run(command, capture_output=True, text=True, timeout=240, **kwargs)
 
 
+def wait_for_policy(out):
+    """Until the first DQN has left a checkpoint."""
+    deadline = time.monotonic() + 120
+    while not list(out.glob("*/checkpoint_*/policy.json")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+
+
 def interrupt(config, out, signals):
     """Starts an experiment and sends signals once its first DQN has left a checkpoint."""
     command = [sys.executable, "-m", "mec_rllib", "tune", config, "--out", out]
     run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    deadline = time.monotonic() + 120
-    while not list(out.glob("*/checkpoint_*/policy.json")) and time.monotonic() < deadline:
-        time.sleep(0.02)
+    wait_for_policy(out)
     for number in signals:
         run.send_signal(number)
         time.sleep(0.3)
@@ -278,6 +284,24 @@ def test_a_killed_experiment_is_resumed_and_every_trial_ends_once(tmp_path, stra
     again = mec_rllib("tune", config, "--out", killed, "--resume")
     assert again.returncode == 0, again.stderr
     assert "(0 trials)" in again.stdout
+
+
+@pytest.mark.ray
+def test_a_killed_trial_goes_on_and_ends_once(tmp_path, straight):
+    config, expected = straight
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "mec_rllib", "tune", config, "--out", out]
+    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    wait_for_policy(out)
+    deadline = time.monotonic() + 30
+    while not (trials := named("ray::StrategyTrial", run.pid)):
+        assert run.poll() is None
+        assert time.monotonic() < deadline
+    for pid in trials:
+        os.kill(pid, signal.SIGKILL)
+    _, stderr = run.communicate(timeout=240)
+    assert run.returncode == 0, stderr
+    assert_same_files(out, expected)
 
 
 @pytest.mark.ray

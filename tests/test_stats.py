@@ -54,9 +54,15 @@ def trial(strategy, seed, reward, reports=(), **row):
     return TrialResults(strategy, seed, reports)
 
 
+AGENTS = {"deployable": "ats"}  # labels that say the agent, not the gate
+
+
 def claims_of(trials, **config):
     labels = list(dict.fromkeys(t.strategy for t in trials))
-    gates = [{"gate": s.split("-")[0], "label": s} if "-" in s else s for s in labels]
+    gates = [
+        {"gate": AGENTS.get(s, s.split("-")[0]), "label": s} if "-" in s or s in AGENTS else s
+        for s in labels
+    ]
     experiment = Experiment(strategies=gates, **config)
     return {c["id"]: c for c in decide(experiment, trials)}
 
@@ -90,6 +96,19 @@ def test_the_best_pts_and_the_worst_gate_are_chosen_by_their_means():
     claims = claims_of(trials)
     assert claims["ats_above_best_pts"]["estimate"] == pytest.approx(0.8 - 0.791)
     assert claims["always_worst"]["estimate"] == pytest.approx(0.701 - 0.2)
+
+
+def test_the_deployable_agent_is_compared_with_the_best_scheduler():
+    trials = []
+    for seed in range(3):
+        noise = 0.001 * seed
+        trials += [trial("deployable", seed, 0.8), trial("sjf", seed, 0.7)]
+        trials += [trial("edf", seed, 0.78 + noise), trial("pts", seed, 0.9)]
+    claim = claims_of(trials)["deployable_not_below_best_rule"]
+    assert claim["estimate"] == pytest.approx(0.8 - 0.781)
+    assert claim["margin"] == -0.002
+    only_one = [t for t in trials if t.strategy != "sjf"]
+    assert "deployable_not_below_best_rule" not in claims_of(only_one)
 
 
 def test_adapting_faster_is_the_gap_after_the_rise_less_the_gap_before():

@@ -1,6 +1,7 @@
 """The `env:` section of a config: typed, checked, and able to build the world it describes."""
 
 import inspect
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -54,9 +55,19 @@ class Section(BaseModel):
     def _numbers_are_no_switches(cls, value: Any, info: ValidationInfo) -> Any:
         """YAML reads `yes` and `on` as true, and Python would take that for 1."""
         annotation = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(value, bool) and annotation is not bool:
-            raise ValueError(f"must not be {str(value).lower()}")
+        if annotation is not bool:
+            for switch in _switches(value):
+                raise ValueError(f"must not be {str(switch).lower()}")
         return value
+
+
+def _switches(value: Any) -> Iterator[bool]:
+    """True and False in a value or a list; what is in mappings, others check."""
+    if isinstance(value, bool):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _switches(item)
 
 
 class ClassConfig(Section):

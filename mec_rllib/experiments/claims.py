@@ -43,6 +43,11 @@ class Finished:
         """Finished strategies with just one of these gates."""
         return [s for s in self._trials if self.strategies[s].gate in gates]
 
+    @property
+    def rules(self) -> list[str]:
+        """Finished strategies that learn nothing."""
+        return [s for s in self._trials if self.strategies[s].scheduler is not None]
+
     def mean_reward(self, strategy: str) -> float:
         """Lifetime reward, over the seeds."""
         return float(np.mean([t.row["reward_lifetime"] for (t,) in self.of(strategy)]))
@@ -72,6 +77,14 @@ def ats_above_best_pts(finished: Finished) -> list[float]:
     if len(periodic) < 2:
         return []
     return difference("ats", max(periodic, key=finished.mean_reward))(finished)
+
+
+def deployable_above_best_rule(finished: Finished) -> list[float]:
+    """The deployable agent minus the scheduler whose mean is highest; this choice favours it."""
+    rules = finished.rules
+    if len(rules) < 2:
+        return []
+    return difference("deployable", max(rules, key=finished.mean_reward))(finished)
 
 
 def above_always(finished: Finished) -> list[float]:
@@ -238,6 +251,12 @@ CLAIMS = [
         "deployable_not_below_rule",
         "the deployable agent is not below the reservation rule",
         difference("deployable", "reservation"),
+        -0.002,
+    ),
+    Claim(
+        "deployable_not_below_best_rule",
+        "the deployable agent is not below the best scheduler",
+        deployable_above_best_rule,
         -0.002,
     ),
     *(

@@ -25,6 +25,17 @@ class Cluster(NamedTuple):
     address: str | None = None  # of a running cluster; None: start one here
     dashboard: bool = False  # of the one started here
 
+    def check(self) -> None:
+        """Looks whether the dashboard is there, if it is asked for.
+
+        Raises:
+            ConfigError: it is not.
+        """
+        if self.dashboard and not importlib.util.find_spec("aiohttp"):
+            raise ConfigError(
+                f"--dashboard: is not installed; pip install 'ray[default]=={ray.__version__}'"
+            )
+
 
 def join(address: str, experiment: Experiment, out: Path) -> str:
     """Connects to a running cluster that can play the experiment; returns a line about it.
@@ -47,8 +58,7 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
         modules: files and folders with code of the user's that travel to the nodes.
 
     Raises:
-        ConfigError: there is no cluster at the address, or it does not let us in; the dashboard
-            is asked for, and not installed.
+        ConfigError: there is no cluster at the address, or it does not let us in.
     """
     # Progress, failures and places of files are ours to print, each once; reports and Ctrl-C are
     # ours to handle.
@@ -69,10 +79,6 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
     if cluster.address:
         _connect(cluster.address, common)
         return
-    if cluster.dashboard and not importlib.util.find_spec("aiohttp"):
-        raise ConfigError(
-            f"--dashboard: is not installed; pip install 'ray[default]=={ray.__version__}'"
-        )
     ray.init(
         address="local",
         # Trials that need more processes than there are cores share them, instead of waiting.

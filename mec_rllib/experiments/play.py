@@ -77,7 +77,8 @@ class Player:
         return self._play(plan, go_on=True)
 
     def _join(self, experiment: Experiment) -> None:
-        """Looks at the cluster before anything is written, if there is one."""
+        """Looks at the cluster before anything is written."""
+        self._cluster.check()
         if self._cluster.address is not None:
             line = join(self._cluster.address, experiment, self._out)
             self._console.print(line, highlight=False, soft_wrap=True)

@@ -34,7 +34,7 @@ from mec_rllib.experiments.search_log import (
 from mec_rllib.experiments.stopping import CleanStop
 from mec_rllib.experiments.strategies import Strategy, resolve
 from mec_rllib.experiments.trial import REPORTS, Trial
-from mec_rllib.experiments.tune_trial import CheckpointedTrial, start
+from mec_rllib.experiments.tune_trial import CheckpointedTrial, start_run
 
 SEARCH = "search"  # folder in the experiment's
 TUNED = "-tuned"  # suffix of the winner's label
@@ -103,6 +103,7 @@ def _try_samples(
             num_samples=search.samples - len(left.tried),
             search_alg=_proposer(search, left),
             scheduler=_early_stopping() if search.early_stopping else None,
+            reuse_actors=True,
             trial_name_creator=SampleNames(left.unfinished),
             trial_dirname_creator=str,
         ),
@@ -130,16 +131,20 @@ class SearchTrial(CheckpointedTrial):
     """One sample of the space: plays all search seeds side by side and reports their mean."""
 
     def setup(self, config: dict[str, Any], experiment: dict[str, Any], folder: Path) -> None:
+        """Starts the first sample; the actor may be reused for others."""
+        self._experiment, self._search_folder = build(experiment, "experiment"), folder
+        self.start(config)
+
+    def start(self, config: dict[str, Any]) -> None:
         """Starts one run per seed, or goes on with them."""
-        whole = build(experiment, "experiment")
-        assert whole.search is not None
-        strategy = _sampled(whole, config)
-        played = strategy.experiment.model_copy(update={"slots": whole.search.slots})
+        search = self._experiment.search
+        assert search is not None
+        strategy = _sampled(self._experiment, config)
+        played = strategy.experiment.model_copy(update={"slots": search.slots})
         self._trials = [
-            Trial(strategy.label, seed, played, start(strategy, seed))
-            for seed in whole.search.seeds
+            Trial(strategy.label, seed, played, start_run(strategy, seed)) for seed in search.seeds
         ]
-        of, mine = {"sample": config}, folder / self.trial_name
+        of, mine = {"sample": config}, self._search_folder / self.trial_name
         self.begin(mine, of, newest_good_checkpoint(mine, of, logging.getLogger(__name__).warning))
 
     def play(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import inspect
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from mec_rllib.schedulers import SCHEDULERS, Scheduler
 # Training every slot, or every other slot, pays for one update each, not for 32.
 ONE_UPDATE_GATES = ("ideal", "always")
 DEFAULT_UPDATES_PER_JOB = 32
+LABEL = re.compile(r"[^\W_][\w.+=-]{0,59}")
 SHARED = ("strategies", "seeds", "slots", "name", "pretrain", "search", "tracking")
 
 
@@ -144,8 +146,11 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
         name = str(options.pop(kind))
     found = _find(kind, name, place)
     label = str(options.pop("label", name.rpartition(":")[2]))
-    if not label or not all(c.isalnum() or c in "-_.+=" for c in label) or len(label) > 60:
-        raise ConfigError(f"{place}: label {label!r} must be 1-60 letters, digits, or any of -_.+=")
+    if not LABEL.fullmatch(label):  # it names a folder
+        raise ConfigError(
+            f"{place}: label {label!r} must be 1-60 letters, digits, or any of -_.+=, "
+            "and begin with a letter or digit"
+        )
     experiment = _with_agent(experiment, options, place)
     experiment = _with_overrides(experiment, options.pop("set", {}), place)
     own_args = options.pop("args", {})

@@ -50,6 +50,16 @@ class CheckpointedTrial(tune.Trainable):
         self._is_whole = True  # not in the middle of a report
         self._count_on()
 
+    @abstractmethod
+    def start(self, config: dict[str, Any]) -> None:
+        """Builds `_trials` for the config and begins with them."""
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Takes over another trial: starting a process costs more than many a trial."""
+        self.cleanup()
+        self.start(new_config)
+        return True
+
     @property
     def reports(self) -> int:
         """Reports so far."""
@@ -131,11 +141,12 @@ class StrategyTrial(CheckpointedTrial):
             raise RuntimeError(
                 f"node {self._node} does not see {folder}: it must be shared storage"
             )
-        self._start(config)
+        self.start(config)
 
-    def _start(self, config: dict[str, Any]) -> None:
+    def start(self, config: dict[str, Any]) -> None:
+        """Starts the strategy with the seed, or goes on with them."""
         strategy, seed = self._strategies[config["strategy"]], config["seed"]
-        strategy_run = start(strategy, seed, self._pretrained.get(seed))
+        strategy_run = start_run(strategy, seed, self._pretrained.get(seed))
         trial = Trial(strategy.label, seed, strategy.experiment, strategy_run, self._node)
         self._trials = [trial]
         folder = self._experiment_folder / trial_name(strategy.label, seed)
@@ -155,12 +166,6 @@ class StrategyTrial(CheckpointedTrial):
         """Goes on."""
         self._trials[0].restore(folder)
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Takes over another trial: starting a process costs more than many a trial."""
-        self.cleanup()
-        self._start(new_config)
-        return True
-
     def cleanup(self) -> None:
         """Ends the strategy; if it has not come to its end, with a checkpoint."""
         if self._is_whole and not self.is_done and self.reports > self._written:
@@ -168,7 +173,7 @@ class StrategyTrial(CheckpointedTrial):
         super().cleanup()
 
 
-def start(strategy: Strategy, seed: int, pretrained: Path | None = None) -> StrategyRun:
+def start_run(strategy: Strategy, seed: int, pretrained: Path | None = None) -> StrategyRun:
     """The strategy at slot 0; `pretrained` is a checkpoint whose policy it starts from."""
     if strategy.gate is not None:
         # Torch and RLlib take seconds to import: in the trial, not in the driver that waits for it.

@@ -52,13 +52,11 @@ def read_trace(path: str | Path) -> Trace:
         reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
         raise ValueError(f"trace {path}: cannot be read ({reason})") from None
     reader = csv.DictReader(text.splitlines(), strict=True)
-    missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
-        raise ValueError(
-            f"trace {path}: column {missing[0]} is missing; it needs {', '.join(COLUMNS)}"
-        )
     rows: list[tuple[float, float, float, str]] = []
     try:
+        missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
+        if missing:
+            raise ValueError(f"column {missing[0]} is missing; it needs {', '.join(COLUMNS)}")
         for row in reader:
             rows.append(_parse_row(row))
             if len(rows) > 1 and rows[-1][0] < rows[-2][0]:
