@@ -91,7 +91,7 @@ class Bandit(Gate):
         """(N,) the completed training jobs that the learner gets; the others are the bandit's."""
         self._jobs += completed
         own = completed & (self._jobs % self.own_every == 0)
-        for server in np.flatnonzero(own):
+        for server in np.flatnonzero(own).tolist():
             self._learn(server)
         return completed & ~own
 
