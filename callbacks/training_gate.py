@@ -22,9 +22,13 @@ class TrainingGateCallback(GatingCallback):
         self.gate = config.gate_class(env_runner.num_envs, **config.gate_args)
 
     def want_training(self, env_runner: MecEnvRunner, view: GateView) -> Bools:
-        """(N,) where the gate wants a training job; nowhere before there is data to learn from."""
-        wanted = self.gate.wants(view)
-        return wanted if env_runner.can_learn else wanted & False
+        """(N,) where the gate wants a training job.
+
+        Nowhere before there is data to learn from, or once it is to train no more.
+        """
+        wanted, until = self.gate.wants(view), env_runner.config.train_until
+        is_over = until is not None and view.slot >= until
+        return wanted if env_runner.can_learn and not is_over else wanted & False
 
     def allow_updates(self, algorithm: GatedDQN, requested: int) -> int:
         """Every update that is paid for, as soon as the replay is filled; none beyond."""

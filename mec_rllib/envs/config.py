@@ -19,6 +19,7 @@ from pydantic import (
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.training_cost import COSTS, TrainingCostWrapper
 from mec_rllib.imports import find, is_import_path
+from mec_rllib.sim.drift import DriftWorkload
 from mec_rllib.sim.jobs import REFERENCE_CLASSES, JobClass
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.traces import DEFAULT_RULES, ClassRule, TraceWorkload, read_trace
@@ -122,6 +123,23 @@ class TraceConfig(Section):
         )
 
 
+class DriftConfig(Section):
+    """Worlds that follow one another; see `mec_rllib.sim.drift`."""
+
+    worlds: int = Field(8, ge=1, le=100_000, description="worlds; the last one stays")
+    slots: int = Field(25_000, ge=1, le=10**9, description="slots that each lasts")
+    first: int = Field(0, ge=0, description="world of slot 0")
+    seed: int | None = Field(
+        None, ge=0, lt=2**33, description="seed of the worlds; null = that of the jobs"
+    )
+
+    def at_the_end(self, slots: int, seed: int) -> Self:
+        """No world comes after the one that servers of this seed are in after so many slots."""
+        last = min(self.first + (slots - 1) // self.slots, self.worlds - 1)
+        seed = seed if self.seed is None else self.seed
+        return self.model_copy(update={"worlds": last + 1, "first": last, "seed": seed})
+
+
 class TrainingJobConfig(Section):
     """What a training job takes."""
 
@@ -192,13 +210,13 @@ class EnvConfig(Section):
     """The server and its jobs."""
 
     workload: str = Field(
-        "bernoulli", description="bernoulli, trace, or an import path package.module:Class"
+        "bernoulli", description="bernoulli, drift, trace, or an import path package.module:Class"
     )
     workload_args: dict[str, Any] = Field(
         default_factory=dict, description="arguments of a workload of your own"
     )
     load: Load | list[tuple[Annotated[float, Field(ge=0)], Load]] = Field(
-        0.3, description="offered load of the bernoulli workload, or [[slot, load], ...]"
+        0.3, description="offered load of bernoulli and drift, or [[slot, load], ...]"
     )
     capacity: Capacity | list[Capacity] = Field(
         10, description="units of the server, or a list with one number per resource kind"
@@ -208,8 +226,9 @@ class EnvConfig(Section):
     classes: list[ClassConfig] = Field(
         default_factory=lambda: [_as_config(c) for c in REFERENCE_CLASSES],
         min_length=1,
-        description="job classes of the bernoulli workload",
+        description="job classes of bernoulli, and of drift's first world",
     )
+    drift: DriftConfig = Field(default_factory=DriftConfig, description="the worlds of drift")
     trace: TraceConfig | None = Field(None, description="the recorded workload")
     training_job: TrainingJobConfig = Field(
         default_factory=TrainingJobConfig, description="what a training job takes"
@@ -241,17 +260,30 @@ class EnvConfig(Section):
         units = tuple(self.capacity) if isinstance(self.capacity, list) else (self.capacity,)
         if self.workload == "trace" and self.trace is not None:
             return self.trace.build(units)
+        classes = [c.build() for c in self.classes]
         if self.workload == "bernoulli":
-            return BernoulliWorkload(
-                [c.build() for c in self.classes], self.load, units, self.users
-            )
-        known = {"bernoulli": BernoulliWorkload, "trace": TraceWorkload}
+            return BernoulliWorkload(classes, self.load, units, self.users)
+        if self.workload == "drift":
+            return DriftWorkload(classes, self.load, units, self.users, **dict(self.drift))
+        known = {"bernoulli": BernoulliWorkload, "drift": DriftWorkload, "trace": TraceWorkload}
         workload: Any = find(self.workload, known, "workload")
         try:
             inspect.signature(workload).bind(**self.workload_args)
         except TypeError as error:
             raise ValueError(f"workload_args of {self.workload}: {error}") from None
         return workload(**self.workload_args)
+
+    def at_the_end(self, slots: int, seed: int) -> Self:
+        """As it is for servers of this seed after so many slots, and then stays.
+
+        The last load of a schedule, and the world that drift has come to.
+        """
+        values: dict[str, Any] = {}
+        if isinstance(self.load, list):
+            values["load"] = self.load[-1][1]
+        if self.workload == "drift":
+            values["drift"] = self.drift.at_the_end(slots, seed)
+        return self.model_copy(update=values)
 
     @property
     def class_names(self) -> tuple[str, ...]:

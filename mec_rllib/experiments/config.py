@@ -45,7 +45,10 @@ class GateConfig(Section):
         None,
         ge=1,
         le=10**12,
-        description="server_empty: trains anyway after this many slots; null = never",
+        description="idle, server_empty: train anyway after this many slots; null = never",
+    )
+    until: int | None = Field(
+        None, ge=0, le=10**12, description="no training job from this slot on; null = for ever"
     )
     updates_per_job: int | None = Field(
         None,
@@ -96,9 +99,16 @@ class ObserveConfig(Section):
     )
     free_ahead: int = Field(0, ge=0, le=10_000, description="show the free share 1..n slots ahead")
     job_class: bool = Field(False, description="show each job's class, one-hot")
+    hide_weights: bool = Field(
+        False,
+        description="afterstates: not told what a class is worth, nor the certain reward; the "
+        "agent learns it from rewards",
+    )
 
     @model_validator(mode="after")
     def _extras_are_of_rows(self) -> Self:
+        if self.hide_weights and not self.afterstates:
+            raise ValueError("hide_weights is for afterstates: rows never show weights")
         if self.afterstates and (self.free_ahead or self.job_class):
             raise ValueError("afterstates show neither free_ahead nor job_class: they have no rows")
         return self

@@ -92,6 +92,7 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
             gate_args=dict(strategy.args or {}),
             updates_per_job=strategy.updates_per_job,
             td_rate=experiment.gate.td_rate,
+            train_until=experiment.gate.until,
         )
         .replay(
             capacity=learner.replay,

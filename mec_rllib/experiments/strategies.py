@@ -16,6 +16,7 @@ from mec_rllib.schedulers import SCHEDULERS, Scheduler
 # Training every slot, or every other slot, pays for one update each, not for 32.
 ONE_UPDATE_GATES = ("ideal", "always")
 DEFAULT_UPDATES_PER_JOB = 32
+OF_ALL_GATES = ("td_rate", "updates_per_job", "until")  # keys of `gate` that no gate takes itself
 SHARED = ("strategies", "seeds", "slots", "name", "pretrain", "search", "tracking")
 
 
@@ -190,9 +191,7 @@ def _gate(
     place: str,
 ) -> Strategy:
     takes = inspect.signature(gate).parameters
-    usable = [
-        k for k in GateConfig.model_fields if k in takes or k in ("td_rate", "updates_per_job")
-    ]
+    usable = [k for k in GateConfig.model_fields if k in takes or k in OF_ALL_GATES]
     for key in options:
         if key not in usable:
             raise ConfigError(

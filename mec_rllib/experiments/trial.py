@@ -196,12 +196,12 @@ def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> flo
     """R of a policy that neither explores nor trains, on jobs it has not seen.
 
     A trace is always the same, so it is replayed on one server; where the load follows a
-    schedule, the policy is judged at the last load.
+    schedule, the policy is judged at the last load, and where worlds drift, in the last world.
     """
-    wanted, env = experiment.evaluation, experiment.env
+    wanted, runners = experiment.evaluation, experiment.runners
+    slots = experiment.slots // (max(runners.num, 1) * runners.servers)  # of each server
+    env = experiment.env.at_the_end(slots, seed)
     servers = 1 if env.workload == "trace" else wanted.servers
-    if isinstance(env.load, list):
-        env = env.model_copy(update={"load": env.load[-1][1]})
     batch = env.build_world(servers, EVALUATION_SEED + seed)
     run(batch, policy, math.ceil(wanted.slots / servers))
     return totals_of(batch).mean_reward

@@ -51,6 +51,7 @@ class GatedConfig(AlgorithmConfig):
         self.gate_class: type[Gate] = ATS
         self.gate_args: dict[str, Any] = {}
         self.updates_per_job = 32
+        self.train_until: int | None = None
         self.td_rate = 5e-4
         self.observe: dict[str, Any] = {}
         self.exploration: type[Greedy] = EpsilonGreedy
@@ -85,13 +86,18 @@ class GatedConfig(AlgorithmConfig):
         gate_args: dict[str, Any] = NotProvided,
         updates_per_job: int = NotProvided,
         td_rate: float = NotProvided,
+        train_until: int | None = NotProvided,
     ) -> Self:
-        """Sets the gate (a class, its arguments), K updates per training job, the TD rate."""
+        """Sets the gate (a class, its arguments), K updates per training job, the TD rate.
+
+        No training job is inserted from slot `train_until` (of each server) on.
+        """
         return self._take(
             gate_class=gate,
             gate_args=gate_args,
             updates_per_job=updates_per_job,
             td_rate=td_rate,
+            train_until=train_until,
         )
 
     def replay(

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from mec_rllib.sim.server import CHUNK_SLOTS, ServerBatch, TrainingMode
-from mec_rllib.sim.workloads import Workload
+from mec_rllib.sim.workloads import Workload, of_seed
 
 WAITS: Literal["waits"] = "waits"
 MODES: tuple[TrainingMode, ...] = ("drain", "backfill", "pause")
@@ -182,7 +182,7 @@ class JobStream:
     """The jobs of one server by slot, drawn as `ServerBatch` draws them: chunk by chunk."""
 
     def __init__(self, workload: Workload, seed: int, index: int):
-        self._workload = workload
+        self._workload = of_seed(workload, seed)
         self._rng = np.random.default_rng([seed, index])
         self._jobs: dict[int, list[Job]] = {}
         self._drawn_until = 0

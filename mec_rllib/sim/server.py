@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
-from mec_rllib.sim.workloads import Workload
+from mec_rllib.sim.workloads import Workload, of_seed
 
 TrainingMode = Literal["drain", "backfill", "pause"]
 DRAIN, BACKFILL, PAUSE = range(3)
@@ -132,7 +132,7 @@ class ServerBatch:
             raise ValueError(f"training_share must be in (0, 1], not {training_share}")
         if mode not in get_args(TrainingMode):
             raise ValueError(f"mode must be one of {', '.join(get_args(TrainingMode))}: {mode!r}")
-        self.workload = workload
+        self._described = workload
         self.num_servers = num_servers
         self.buffer = buffer
         self.first_index = first_index
@@ -150,6 +150,7 @@ class ServerBatch:
     def reset(self, seed: int) -> None:
         """Empties every server, clears the tallies and plays the arrivals of slot 0."""
         n, m, d = self.num_servers, self.buffer, len(self.rules.capacity)
+        self.workload = of_seed(self._described, seed)
         horizon = self.workload.max_execution + 1
         zeros = lambda *shape: np.zeros((n, *shape), np.int64)  # noqa: E731
         self.servers = Servers(
@@ -260,6 +261,7 @@ class ServerBatch:
             for column, values in zip(table, state[name], strict=True):
                 column[...] = values
         self.seed, self.slot = state["seed"], state["slot"]
+        self.workload = of_seed(self._described, self.seed)
         self.workload_faults = state["workload_faults"]
         self._stream, self._cursor = Jobs(*state["stream"]), state["cursor"].copy()
         self._drawn_until = state["drawn_until"]

@@ -5,7 +5,7 @@ so the same seed gives the same jobs, whatever the agent does (common random num
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numba import njit
@@ -29,6 +29,20 @@ class Workload(Protocol):
         A server asks for consecutive ranges, each once, always of the same size.
         """
         ...
+
+
+@runtime_checkable
+class SeededWorkload(Workload, Protocol):
+    """A workload of which more than the jobs is drawn, the same for all servers of a seed."""
+
+    def of_seed(self, seed: int) -> Workload:
+        """The workload of a seed; class names, capacity and maxima stay."""
+        ...
+
+
+def of_seed(workload: Workload, seed: int) -> Workload:
+    """The workload as the servers of a seed see it."""
+    return workload.of_seed(seed) if isinstance(workload, SeededWorkload) else workload
 
 
 class LoadSchedule:
