@@ -39,10 +39,11 @@ class AfterstateEncoder:
     - for short (e <= 2), middle (e <= 8) and long waiting jobs: their number / 4, requirement of
       each kind / C, work (log), urgency sum w / (1 + remaining slack), sum of w, least
       remaining slack (log; 1 where there is none); w relative to the largest weight
-    - the share of the buffer that is filled, and the flag "a training job is still waiting"
+    - the share of the buffer that is filled, and the flag "a training job is still waiting", one
+      for each kind of training jobs
 
     With `hide_weights` the certain reward is left at zero, jobs are pooled by class instead of
-    length, with w = 1, and these come before the last two features:
+    length, with w = 1, and these come before the share of the buffer:
 
     - for each class, what the slot certainly brings, in weights of the class: + the satisfaction
       of the job that starts, - the number of jobs that expire
@@ -73,28 +74,32 @@ class AfterstateEncoder:
         self._pools = np.zeros((groups, PER_GROUP + kinds))
         self._outcomes = np.zeros(classes if hide_weights else 0)
         self.features = self._levels.size + len(AHEAD) * kinds + self._pools.size
-        self.features += len(self._outcomes) + 2
+        self.features += len(self._outcomes) + 1 + batch.kinds
         actions = batch.buffer + 1
         self.size = actions * (self.features + 1)
         self.low, self.high = -float(batch.buffer), float(batch.buffer * capacity.max())
 
     def encode(self) -> Observations:
         """(N, size) observations of the servers as they are now."""
-        return self._encode(self._batch.servers.training, self._batch.mask)
+        servers = self._batch.servers
+        return self._encode(servers.training, servers.training_kind, self._batch.mask)
 
-    def encode_flagged(self, obs: Observations) -> Observations:
-        """(N, size) as if a training job waited on every server; `obs` are those of now."""
-        training = self._batch.servers.training
-        flagged = np.where(training == 0, WAITING, training)
-        return self._encode(flagged, self._batch.mask_with_training())
+    def encode_flagged(self, obs: Observations, kind: int = 0) -> Observations:
+        """(N, size) as if a job of a kind waited where none does; `obs` are those of now."""
+        servers = self._batch.servers
+        asked = servers.training == 0
+        training = np.where(asked, WAITING, servers.training)
+        kinds = np.where(asked, kind, servers.training_kind)
+        return self._encode(training, kinds, self._batch.mask_with_training(kind))
 
-    def _encode(self, training: Ints, mask: Bools) -> Observations:
+    def _encode(self, training: Ints, kinds: Ints, mask: Bools) -> Observations:
         batch = self._batch
         out = np.zeros((batch.num_servers, batch.buffer + 1, self.features + 1), np.float32)
         _encode(
             batch.servers,
             batch.rules,
             training,
+            kinds,
             mask,
             self._levels,
             batch.workload.max_weight,
@@ -130,15 +135,15 @@ def encoder_of(
 
 @kernel
 def _encode(
-    servers, rules, training, mask, levels, max_weight, max_slack, free, pools, outcomes, out
+    servers, rules, training, kinds, mask, levels, max_weight, max_slack, free, pools, outcomes, out
 ):
     for i in range(out.shape[0]):
         for action in range(out.shape[1]):
             if mask[i, action]:
                 block = out[i, action]
-                left = _left_of_training(servers, rules, training[i], i, action - 1)
+                left = _left_of_training(servers, rules, training[i], kinds[i], i, action - 1)
                 frozen = rules.mode == PAUSE and training[i] != 0
-                _look_ahead(servers, rules, left, frozen, i, action - 1, free)
+                _look_ahead(servers, rules, left, kinds[i], frozen, i, action - 1, free)
                 block[0] = _pool_waiting(servers, rules, i, action - 1, max_weight, pools, outcomes)
                 column = _write_free(rules.capacity, levels, free, block)
                 column = _write_pools(pools, max_slack, free.shape[0] - 1, column, block)
@@ -149,26 +154,27 @@ def _encode(
                     block[column] = outcomes[job_class]
                     column += 1
                 block[column] = waiting / servers.execution.shape[1]
-                block[column + 1] = left == WAITING
+                if left == WAITING:
+                    block[column + 1 + kinds[i]] = 1.0
 
 
 @inlined
-def _left_of_training(servers, rules, training, i, row):
+def _left_of_training(servers, rules, training, kind, i, row):
     """As Servers.training, at the end of the slot."""
     if training != WAITING:
         return max(training - 1, 0)
     if rules.mode != PAUSE:
         for d in range(rules.capacity.shape[0]):
-            units = servers.used[i, d] + rules.demand[d]
+            units = servers.used[i, d] + rules.demand[kind, d]
             if row >= 0:
                 units += servers.requirement[i, row, d]
             if units > rules.capacity[d]:
                 return WAITING
-    return rules.training_slots - 1
+    return rules.training_slots[kind] - 1
 
 
 @inlined
-def _look_ahead(servers, rules, left_of_training, frozen, i, row, free):
+def _look_ahead(servers, rules, left_of_training, kind, frozen, i, row, free):
     """free[h, d]: units free h slots after the end of this slot, if nothing else starts."""
     horizon = servers.releases.shape[1]
     for d in range(free.shape[1]):
@@ -182,7 +188,7 @@ def _look_ahead(servers, rules, left_of_training, frozen, i, row, free):
             if row >= 0 and slot == servers.execution[i, row] - 1:
                 units += servers.requirement[i, row, d]
             trains = left_of_training > h
-            free[h, d] = max(units - rules.demand[d] if trains else units, 0)
+            free[h, d] = max(units - rules.demand[kind, d] if trains else units, 0)
 
 
 @inlined

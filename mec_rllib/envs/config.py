@@ -19,6 +19,7 @@ from pydantic import (
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.training_cost import COSTS, TrainingCostWrapper
 from mec_rllib.imports import find, is_import_path
+from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.drift import DriftWorkload
 from mec_rllib.sim.jobs import REFERENCE_CLASSES, JobClass
 from mec_rllib.sim.server import ServerBatch
@@ -123,6 +124,20 @@ class TraceConfig(Section):
         )
 
 
+class BurstsConfig(Section):
+    """Calm and busy phases by turns, at the same mean load; see `mec_rllib.sim.bursts`."""
+
+    factor: float = Field(4.0, ge=1, le=1000, description="jobs of a busy slot per job of a calm")
+    slots: float = Field(50.0, ge=1, le=100_000, description="mean length of a busy phase")
+    every: float = Field(
+        250.0, gt=1, le=1e6, description="slots from one busy phase to the next, mean"
+    )
+
+    def build(self) -> Bursts:
+        """The phases as the simulator wants them."""
+        return Bursts(**dict(self))
+
+
 class DriftConfig(Section):
     """Worlds that follow one another; see `mec_rllib.sim.drift`."""
 
@@ -148,6 +163,28 @@ class TrainingJobConfig(Section):
     mode: Literal["drain", "backfill", "pause"] = Field(
         "drain", description="user jobs around it: nothing starts, short ones start, all freeze"
     )
+
+
+class TrainingKindConfig(Section):
+    """One of several kinds of training jobs."""
+
+    name: Name = Field(description="its name in strategies and reports")
+    share: float = Field(1.0, gt=0, le=1, description="share of every resource kind it needs")
+    slots: int = Field(1, ge=1, le=10_000, description="slots it runs")
+    updates: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="K learner updates that one is worth; null = gate.updates_per_job",
+    )
+    batch: int | None = Field(
+        None, ge=1, le=1_000_000, description="transitions per update; null = learner.batch"
+    )
+
+    @property
+    def cost(self) -> float:
+        """Slots of the whole server that it takes."""
+        return self.share * self.slots
 
 
 class GymConfig(Section):
@@ -228,10 +265,18 @@ class EnvConfig(Section):
         min_length=1,
         description="job classes of bernoulli, and of drift's first world",
     )
+    bursts: BurstsConfig | None = Field(
+        None, description="bernoulli and drift: jobs come in bursts; null = at an even rate"
+    )
     drift: DriftConfig = Field(default_factory=DriftConfig, description="the worlds of drift")
     trace: TraceConfig | None = Field(None, description="the recorded workload")
     training_job: TrainingJobConfig = Field(
         default_factory=TrainingJobConfig, description="what a training job takes"
+    )
+    training_jobs: list[TrainingKindConfig] = Field(
+        default_factory=list,
+        max_length=100,
+        description="several kinds of training jobs instead; training_job.mode is that of all",
     )
     gym: GymConfig | None = Field(
         None, description="an environment of Gymnasium instead; the other keys of env do not count"
@@ -244,11 +289,27 @@ class EnvConfig(Section):
                 default = field.get_default(call_default_factory=True)
                 if key != "gym" and getattr(self, key) != default:
                     raise ValueError(f"gym takes the place of the server: {key} has no meaning")
+        self._check_kinds()
         if self.workload == "trace" and self.trace is None:
             raise ValueError("workload is trace, but trace.path is missing")
         if self.workload_args and not is_import_path(self.workload):
             raise ValueError("workload_args is for a workload of your own (package.module:Class)")
         return self
+
+    def _check_kinds(self) -> None:
+        names = [kind.name for kind in self.training_jobs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"training_jobs: a name is given twice ({', '.join(names)})")
+        if names and self.training_job != TrainingJobConfig(mode=self.training_job.mode):
+            raise ValueError("training_jobs have share and slots of their own: not in training_job")
+
+    @property
+    def kinds_of_training(self) -> list[TrainingKindConfig]:
+        """The kinds of training jobs; the only one where there is just `training_job`."""
+        one = self.training_job
+        return self.training_jobs or [
+            TrainingKindConfig(name="training", share=one.share, slots=one.slots)
+        ]
 
     def build_workload(self) -> Workload:
         """The workload, ready to be asked for arrivals.
@@ -261,10 +322,12 @@ class EnvConfig(Section):
         if self.workload == "trace" and self.trace is not None:
             return self.trace.build(units)
         classes = [c.build() for c in self.classes]
+        bursts = self.bursts.build() if self.bursts else None
         if self.workload == "bernoulli":
-            return BernoulliWorkload(classes, self.load, units, self.users)
+            return BernoulliWorkload(classes, self.load, units, self.users, bursts)
         if self.workload == "drift":
-            return DriftWorkload(classes, self.load, units, self.users, **dict(self.drift))
+            drift = dict(self.drift)
+            return DriftWorkload(classes, self.load, units, self.users, **drift, bursts=bursts)
         known = {"bernoulli": BernoulliWorkload, "drift": DriftWorkload, "trace": TraceWorkload}
         workload: Any = find(self.workload, known, "workload")
         try:
@@ -315,8 +378,8 @@ class EnvConfig(Section):
             self.build_workload(),
             num_servers,
             self.buffer,
-            self.training_job.share,
-            self.training_job.slots,
+            [kind.share for kind in self.kinds_of_training],
+            [kind.slots for kind in self.kinds_of_training],
             self.training_job.mode,
             seed,
             first_index,

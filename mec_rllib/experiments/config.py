@@ -47,6 +47,11 @@ class GateConfig(Section):
         le=10**12,
         description="idle, server_empty: train anyway after this many slots; null = never",
     )
+    kind: str | None = Field(
+        None,
+        description="kind of training job it asks for, where env.training_jobs has several; "
+        "ats_kinds chooses itself",
+    )
     until: int | None = Field(
         None, ge=0, le=10**12, description="no training job from this slot on; null = for ever"
     )
@@ -329,6 +334,10 @@ class Experiment(Section):
             raise ValueError(
                 f"learner.algorithm {algorithm} needs runners.num 0, learner.n_step 1, and no "
                 "afterstates"
+            )
+        if algorithm == "ppo" and self.env.training_jobs:
+            raise ValueError(
+                "learner.algorithm ppo uses a rollout up at once: no env.training_jobs"
             )
         if algorithm == "ppo" and self.env.gym is not None:
             raise ValueError("learner.algorithm ppo knows continuing tasks only: no env.gym")

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import JobClass, Jobs
 from mec_rllib.sim.workloads import BernoulliWorkload
 
@@ -35,6 +36,7 @@ class DriftWorkload:
         slots: that each lasts.
         first: the world that slot 0 is in.
         seed: of the worlds; None: that of the servers.
+        bursts: as in `BernoulliWorkload`.
 
     Attributes:
         worlds: the workload of each world.
@@ -56,10 +58,11 @@ class DriftWorkload:
         slots: int = 25_000,
         first: int = 0,
         seed: int | None = None,
+        bursts: Bursts | None = None,
     ):
-        reference = BernoulliWorkload(classes, load, capacity, users)
+        reference = BernoulliWorkload(classes, load, capacity, users, bursts)
         for c in classes:  # the mix may come close to a single class
-            BernoulliWorkload([replace(c, mix=1.0)], load, capacity, users)
+            BernoulliWorkload([replace(c, mix=1.0)], load, capacity, users, bursts)
         if slots < 1:
             raise ValueError(f"drift.slots must be at least 1, not {slots}")
         if not 0 <= first < worlds:
@@ -67,7 +70,7 @@ class DriftWorkload:
         if worlds > 1 and len({c.weight for c in classes}) == 1:
             raise ValueError("drift permutes the weights: the classes need two different ones")
         self.classes, self.slots, self.first, self.seed = tuple(classes), slots, first, seed
-        self._load, self._users = load, users
+        self._load, self._users, self._bursts = load, users, bursts
         self.class_names, self.capacity = reference.class_names, reference.capacity
         self.max_execution, self.max_weight = reference.max_execution, reference.max_weight
         self.max_slack = _scaled(reference.max_slack, SLACK_FACTOR)  # of all seeds
@@ -101,7 +104,8 @@ class DriftWorkload:
         classes = [self.classes]
         while len(classes) < worlds:
             classes.append(_next_world(rng, self.classes, classes[-1]))
-        return tuple(BernoulliWorkload(c, self._load, self.capacity, self._users) for c in classes)
+        fixed = (self._load, self.capacity, self._users, self._bursts)
+        return tuple(BernoulliWorkload(c, *fixed) for c in classes)
 
 
 def _next_world(
