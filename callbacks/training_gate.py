@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import numpy as np
+
 from mec_rllib.gates import GateView, State
 from mec_rllib.rl.algorithm import GatedDQN
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.gating import GatingCallback
-from mec_rllib.sim.jobs import Bools
+from mec_rllib.sim.jobs import Bools, Ints
 
 
 class TrainingGateCallback(GatingCallback):
@@ -21,16 +23,20 @@ class TrainingGateCallback(GatingCallback):
         config = env_runner.config
         self.gate = config.gate_class(env_runner.num_envs, **config.gate_args)
 
-    def want_training(self, env_runner: MecEnvRunner, view: GateView) -> Bools:
-        """(N,) where the gate wants a training job; nowhere before there is data to learn from."""
-        wanted = self.gate.wants(view)
-        return wanted if env_runner.can_learn else wanted & False
+    def want_training(self, env_runner: MecEnvRunner, view: GateView) -> Bools | Ints:
+        """(N,) where the gate wants a training job.
 
-    def allow_updates(self, algorithm: GatedDQN, requested: int) -> int:
-        """Every update that is paid for, as soon as the replay is filled; none beyond."""
+        Nowhere before there is data to learn from, or once it is to train no more.
+        """
+        wanted, until = self.gate.wants(view), env_runner.config.train_until
+        is_over = until is not None and view.slot >= until
+        return wanted if env_runner.can_learn and not is_over else wanted & False
+
+    def allow_updates(self, algorithm: GatedDQN, requested: int) -> Ints:
+        """(J,) every update that is paid for, as soon as the replay is filled; none beyond."""
         if not algorithm.can_learn:
-            return 0
-        return algorithm.credits * algorithm.config.updates_per_job - algorithm.learner_updates
+            return np.zeros_like(algorithm.credits)
+        return algorithm.credits * algorithm.config.updates_per_job - algorithm.updates
 
     def get_state(self) -> State:
         """What the gate remembers."""

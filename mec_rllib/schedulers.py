@@ -155,6 +155,7 @@ class Rollout:
         copies = (batch.buffer + 1) * self._futures
         self._imagined = ServerBatch(batch.workload, copies, batch.buffer)
         self._imagined.rules = batch.rules
+        self._imagined.reset(seed=0)  # as many kinds of training jobs
         return self._imagined
 
     def select(self, batch: ServerBatch) -> Ints:

@@ -54,23 +54,28 @@ def test_an_afterstate_by_hand():
 
 
 @pytest.mark.parametrize("mode", ["drain", "backfill", "pause"])
-def test_an_afterstate_is_what_the_slot_brings(mode):
+@pytest.mark.parametrize("kinds", [1, 2])
+def test_an_afterstate_is_what_the_slot_brings(mode, kinds):
     """Certain rewards and free units, held against the kernel that plays the slot."""
-    config = {"load": 0.9, "buffer": 6, "training_job": {"mode": mode, "share": 0.5, "slots": 3}}
-    batch = EnvConfig(**config).build_servers(50, seed=4)
+    jobs = [{"name": "a", "share": 0.5, "slots": 3}, {"name": "b", "share": 0.8, "slots": 2}]
+    config = {"training_job": {"mode": mode}, "training_jobs": jobs[:kinds]}
+    batch = EnvConfig(load=0.9, buffer=6, **config).build_servers(50, seed=4)
     rng, seen = np.random.default_rng(0), np.zeros(2)
     for slot in range(300):
         if slot % 17 == 0:
-            batch.request_training(rng.random(50) < 0.5)
+            batch.request_training((rng.random(50) < 0.5) * rng.integers(1, kinds + 1, 50))
         actions = random_actions(batch.mask, rng)
         chosen = blocks_of(batch)[np.arange(50), actions]
         batch.step(actions)
         certain = np.delete(batch.reward_terms, DROP, axis=1).sum(axis=1) / 4.0
         np.testing.assert_allclose(chosen[:, 0], certain, atol=1e-6)
         trains = batch.servers.training > 0
-        free = C - batch.servers.used[:, 0] - batch.rules.demand * trains
+        free = C - batch.servers.used[:, 0] - batch.rules.demand[batch.training_kind, 0] * trains
         np.testing.assert_allclose(chosen[:, 11], np.maximum(free, 0) / C, atol=1e-6)
-        np.testing.assert_array_equal(chosen[:, -1], batch.training_waiting)
+        kind = batch.training_kind
+        np.testing.assert_array_equal(
+            chosen[:, -kinds:], batch.training_waiting[:, None] & (kind[:, None] == range(kinds))
+        )
         seen += np.array([trains.sum(), batch.training_waiting.sum()])
     assert seen[0] > 500
     assert seen[1] > 500 or mode == "pause"  # then no training job has to wait

@@ -47,7 +47,13 @@ def test_a_server_of_64_is_the_server_alone(index):
     assert alone.servers.tally.training_jobs[0] > 10
 
 
-@pytest.mark.parametrize("settings", [{}, {"load": 0.9, "buffer": 5, "capacity": 12}])
+KINDS = [{"name": "small", "share": 0.5}, {"name": "large", "slots": 4}]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"load": 0.9, "buffer": 5, "capacity": 12}, {"load": 0.6, "training_jobs": KINDS}],
+)
 def test_the_environment_is_the_plain_python_one_bit_for_bit(settings):
     fast, plain = MecEnv(server_index=3, **settings), MecReferenceEnv(server_index=3, **settings)
     pairs = [(fast.reset(seed=9)[0], plain.reset(seed=9)[0])]
@@ -55,8 +61,9 @@ def test_the_environment_is_the_plain_python_one_bit_for_bit(settings):
     rng = np.random.default_rng(0)
     for slot in range(3000):  # longer than two chunks of drawn jobs
         if slot % 50 == 0:
-            fast.request_training()
-            plain.server.request_training()
+            kind = slot // 50 % fast.servers.kinds
+            fast.request_training(kind + 1)
+            plain.server.request_training(kind)
         action = int(rng.integers(fast.action_space.n))
         observation, reward, _, _, info = fast.step(action)
         expected, expected_reward, _, _, expected_info = plain.step(action)

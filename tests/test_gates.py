@@ -117,6 +117,8 @@ def test_the_server_is_never_blocked_by_a_gate_that_waits_for_it_to_be_empty():
         (Idle(1, period=5), {"since": 5}, True),
         (Idle(1, period=5), {"since": 4}, False),
         (Idle(1, period=5), {"idle": False}, False),
+        (Idle(1, period=5, longest_wait=9), {"idle": False, "since": 9}, True),
+        (Idle(1, period=5, longest_wait=9), {"idle": False, "since": 8}, False),
         (ServerEmpty(1, period=5), {"idle": False, "since": 5}, True),
         (ServerEmpty(1, period=5), {"empty": False}, False),
         (ServerEmpty(1, period=5, longest_wait=9), {"empty": False, "since": 9}, True),

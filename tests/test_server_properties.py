@@ -32,12 +32,13 @@ def worlds(draw):
         )
         for k in range(draw(st.integers(1, 3)))
     ]
+    kinds = draw(st.integers(1, 3))
     return ServerBatch(
         BernoulliWorkload(classes, draw(st.floats(0.05, 2.0)), capacity, users=40),
         num_servers=2,
         buffer=draw(st.integers(1, 5)),
-        training_share=draw(st.sampled_from([0.3, 0.5, 1.0])),
-        training_slots=draw(st.integers(1, 3)),
+        training_share=[draw(st.sampled_from([0.3, 0.5, 1.0])) for _ in range(kinds)],
+        training_slots=[draw(st.integers(1, 3)) for _ in range(kinds)],
         mode=draw(st.sampled_from(["drain", "backfill", "pause"])),
         seed=draw(st.integers(0, 2**31)),
     )
@@ -47,7 +48,9 @@ def assert_same(batch, i, reference):
     s, n = batch.servers, len(reference.waiting)
     assert batch.mask[i].tolist() == reference.mask()
     if reference.training is None:
-        assert batch.mask_with_training()[i].tolist() == reference.mask(training=WAITS)
+        for kind in range(batch.kinds):
+            if_waiting = reference.mask(training=WAITS, kind=kind)
+            assert batch.mask_with_training(kind)[i].tolist() == if_waiting
     assert s.waiting[i] == n
     for row, job in enumerate(reference.waiting):
         in_kernel = (tuple(s.requirement[i, row]), s.execution[i, row], s.slack[i, row])
@@ -57,11 +60,15 @@ def assert_same(batch, i, reference):
     assert tuple(s.used[i]) == reference.used
     assert tuple(batch.units_in_use[i]) == reference.units_in_use
     assert s.since_training[i] == reference.since_training
+    assert s.since_kind[i].tolist() == reference.since_kind
+    if reference.training is not None:
+        assert s.training_kind[i] == reference.kind
     tally = batch.tally
     jobs = (reference.arrived, reference.started, reference.expired, reference.dropped)
     assert tuple(tally.jobs[i].sum(axis=0)) == jobs
-    slots = (reference.training_ran, reference.blocked, reference.completed_jobs)
-    assert (tally.training_slots[i], tally.blocked_slots[i], tally.training_jobs[i]) == slots
+    slots = (reference.training_ran, reference.blocked)
+    assert (tally.training_slots[i], tally.blocked_slots[i]) == slots
+    assert tally.training_jobs[i].tolist() == reference.completed_jobs
     used, queues = zip(*reference.at_request, strict=True) if reference.at_request else ((), ())
     assert tally.waiting[i] == reference.waited
     assert (tally.requests[i], tally.waiting_at_request[i]) == (len(queues), sum(queues))
@@ -76,11 +83,11 @@ def test_the_kernel_is_the_reference(batch, seed, training_rate):
     rng = np.random.default_rng(seed)
     references = [ReferenceServer.like(batch, i, batch.seed) for i in range(2)]
     for _ in range(SLOTS):
-        wanted = rng.random(2) < training_rate
+        wanted = (rng.random(2) < training_rate) * rng.integers(1, batch.kinds + 1, 2)
         batch.request_training(wanted)
-        for reference, wants in zip(references, wanted, strict=True):
-            if wants:
-                reference.request_training()
+        for reference, kind in zip(references, wanted, strict=True):
+            if kind:
+                reference.request_training(kind - 1)
         for i, reference in enumerate(references):
             assert_same(batch, i, reference)
         actions = rng.integers(0, batch.buffer + 1, 2)

@@ -6,6 +6,9 @@ grown, and who can no longer meet the deadline has left. Its reward up to there 
 the start term and the expiry terms. So a network only has to learn the value of afterstates,
 Q(s, a) = certain reward + V(afterstate), one function for all actions.
 
+An agent that is not told the weights (`hide_weights`) sees what happens to the jobs of each class
+instead of the reward, and has to learn what that is worth.
+
 The features are *reconstructed*, after an independent prototype of this project.
 """
 
@@ -20,8 +23,8 @@ AHEAD = (1, 2, 3, 5, 10)  # slots at which the free share is shown
 SHORT, MIDDLE = 2, 8  # longest execution time of a short and of a middle job, slots
 LENGTHS = 3  # short, middle, long
 MAX_LEVELS = 16  # numbers of units per resource kind whose time is shown
-PER_LENGTH = 5  # features of a length, beside the requirement of each resource kind
-SCALE = 4.0  # jobs of one length that count as 1
+PER_GROUP = 5  # features of waiting jobs that are pooled, beside the requirement of each kind
+SCALE = 4.0  # jobs of one group that count as 1
 
 
 class AfterstateEncoder:
@@ -36,7 +39,14 @@ class AfterstateEncoder:
     - for short (e <= 2), middle (e <= 8) and long waiting jobs: their number / 4, requirement of
       each kind / C, work (log), urgency sum w / (1 + remaining slack), sum of w, least
       remaining slack (log; 1 where there is none); w relative to the largest weight
-    - the share of the buffer that is filled, and the flag "a training job is still waiting"
+    - the share of the buffer that is filled, and the flag "a training job is still waiting", one
+      for each kind of training jobs
+
+    With `hide_weights` the certain reward is left at zero, jobs are pooled by class instead of
+    length, with w = 1, and these come before the share of the buffer:
+
+    - for each class, what the slot certainly brings, in weights of the class: + the satisfaction
+      of the job that starts, - the number of jobs that expire
 
     Whether a training job runs in this slot is as certain as the rest: one whose demand is free
     runs, and leaves no flag behind. So what it costs to train now is exact where the server is
@@ -44,6 +54,7 @@ class AfterstateEncoder:
 
     Args:
         batch: the servers; M, D, capacity and the longest times are taken from it.
+        hide_weights: whether the agent has to learn what a job of each class is worth.
 
     Attributes:
         features: F.
@@ -52,43 +63,50 @@ class AfterstateEncoder:
         high: of an observation.
     """
 
-    def __init__(self, batch: ServerBatch):
-        capacity = batch.rules.capacity
+    def __init__(self, batch: ServerBatch, hide_weights: bool = False):
+        capacity, classes = batch.rules.capacity, len(batch.workload.class_names)
         levels = np.arange(1, MAX_LEVELS + 1)[:, None]
         spread = np.ceil(levels * capacity / np.minimum(MAX_LEVELS, capacity)).astype(np.int64)
         self._levels = np.minimum(spread, capacity)[: min(MAX_LEVELS, int(capacity.max()))]
         self._batch = batch
         self._free = np.zeros((max(batch.workload.max_execution, AHEAD[-1]) + 1, len(capacity)))
-        self._scratch = np.zeros((LENGTHS, PER_LENGTH + len(capacity)))
-        kinds = len(capacity)
-        self.features = self._levels.size + len(AHEAD) * kinds + LENGTHS * (PER_LENGTH + kinds) + 2
+        groups, kinds = classes if hide_weights else LENGTHS, len(capacity)
+        self._pools = np.zeros((groups, PER_GROUP + kinds))
+        self._outcomes = np.zeros(classes if hide_weights else 0)
+        self.features = self._levels.size + len(AHEAD) * kinds + self._pools.size
+        self.features += len(self._outcomes) + 1 + batch.kinds
         actions = batch.buffer + 1
         self.size = actions * (self.features + 1)
         self.low, self.high = -float(batch.buffer), float(batch.buffer * capacity.max())
 
     def encode(self) -> Observations:
         """(N, size) observations of the servers as they are now."""
-        return self._encode(self._batch.servers.training, self._batch.mask)
+        servers = self._batch.servers
+        return self._encode(servers.training, servers.training_kind, self._batch.mask)
 
-    def encode_flagged(self, obs: Observations) -> Observations:
-        """(N, size) as if a training job waited on every server; `obs` are those of now."""
-        training = self._batch.servers.training
-        flagged = np.where(training == 0, WAITING, training)
-        return self._encode(flagged, self._batch.mask_with_training())
+    def encode_flagged(self, obs: Observations, kind: int = 0) -> Observations:
+        """(N, size) as if a job of a kind waited where none does; `obs` are those of now."""
+        servers = self._batch.servers
+        asked = servers.training == 0
+        training = np.where(asked, WAITING, servers.training)
+        kinds = np.where(asked, kind, servers.training_kind)
+        return self._encode(training, kinds, self._batch.mask_with_training(kind))
 
-    def _encode(self, training: Ints, mask: Bools) -> Observations:
+    def _encode(self, training: Ints, kinds: Ints, mask: Bools) -> Observations:
         batch = self._batch
         out = np.zeros((batch.num_servers, batch.buffer + 1, self.features + 1), np.float32)
         _encode(
             batch.servers,
             batch.rules,
             training,
+            kinds,
             mask,
             self._levels,
             batch.workload.max_weight,
             batch.workload.max_slack,
             self._free,
-            self._scratch,
+            self._pools,
+            self._outcomes,
             out,
         )
         return out.reshape(batch.num_servers, self.size)
@@ -99,6 +117,7 @@ def encoder_of(
     afterstates: bool = False,
     free_ahead: int = 0,
     job_class: bool = False,
+    hide_weights: bool = False,
 ) -> Encoder | AfterstateEncoder | GymEncoder:
     """The encoder that `learner.observe` asks for.
 
@@ -110,46 +129,52 @@ def encoder_of(
             raise ValueError("learner.observe (and the deployable agent) is for MEC servers")
         return GymEncoder(batch)
     if afterstates:
-        return AfterstateEncoder(batch)
+        return AfterstateEncoder(batch, hide_weights)
     return Encoder(batch, free_ahead, job_class)
 
 
 @kernel
-def _encode(servers, rules, training, mask, levels, max_weight, max_slack, free, pools, out):
+def _encode(
+    servers, rules, training, kinds, mask, levels, max_weight, max_slack, free, pools, outcomes, out
+):
     for i in range(out.shape[0]):
         for action in range(out.shape[1]):
             if mask[i, action]:
                 block = out[i, action]
-                left = _left_of_training(servers, rules, training[i], i, action - 1)
+                left = _left_of_training(servers, rules, training[i], kinds[i], i, action - 1)
                 frozen = rules.mode == PAUSE and training[i] != 0
-                _look_ahead(servers, rules, left, frozen, i, action - 1, free)
-                block[0] = _pool_waiting(servers, rules, i, action - 1, max_weight, pools)
+                _look_ahead(servers, rules, left, kinds[i], frozen, i, action - 1, free)
+                block[0] = _pool_waiting(servers, rules, i, action - 1, max_weight, pools, outcomes)
                 column = _write_free(rules.capacity, levels, free, block)
                 column = _write_pools(pools, max_slack, free.shape[0] - 1, column, block)
                 waiting = 0.0
-                for length in range(LENGTHS):
-                    waiting += pools[length, 0]
+                for group in range(len(pools)):
+                    waiting += pools[group, 0]
+                for job_class in range(len(outcomes)):
+                    block[column] = outcomes[job_class]
+                    column += 1
                 block[column] = waiting / servers.execution.shape[1]
-                block[column + 1] = left == WAITING
+                if left == WAITING:
+                    block[column + 1 + kinds[i]] = 1.0
 
 
 @inlined
-def _left_of_training(servers, rules, training, i, row):
+def _left_of_training(servers, rules, training, kind, i, row):
     """As Servers.training, at the end of the slot."""
     if training != WAITING:
         return max(training - 1, 0)
     if rules.mode != PAUSE:
         for d in range(rules.capacity.shape[0]):
-            units = servers.used[i, d] + rules.demand[d]
+            units = servers.used[i, d] + rules.demand[kind, d]
             if row >= 0:
                 units += servers.requirement[i, row, d]
             if units > rules.capacity[d]:
                 return WAITING
-    return rules.training_slots - 1
+    return rules.training_slots[kind] - 1
 
 
 @inlined
-def _look_ahead(servers, rules, left_of_training, frozen, i, row, free):
+def _look_ahead(servers, rules, left_of_training, kind, frozen, i, row, free):
     """free[h, d]: units free h slots after the end of this slot, if nothing else starts."""
     horizon = servers.releases.shape[1]
     for d in range(free.shape[1]):
@@ -163,33 +188,42 @@ def _look_ahead(servers, rules, left_of_training, frozen, i, row, free):
             if row >= 0 and slot == servers.execution[i, row] - 1:
                 units += servers.requirement[i, row, d]
             trains = left_of_training > h
-            free[h, d] = max(units - rules.demand[d] if trains else units, 0)
+            free[h, d] = max(units - rules.demand[kind, d] if trains else units, 0)
 
 
 @inlined
-def _pool_waiting(servers, rules, i, started, max_weight, pools):
+def _pool_waiting(servers, rules, i, started, max_weight, pools, outcomes):
     """Sums over the jobs that still wait at the end of the slot; returns the certain reward."""
+    hides_weights = len(outcomes) > 0
+    outcomes[:] = 0.0
     pools[:] = 0.0
-    pools[:, PER_LENGTH - 1] = np.inf  # least remaining slack
+    pools[:, PER_GROUP - 1] = np.inf  # least remaining slack
     reward = 0.0
     for row in range(servers.waiting[i]):
-        weight = servers.weight[i, row] / max_weight
+        weight = 1.0 if hides_weights else servers.weight[i, row] / max_weight
         wait, slack = servers.wait[i, row], servers.slack[i, row]
+        outcome = 0.0
         if row == started:
-            reward += weight * (1.0 - 0.5 * wait / (slack + 1))
+            outcome = 1.0 - 0.5 * wait / (slack + 1)
         elif wait + 1 > slack:
-            reward -= weight
+            outcome = -1.0
         else:
             execution, left = servers.execution[i, row], slack - wait - 1
-            length = 0 if execution <= SHORT else 1 if execution <= MIDDLE else 2
-            pools[length, 0] += 1.0
-            pools[length, 2] += weight / (1.0 + left)
-            pools[length, 3] += weight
-            pools[length, 4] = min(pools[length, 4], left)
+            group = 0 if execution <= SHORT else 1 if execution <= MIDDLE else 2
+            if hides_weights:
+                group = servers.job_class[i, row]
+            pools[group, 0] += 1.0
+            pools[group, 2] += weight / (1.0 + left)
+            pools[group, 3] += weight
+            pools[group, 4] = min(pools[group, 4], left)
             for d in range(rules.capacity.shape[0]):
                 share = servers.requirement[i, row, d] / rules.capacity[d]
-                pools[length, PER_LENGTH + d] += share
-                pools[length, 1] += share * execution / rules.capacity.shape[0]
+                pools[group, PER_GROUP + d] += share
+                pools[group, 1] += share * execution / rules.capacity.shape[0]
+        if hides_weights:
+            outcomes[servers.job_class[i, row]] += outcome
+        else:
+            reward += weight * outcome
     return reward
 
 
@@ -212,16 +246,16 @@ def _write_free(capacity, levels, free, block):
 
 @inlined
 def _write_pools(pools, max_slack, longest, column, block):
-    for length in range(LENGTHS):
-        block[column] = pools[length, 0] / SCALE
-        block[column + 1] = np.log1p(pools[length, 1]) / np.log1p(longest)
-        block[column + 2] = pools[length, 2]
-        block[column + 3] = pools[length, 3]
-        least = min(pools[length, 4], max_slack)
-        empty = pools[length, 0] == 0.0
+    for group in range(len(pools)):
+        block[column] = pools[group, 0] / SCALE
+        block[column + 1] = np.log1p(pools[group, 1]) / np.log1p(longest)
+        block[column + 2] = pools[group, 2]
+        block[column + 3] = pools[group, 3]
+        least = min(pools[group, 4], max_slack)
+        empty = pools[group, 0] == 0.0
         block[column + 4] = 1.0 if empty else np.log1p(least) / np.log1p(max(max_slack, 1))
-        column += PER_LENGTH
-        for d in range(pools.shape[1] - PER_LENGTH):
-            block[column] = pools[length, PER_LENGTH + d]
+        column += PER_GROUP
+        for d in range(pools.shape[1] - PER_GROUP):
+            block[column] = pools[group, PER_GROUP + d]
             column += 1
     return column

@@ -20,6 +20,8 @@ from pydantic import (
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.training_cost import COSTS, TrainingCostWrapper
 from mec_rllib.imports import find, is_import_path
+from mec_rllib.sim.bursts import Bursts
+from mec_rllib.sim.drift import DriftWorkload
 from mec_rllib.sim.jobs import REFERENCE_CLASSES, JobClass
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.traces import DEFAULT_RULES, ClassRule, TraceWorkload, read_trace
@@ -133,6 +135,37 @@ class TraceConfig(Section):
         )
 
 
+class BurstsConfig(Section):
+    """Calm and busy phases by turns, at the same mean load; see `mec_rllib.sim.bursts`."""
+
+    factor: float = Field(4.0, ge=1, le=1000, description="jobs of a busy slot per job of a calm")
+    slots: float = Field(50.0, ge=1, le=100_000, description="mean length of a busy phase")
+    every: float = Field(
+        250.0, gt=1, le=1e6, description="slots from one busy phase to the next, mean"
+    )
+
+    def build(self) -> Bursts:
+        """The phases as the simulator wants them."""
+        return Bursts(**dict(self))
+
+
+class DriftConfig(Section):
+    """Worlds that follow one another; see `mec_rllib.sim.drift`."""
+
+    worlds: int = Field(8, ge=1, le=100_000, description="worlds; the last one stays")
+    slots: int = Field(25_000, ge=1, le=10**9, description="slots that each lasts")
+    first: int = Field(0, ge=0, description="world of slot 0")
+    seed: int | None = Field(
+        None, ge=0, lt=2**33, description="seed of the worlds; null = that of the jobs"
+    )
+
+    def at_the_end(self, slots: int, seed: int) -> Self:
+        """No world comes after the one that servers of this seed are in after so many slots."""
+        last = min(self.first + (slots - 1) // self.slots, self.worlds - 1)
+        seed = seed if self.seed is None else self.seed
+        return self.model_copy(update={"worlds": last + 1, "first": last, "seed": seed})
+
+
 class TrainingJobConfig(Section):
     """What a training job takes."""
 
@@ -141,6 +174,28 @@ class TrainingJobConfig(Section):
     mode: Literal["drain", "backfill", "pause"] = Field(
         "drain", description="user jobs around it: nothing starts, short ones start, all freeze"
     )
+
+
+class TrainingKindConfig(Section):
+    """One of several kinds of training jobs."""
+
+    name: Name = Field(description="its name in strategies and reports")
+    share: float = Field(1.0, gt=0, le=1, description="share of every resource kind it needs")
+    slots: int = Field(1, ge=1, le=10_000, description="slots it runs")
+    updates: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="K learner updates that one is worth; null = gate.updates_per_job",
+    )
+    batch: int | None = Field(
+        None, ge=1, le=1_000_000, description="transitions per update; null = learner.batch"
+    )
+
+    @property
+    def cost(self) -> float:
+        """Slots of the whole server that it takes."""
+        return self.share * self.slots
 
 
 class GymConfig(Section):
@@ -203,13 +258,13 @@ class EnvConfig(Section):
     """The server and its jobs."""
 
     workload: str = Field(
-        "bernoulli", description="bernoulli, trace, or an import path package.module:Class"
+        "bernoulli", description="bernoulli, drift, trace, or an import path package.module:Class"
     )
     workload_args: dict[str, Any] = Field(
         default_factory=dict, description="arguments of a workload of your own"
     )
     load: Load | list[tuple[Annotated[float, Field(ge=0)], Load]] = Field(
-        0.3, description="offered load of the bernoulli workload, or [[slot, load], ...]"
+        0.3, description="offered load of bernoulli and drift, or [[slot, load], ...]"
     )
     capacity: Capacity | list[Capacity] = Field(
         10, description="units of the server, or a list with one number per resource kind"
@@ -219,11 +274,20 @@ class EnvConfig(Section):
     classes: list[ClassConfig] = Field(
         default_factory=lambda: [_as_config(c) for c in REFERENCE_CLASSES],
         min_length=1,
-        description="job classes of the bernoulli workload",
+        description="job classes of bernoulli, and of drift's first world",
     )
+    bursts: BurstsConfig | None = Field(
+        None, description="bernoulli and drift: jobs come in bursts; null = at an even rate"
+    )
+    drift: DriftConfig = Field(default_factory=DriftConfig, description="the worlds of drift")
     trace: TraceConfig | None = Field(None, description="the recorded workload")
     training_job: TrainingJobConfig = Field(
         default_factory=TrainingJobConfig, description="what a training job takes"
+    )
+    training_jobs: list[TrainingKindConfig] = Field(
+        default_factory=list,
+        max_length=100,
+        description="several kinds of training jobs instead; training_job.mode is that of all",
     )
     gym: GymConfig | None = Field(
         None, description="an environment of Gymnasium instead; the other keys of env do not count"
@@ -236,11 +300,27 @@ class EnvConfig(Section):
                 default = field.get_default(call_default_factory=True)
                 if key != "gym" and getattr(self, key) != default:
                     raise ValueError(f"gym takes the place of the server: {key} has no meaning")
+        self._check_kinds()
         if self.workload == "trace" and self.trace is None:
             raise ValueError("workload is trace, but trace.path is missing")
         if self.workload_args and not is_import_path(self.workload):
             raise ValueError("workload_args is for a workload of your own (package.module:Class)")
         return self
+
+    def _check_kinds(self) -> None:
+        names = [kind.name for kind in self.training_jobs]
+        if len(set(names)) < len(names):
+            raise ValueError(f"training_jobs: a name is given twice ({', '.join(names)})")
+        if names and self.training_job != TrainingJobConfig(mode=self.training_job.mode):
+            raise ValueError("training_jobs have share and slots of their own: not in training_job")
+
+    @property
+    def kinds_of_training(self) -> list[TrainingKindConfig]:
+        """The kinds of training jobs; the only one where there is just `training_job`."""
+        one = self.training_job
+        return self.training_jobs or [
+            TrainingKindConfig(name="training", share=one.share, slots=one.slots)
+        ]
 
     def build_workload(self) -> Workload:
         """The workload, ready to be asked for arrivals.
@@ -252,17 +332,32 @@ class EnvConfig(Section):
         units = tuple(self.capacity) if isinstance(self.capacity, list) else (self.capacity,)
         if self.workload == "trace" and self.trace is not None:
             return self.trace.build(units)
+        classes = [c.build() for c in self.classes]
+        bursts = self.bursts.build() if self.bursts else None
         if self.workload == "bernoulli":
-            return BernoulliWorkload(
-                [c.build() for c in self.classes], self.load, units, self.users
-            )
-        known = {"bernoulli": BernoulliWorkload, "trace": TraceWorkload}
+            return BernoulliWorkload(classes, self.load, units, self.users, bursts)
+        if self.workload == "drift":
+            drift = dict(self.drift)
+            return DriftWorkload(classes, self.load, units, self.users, **drift, bursts=bursts)
+        known = {"bernoulli": BernoulliWorkload, "drift": DriftWorkload, "trace": TraceWorkload}
         workload: Any = find(self.workload, known, "workload")
         try:
             inspect.signature(workload).bind(**self.workload_args)
         except TypeError as error:
             raise ValueError(f"workload_args of {self.workload}: {error}") from None
         return workload(**self.workload_args)
+
+    def at_the_end(self, slots: int, seed: int) -> Self:
+        """As it is for servers of this seed after so many slots, and then stays.
+
+        The last load of a schedule, and the world that drift has come to.
+        """
+        values: dict[str, Any] = {}
+        if isinstance(self.load, list):
+            values["load"] = self.load[-1][1]
+        if self.workload == "drift":
+            values["drift"] = self.drift.at_the_end(slots, seed)
+        return self.model_copy(update=values)
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -294,8 +389,8 @@ class EnvConfig(Section):
             self.build_workload(),
             num_servers,
             self.buffer,
-            self.training_job.share,
-            self.training_job.slots,
+            [kind.share for kind in self.kinds_of_training],
+            [kind.slots for kind in self.kinds_of_training],
             self.training_job.mode,
             seed,
             first_index,

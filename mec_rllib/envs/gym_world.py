@@ -60,6 +60,7 @@ class GymBatch:
     """
 
     has_episodes = True
+    kinds = 1  # of training jobs
     reward_scale = 1.0
 
     def __init__(
@@ -86,9 +87,10 @@ class GymBatch:
         self.mask = np.ones((n, int(self.action_space.n)), bool)
         self.observations = np.zeros((n, self.observation_space.shape[0]), np.float32)
         self.reached = self.observations.copy()
-        self.completed, self.ended, self.terminated, self.is_idle, self.is_empty = (
-            np.zeros(n, bool) for _ in range(5)
+        self.ended, self.terminated, self.is_idle, self.is_empty = (
+            np.zeros(n, bool) for _ in range(4)
         )
+        self.completed = np.zeros(n, np.int64)
         self.rewards, self._return = np.zeros(n), np.zeros(n)
         self.since_training = np.zeros(n, np.int64)
         self._reward, self._counts = 0.0, np.zeros(4, np.int64)  # as in GymTotals
@@ -114,14 +116,14 @@ class GymBatch:
             self._look(i, env)
         return self.rewards
 
-    def request_training(self, wanted: Bools) -> None:
+    def request_training(self, wanted: Bools | Ints) -> None:
         """Inserts a training job where wanted (N,) and none is running."""
         for i, env in enumerate(self.envs):
             if wanted[i]:
                 env.request_training()
                 self._look(i, env)
 
-    def mask_with_training(self) -> Bools:
+    def mask_with_training(self, kind: int = 0) -> Bools:
         """(N, A) actions that are left if it trains now."""
         return np.array([env.mask_with_training() for env in self.envs])
 
@@ -134,6 +136,16 @@ class GymBatch:
     def training_waiting(self) -> Bools:
         """(N,) a training job was inserted and has not begun to run."""
         return np.array([env.is_training_new for env in self.envs])
+
+    @property
+    def training_kind(self) -> Ints:
+        """(N,) there is one kind of training job."""
+        return np.zeros(self.num_servers, np.int64)
+
+    @property
+    def since_kind(self) -> Ints:
+        """(N, 1) steps since the last training job."""
+        return self.since_training[:, None]
 
     def totals(self) -> GymTotals:
         """Sums since the start."""
@@ -188,7 +200,7 @@ class GymEncoder:
         """(N, size) observations as of now."""
         return self._batch.observations.copy()
 
-    def encode_flagged(self, obs: Observations) -> Observations:
+    def encode_flagged(self, obs: Observations, kind: int = 0) -> Observations:
         """(N, size) the observations `obs` of now, as if a training job waited everywhere."""
         flagged = obs.copy()
         flagged[:, -1] = 1.0

@@ -64,9 +64,9 @@ class MecEnv(gymnasium.Env):
         observations, rewards, _, truncated, infos = self._fleet.step(np.array([action]))
         return observations[0], float(rewards[0]), False, bool(truncated[0]), _first(infos)
 
-    def request_training(self) -> None:
-        """Inserts a training job before the next step, unless one waits or runs."""
-        self.servers.request_training(np.array([True]))
+    def request_training(self, kind: int = 1) -> None:
+        """Inserts a training job of a kind (1..J) before the next step, unless one is there."""
+        self.servers.request_training(np.array([kind]))
 
     def render(self) -> str | None:
         """One line: slot, units in use, waiting jobs as class:requirement x execution."""

@@ -1,8 +1,9 @@
 """What the agent sees: the encoding of a server's state, in this one place.
 
 Per buffer row the paper's 4-tuple (execution e, requirement r, wait, deadline d = e + s), then
-the units in use, then the flag "a training job is waiting". All in [0, 1]: units as shares of the
-capacity, times as log(1 + x) / log(1 + max) (raw times made the same agent far worse).
+the units in use, then the flag "a training job is waiting", one for each kind of training jobs.
+All in [0, 1]: units as shares of the capacity, times as log(1 + x) / log(1 + max) (raw times made
+the same agent far worse).
 """
 
 import numpy as np
@@ -14,7 +15,7 @@ Observations = NDArray[np.float32]
 
 
 class Encoder:
-    """Encodes a batch of servers; D resource kinds give (3 + D) * M + D + 1 floats.
+    """Encodes a batch of servers; D resource kinds give (3 + D) * M + D + J floats.
 
     Args:
         batch: the servers; M, D, capacity and the longest times are taken from it.
@@ -37,7 +38,7 @@ class Encoder:
         self._classes = len(workload.class_names) if job_class else 0
         flag = (3 + kinds) * batch.buffer + kinds
         self._flag = flag
-        self.size = flag + 1 + self._free_ahead * kinds + self._classes * batch.buffer
+        self.size = flag + batch.kinds + self._free_ahead * kinds + self._classes * batch.buffer
         longest = workload.max_execution + workload.max_slack
         # One table for all three times would waste resolution: each has its own maximum.
         self._log_execution = _log_table(workload.max_execution)
@@ -61,10 +62,11 @@ class Encoder:
         )
         return out
 
-    def encode_flagged(self, obs: Observations) -> Observations:
-        """(N, size) the observations `obs` of now, as if a training job waited on every server."""
+    def encode_flagged(self, obs: Observations, kind: int = 0) -> Observations:
+        """(N, size) the observations `obs` of now, as if a job of a kind waited on every server."""
         flagged = obs.copy()
-        flagged[:, self._flag] = 1.0
+        flagged[:, self._flag : self._flag + self._batch.kinds] = 0.0
+        flagged[:, self._flag + kind] = 1.0
         return flagged
 
 
@@ -102,8 +104,9 @@ def _encode(
         for d in range(kinds):
             out[i, column + d] = in_use[i, d] / capacity[d]
         column += kinds
-        out[i, column] = servers.training[i] == WAITING
-        column += 1
+        if servers.training[i] == WAITING:
+            out[i, column + servers.training_kind[i]] = 1.0
+        column += len(demand)
         _encode_free_ahead(servers, capacity, demand, free_ahead, column, i, out)
         column += free_ahead * kinds
         if classes:
@@ -119,5 +122,6 @@ def _encode_free_ahead(servers, capacity, demand, free_ahead, column, i, out):
         for ahead in range(free_ahead):
             free += servers.releases[i, (servers.clock[i] + ahead) % horizon, d]
             trains = servers.training[i] > ahead + 1
-            share = (free - demand[d] if trains else free) / capacity[d]
+            units = free - demand[servers.training_kind[i], d] if trains else free
+            share = units / capacity[d]
             out[i, column + ahead * len(capacity) + d] = max(share, 0.0)

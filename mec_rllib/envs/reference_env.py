@@ -23,7 +23,7 @@ class MecReferenceEnv(gymnasium.Env):
         self._batch = EnvConfig(**env).build_servers(1, 0, server_index)  # sizes and rules only
         self._index = server_index
         size = (3 + len(self._batch.rules.capacity)) * self._batch.buffer
-        size += len(self._batch.rules.capacity) + 1
+        size += len(self._batch.rules.capacity) + self._batch.kinds
         self.observation_space = spaces.Box(0.0, 1.0, (size,), np.float32)
         self.action_space = spaces.Discrete(self._batch.buffer + 1)
 
@@ -57,10 +57,10 @@ class MecReferenceEnv(gymnasium.Env):
             seen.append(_share_of_log(job.execution + job.slack, longest))
         observation = np.zeros(self.observation_space.shape or (), np.float32)
         observation[: len(seen)] = seen
-        kinds = len(server.capacity)
-        in_use = server.units_in_use
-        observation[-kinds - 1 : -1] = [u / c for u, c in zip(in_use, server.capacity, strict=True)]
-        observation[-1] = server.training == WAITS
+        flags = [server.training == WAITS and server.kind == k for k in range(self._batch.kinds)]
+        in_use = zip(server.units_in_use, server.capacity, strict=True)
+        last = [units / capacity for units, capacity in in_use] + flags
+        observation[-len(last) :] = last
         return observation
 
 

@@ -102,8 +102,8 @@ class MecVectorEnv(VectorEnv):
         return Totals.of(self.servers)
 
     def request_training(self, wanted: np.ndarray) -> None:
-        """Inserts a training job where wanted (N,), unless one waits or runs."""
-        self.servers.request_training(np.asarray(wanted, bool))
+        """Inserts a training job where wanted (N,: True, or its kind), unless one waits or runs."""
+        self.servers.request_training(wanted)
 
     def _infos(self) -> dict[str, Any]:
         present = np.ones(self.num_envs, bool)

@@ -20,7 +20,8 @@ class World(Protocol):
     reward_scale: float  # rewards are divided by it before the agent sees them
     slot: int  # slots (steps) that each has played
     mask: Bools  # (N, A) actions allowed now
-    completed: Bools  # (N,) a training job completed in the last step
+    kinds: int  # J, kinds of training jobs
+    completed: Ints  # (N,) kind (1..J) of the training job that completed in the last step, or 0
     is_idle: Bools  # (N,) nothing runs and nobody waits
     is_empty: Bools  # (N,) nothing runs
     workload_faults: int  # faults of whoever brings the jobs that were overcome
@@ -40,12 +41,22 @@ class World(Protocol):
         """(N,) slots since the last training job completed, or since the start."""
         ...
 
-    def mask_with_training(self) -> Bools:
-        """(N, A) actions that would be allowed if a training job were inserted now."""
+    @property
+    def training_kind(self) -> Ints:
+        """(N,) kind (index) of the training job that waits or runs, or ran last."""
         ...
 
-    def request_training(self, wanted: Bools) -> None:
-        """Inserts a training job where wanted (N,) and possible."""
+    @property
+    def since_kind(self) -> Ints:
+        """(N, J) as `since_training`, for each kind of training jobs."""
+        ...
+
+    def mask_with_training(self, kind: int = 0) -> Bools:
+        """(N, A) actions that would be allowed if a training job of a kind were inserted now."""
+        ...
+
+    def request_training(self, wanted: Ints) -> None:
+        """Inserts a training job of the kind wanted (N,), 1..J, where that is possible."""
         ...
 
     def step(self, actions: Ints) -> Floats:
@@ -81,8 +92,8 @@ class WorldEncoder(Protocol):
         """(N, size) observations as of now."""
         ...
 
-    def encode_flagged(self, obs: Observations) -> Observations:
-        """(N, size) as if a training job waited everywhere; `obs` are those of now."""
+    def encode_flagged(self, obs: Observations, kind: int = 0) -> Observations:
+        """(N, size) as if a training job of a kind waited everywhere; `obs` are those of now."""
         ...
 
 

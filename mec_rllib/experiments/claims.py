@@ -102,6 +102,31 @@ def above_frozen(finished: Finished) -> list[float]:
     return difference("ats", "never", "reward_last20")(finished)
 
 
+def lowest_above_stopped(finished: Finished) -> list[float]:
+    """The lowest gate that goes on (of PTS: the best) minus the one that stops (`frozen`).
+
+    Choosing both on these seeds favours frozen and PTS.
+    """
+    learning = [s for s in finished.labels(*PAYING) if s != "frozen"]
+    periodic = finished.labels(PTS)
+    rivals = [s for s in learning if s not in periodic]
+    if periodic:
+        rivals.append(max(periodic, key=finished.mean_reward))
+    if not rivals:
+        return []
+    return difference(min(rivals, key=finished.mean_reward), "frozen")(finished)
+
+
+def chooser_above_best_kind(finished: Finished) -> list[float]:
+    """`ats_kinds` minus the ATS with a single kind whose mean is highest (this favours ATS)."""
+    single = [
+        s for s in finished.labels(ATS) if finished.strategies[s].experiment.gate.kind is not None
+    ]
+    if not single:
+        return []
+    return difference("ats_kinds", max(single, key=finished.mean_reward))(finished)
+
+
 def faster_than_pts(finished: Finished) -> list[float]:
     """Area between the curves of ATS and PTS once the load rises, less their gap before."""
     rises = first_rise(finished.experiment.env.load)
@@ -241,6 +266,21 @@ CLAIMS = [
     Claim("ats_above_server_empty", "ATS is above server_empty", difference("ats", "server_empty")),
     Claim("always_worst", "always is the worst gate that pays", above_always),
     Claim("never_degrades", "a frozen policy falls behind ATS", above_frozen),
+    Claim("frozen_lowest", "to stop training is worse than any gate", lowest_above_stopped),
+    *(
+        Claim(
+            f"ats_above_{gate}_{kind}",
+            f"ATS is above {gate}, both with {kind} training jobs",
+            difference(f"ats-{kind}", f"{gate}-{kind}"),
+        )
+        for kind in ("small", "large")
+        for gate in ("pts", "server_empty", "idle")
+    ),
+    Claim(
+        "ats_kinds_above_best_kind",
+        "ATS that chooses the kind is above ATS with the better one",
+        chooser_above_best_kind,
+    ),
     Claim("ats_adapts_faster", "ATS adapts faster than PTS", faster_than_pts),
     Claim(
         "ats_trains_little", "ATS trains in less than 2 % of the slots", trains_little, of_mec=True
@@ -294,6 +334,11 @@ CLAIMS = [
         "the decaying budget is within 0.002 of the fixed one",
         difference("budget", "budget-fixed"),
         -0.002,
+    ),
+    Claim(
+        "budget_fixed_above_server_empty",
+        "psi at a fixed rate is above server_empty",
+        difference("budget-fixed", "server_empty"),
     ),
     Claim(
         "budget_drift_above_budget",

@@ -47,7 +47,15 @@ class GateConfig(Section):
         None,
         ge=1,
         le=10**12,
-        description="server_empty: trains anyway after this many slots; null = never",
+        description="idle, server_empty: train anyway after this many slots; null = never",
+    )
+    kind: str | None = Field(
+        None,
+        description="kind of training job it asks for, where env.training_jobs has several; "
+        "ats_kinds chooses itself",
+    )
+    until: int | None = Field(
+        None, ge=0, le=10**12, description="no training job from this slot on; null = for ever"
     )
     first_share: float = Field(0.04, gt=0, le=1, description="budget: tokens per slot at slot 0")
     last_share: float = Field(
@@ -167,9 +175,16 @@ class ObserveConfig(Section):
     )
     free_ahead: int = Field(0, ge=0, le=10_000, description="show the free share 1..n slots ahead")
     job_class: bool = Field(False, description="show each job's class, one-hot")
+    hide_weights: bool = Field(
+        False,
+        description="afterstates: not told what a class is worth, nor the certain reward; the "
+        "agent learns it from rewards",
+    )
 
     @model_validator(mode="after")
     def _extras_are_of_rows(self) -> Self:
+        if self.hide_weights and not self.afterstates:
+            raise ValueError("hide_weights is for afterstates: rows never show weights")
         if self.afterstates and (self.free_ahead or self.job_class):
             raise ValueError("afterstates show neither free_ahead nor job_class: they have no rows")
         return self
@@ -390,6 +405,10 @@ class Experiment(Section):
             raise ValueError(
                 f"learner.algorithm {algorithm} needs runners.num 0, learner.n_step 1, and no "
                 "afterstates"
+            )
+        if algorithm == "ppo" and self.env.training_jobs:
+            raise ValueError(
+                "learner.algorithm ppo uses a rollout up at once: no env.training_jobs"
             )
         if algorithm == "ppo" and self.env.gym is not None:
             raise ValueError("learner.algorithm ppo knows continuing tasks only: no env.gym")

@@ -61,7 +61,7 @@ def _too_often(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[s
 
 
 def _never(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
-    if strategy.gate is Ideal:
+    if strategy.gate is Ideal or strategy.experiment.gate.until is not None:
         return
     idle = [t for t in trials if not _jobs(_settled(t))]
     if idle:

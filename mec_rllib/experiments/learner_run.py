@@ -38,6 +38,11 @@ class LearnerRun:
         """Updates since the start."""
         return self._algorithm.learner_updates
 
+    @property
+    def updates_of_kinds(self) -> list[int]:
+        """Updates since the start that each kind of training jobs has paid for."""
+        return self._algorithm.updates.tolist()
+
     def play(self, slots: int) -> dict[str, Any]:
         """One iteration of the algorithm."""
         self._algorithm.slots_per_iteration = slots
@@ -90,8 +95,11 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
         .gating(
             gate=strategy.gate,
             gate_args=dict(strategy.args or {}),
-            updates_per_job=strategy.updates_per_job,
+            updates_per_job=strategy.updates_of_kinds,
+            batch_per_job=strategy.batch_of_kinds,
+            training_kind=strategy.training_kind,
             td_rate=experiment.gate.td_rate,
+            train_until=experiment.gate.until,
         )
         .replay(
             capacity=learner.replay,

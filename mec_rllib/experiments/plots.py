@@ -84,7 +84,7 @@ def draw_server_over_time(results: Results) -> Figure | None:
     load, training, users = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 2))
     slots, _, _, _ = _curve(results.trials[paying[0]], "server", "share_training")
     env = results.experiment.env
-    if env.workload == "bernoulli":
+    if env.workload in ("bernoulli", "drift"):
         runners = results.experiment.runners
         per_server = slots / (max(runners.num, 1) * runners.servers)
         load.plot(slots, LoadSchedule(env.load).at(per_server), color="black")

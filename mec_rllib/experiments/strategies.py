@@ -10,7 +10,7 @@ from typing import Any
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import AGENTS, Experiment, GateConfig, with_values
-from mec_rllib.gates import GATES, Gate, Idle, ServerEmpty
+from mec_rllib.gates import GATES, Gate, Idle, Never, ServerEmpty
 from mec_rllib.imports import find, is_import_path, nearest
 from mec_rllib.schedulers import SCHEDULERS, Scheduler
 
@@ -18,6 +18,8 @@ from mec_rllib.schedulers import SCHEDULERS, Scheduler
 ONE_UPDATE_GATES = ("ideal", "always")
 DEFAULT_UPDATES_PER_JOB = 32
 LABEL = re.compile(r"[^\W_][\w.+=-]{0,59}")
+# Keys of `gate` that no gate takes itself.
+OF_ALL_GATES = ("td_rate", "updates_per_job", "until", "kind")
 SHARED = ("strategies", "seeds", "slots", "name", "pretrain", "search", "tracking")
 
 
@@ -33,7 +35,26 @@ class Strategy:
     gate: type[Gate] | None = None
     scheduler: Callable[..., Scheduler] | None = None
     args: Mapping[str, Any] | None = None  # of the gate or the scheduler
-    updates_per_job: int = 0
+    updates_per_job: int = 0  # where the kind of training job does not say
+
+    @property
+    def updates_of_kinds(self) -> list[int]:
+        """K of each kind of training jobs."""
+        kinds = self.experiment.env.kinds_of_training
+        return [kind.updates or self.updates_per_job for kind in kinds]
+
+    @property
+    def batch_of_kinds(self) -> list[int]:
+        """Transitions per update, for each kind of training jobs."""
+        kinds = self.experiment.env.kinds_of_training
+        return [kind.batch or self.experiment.learner.batch for kind in kinds]
+
+    @property
+    def training_kind(self) -> int:
+        """Index of the kind that the gate asks for, unless it chooses itself."""
+        names = [kind.name for kind in self.experiment.env.kinds_of_training]
+        wanted = self.experiment.gate.kind
+        return 0 if wanted is None else names.index(wanted)
 
     def build_scheduler(self, seed: int) -> Scheduler:
         """The scheduler; one that draws gets the seed."""
@@ -195,9 +216,7 @@ def _gate(
     place: str,
 ) -> Strategy:
     takes = inspect.signature(gate).parameters
-    usable = [
-        k for k in GateConfig.model_fields if k in takes or k in ("td_rate", "updates_per_job")
-    ]
+    usable = [k for k in GateConfig.model_fields if k in takes or k in OF_ALL_GATES]
     for key in options:
         if key not in usable:
             raise ConfigError(
@@ -206,10 +225,29 @@ def _gate(
             )
     experiment = _with_overrides(experiment, {f"gate.{k}": v for k, v in options.items()}, place)
     args = {k: getattr(experiment.gate, k) for k in usable if k in takes} | dict(own_args)
+    _check_kind(experiment, gate, f"{place}: {label}")
+    if "kind_costs" in takes:
+        args |= {"kind_costs": [kind.cost for kind in experiment.env.kinds_of_training]}
     _check_arguments(gate, {"num_servers": 1, **args}, place)
     default = 1 if name in ONE_UPDATE_GATES else DEFAULT_UPDATES_PER_JOB
     updates = experiment.gate.updates_per_job or default
     return Strategy(label, experiment, gate=gate, args=args, updates_per_job=updates)
+
+
+def _check_kind(experiment: Experiment, gate: type[Gate], place: str) -> None:
+    wanted, kinds = experiment.gate.kind, experiment.env.training_jobs
+    if wanted is None:
+        if kinds and gate.occupies and not gate.chooses_kind and gate is not Never:
+            names = ", ".join(kind.name for kind in kinds)
+            raise ConfigError(f"{place}: which kind of training job does it ask for? kind: {names}")
+        return
+    if gate.chooses_kind:
+        raise ConfigError(f"{place} chooses among the kinds of training jobs: no kind")
+    if wanted not in [kind.name for kind in kinds]:
+        raise ConfigError(
+            f"{place}: kind {wanted!r} is not in env.training_jobs; "
+            + nearest(wanted, [kind.name for kind in kinds])
+        )
 
 
 def _with_agent(experiment: Experiment, options: dict[str, Any], place: str) -> Experiment:

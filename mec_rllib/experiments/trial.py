@@ -9,14 +9,14 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.world import totals_from_json, totals_of
 from mec_rllib.experiments.config import Experiment
 from mec_rllib.schedulers import Scheduler, run
 from mec_rllib.sim.server import ServerBatch
-from mec_rllib.sim.totals import Sums, world_figures
+from mec_rllib.sim.totals import Sums, Totals, world_figures
 
 REPORTS = 100  # per trial
 TRIAL_FILE = "trial.json"  # in a checkpoint
@@ -36,6 +36,11 @@ class StrategyRun(Protocol):
     @property
     def learner_updates(self) -> int:
         """Updates since the start."""
+        ...
+
+    @property
+    def updates_of_kinds(self) -> list[int]:
+        """Updates since the start that each kind of training jobs has paid for."""
         ...
 
     def play(self, slots: int) -> dict[str, Any]:
@@ -63,6 +68,7 @@ class SchedulerRun:
     """A scheduler at work: it learns nothing and pays for nothing."""
 
     learner_updates = 0
+    updates_of_kinds: ClassVar[list[int]] = []
 
     def __init__(self, scheduler: Scheduler, batch: ServerBatch | GymBatch):
         self._scheduler, self._batch = scheduler, batch
@@ -187,8 +193,22 @@ class Trial:
             "training_jobs": int(totals.training_jobs),
             "learner_updates": self.run.learner_updates,
             **totals.counts(),
+            **self._kinds_row(),
             "wall_s": wall_s,
             "node": self._node,
+        }
+
+    def _kinds_row(self) -> dict[str, Any]:
+        """Training jobs and updates by kind, where there are several."""
+        names = [kind.name for kind in self._experiment.env.training_jobs]
+        totals = self.run.totals
+        if not names or not isinstance(totals, Totals):
+            return {}
+        jobs = totals.training_jobs_of_kinds.tolist()
+        updates = self.run.updates_of_kinds or [0] * len(names)
+        return {
+            "training_jobs_by_kind": dict(zip(names, jobs, strict=True)),
+            "learner_updates_by_kind": dict(zip(names, updates, strict=True)),
         }
 
 
@@ -196,12 +216,12 @@ def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> flo
     """R of a policy that neither explores nor trains, on jobs it has not seen.
 
     A trace is always the same, so it is replayed on one server; where the load follows a
-    schedule, the policy is judged at the last load.
+    schedule, the policy is judged at the last load, and where worlds drift, in the last world.
     """
-    wanted, env = experiment.evaluation, experiment.env
+    wanted, runners = experiment.evaluation, experiment.runners
+    slots = experiment.slots // (max(runners.num, 1) * runners.servers)  # of each server
+    env = experiment.env.at_the_end(slots, seed)
     servers = 1 if env.workload == "trace" else wanted.servers
-    if isinstance(env.load, list):
-        env = env.model_copy(update={"load": env.load[-1][1]})
     batch = env.build_world(servers, EVALUATION_SEED + seed)
     run(batch, policy, math.ceil(wanted.slots / servers))
     return totals_of(batch).mean_reward

@@ -10,7 +10,11 @@ State = dict[str, Any]
 
 
 class GateView(NamedTuple):
-    """What a gate sees in one slot."""
+    """What a gate sees in one slot.
+
+    psi and since_training are about the kind of training job that the gate asks for; a gate that
+    chooses among J kinds sees (N, J).
+    """
 
     slot: int  # slots every server has played so far
     psi: Floats  # (N,) what a training job now is worth, in Q: <= 0 if it costs; NaN if not asked
@@ -34,12 +38,13 @@ class Gate:
     needs_psi = False  # psi costs a second row in every forward pass
     needs_td = False  # TD errors and their statistic alone; they come with psi anyway
     occupies = True  # False: training is free, every `True` is a credit at once
+    chooses_kind = False  # True: it answers a kind of training job, 1..J, or 0 for none
 
     def __init__(self, num_servers: int):
         self.num_servers = num_servers
 
-    def wants(self, view: GateView) -> Bools:
-        """(N,) whether to insert a training job now."""
+    def wants(self, view: GateView) -> Bools | Ints:
+        """(N,) whether to insert a training job now (or of which kind)."""
         raise NotImplementedError(f"{type(self).__name__} must say when it wants to train")
 
     def credits(self, completed: Bools) -> Bools:

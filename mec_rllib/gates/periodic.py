@@ -43,14 +43,6 @@ class Always(PTS):
         super().__init__(num_servers, period=2)
 
 
-class Idle(PTS):
-    """When the period is over and the server is empty and nobody waits (reconstructed)."""
-
-    def wants(self, view: GateView) -> Bools:
-        """(N,) whether the period is over and the server is idle."""
-        return super().wants(view) & view.is_idle
-
-
 class ServerEmpty(PTS):
     """When the period is over and no unit is in use; jobs may wait (reconstructed).
 
@@ -65,8 +57,20 @@ class ServerEmpty(PTS):
         self.longest_wait = longest_wait
 
     def wants(self, view: GateView) -> Bools:
-        """(N,) whether the period is over and the server is empty, or the wait was too long."""
-        wanted = super().wants(view) & view.is_empty
+        """(N,) whether the period is over and the moment good, or the wait was too long."""
+        wanted = super().wants(view) & self.is_good(view)
         if self.longest_wait is not None:
             wanted |= view.since_training >= self.longest_wait
         return wanted
+
+    def is_good(self, view: GateView) -> Bools:
+        """(N,) whether no unit is in use."""
+        return view.is_empty
+
+
+class Idle(ServerEmpty):
+    """When the period is over and the server is empty and nobody waits (reconstructed)."""
+
+    def is_good(self, view: GateView) -> Bools:
+        """(N,) whether no unit is in use and nobody waits."""
+        return view.is_idle

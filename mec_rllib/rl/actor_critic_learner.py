@@ -45,11 +45,11 @@ class GatedSACTorchLearner(SACTorchLearner):
         log_alpha = self.curr_log_alpha[DEFAULT_MODULE_ID].detach().cpu().numpy().copy()
         return super().get_state(*args, **kwargs) | {"log_alpha": log_alpha}
 
-    def learn(self, replay: PrioritizedReplay, updates: int) -> UpdateMetrics:
+    def learn(self, replay: PrioritizedReplay, updates: int, batch: int) -> UpdateMetrics:
         """Draws `updates` batches from the replay, trains on each, writes priorities back."""
         sums = np.zeros(3)
         for _ in range(updates):
-            drawn, rows, weights = replay.sample(self.config.train_batch_size_per_learner)
+            drawn, rows, weights = replay.sample(batch)
             loss, q_value, td_error = self._update(drawn, torch.from_numpy(weights))
             replay.update_priorities(rows, td_error)
             sums += loss, td_error.mean(), q_value
@@ -114,7 +114,7 @@ class GatedPPOTorchLearner(PPOTorchLearner):
     training begins. No KL term; the policy is over the actions allowed.
     """
 
-    def learn(self, rollout: Rollout, updates: int) -> UpdateMetrics:
+    def learn(self, rollout: Rollout, updates: int, batch: int) -> UpdateMetrics:
         """Takes the rollout and trains on `updates` minibatches of it."""
         rows, config = rollout.take(), self.config
         values, next_values = self._values(rows.obs), self._values(rows.next_obs)
@@ -126,16 +126,12 @@ class GatedPPOTorchLearner(PPOTorchLearner):
         with torch.no_grad():
             before = self._evaluate(flat)[0]
         loss = 0.0
-        for chosen in minibatches(len(goals), self._batch, updates, rollout.rng):
+        for chosen in minibatches(len(goals), batch, updates, rollout.rng):
             part = Transitions._make(column[chosen] for column in flat)
             loss += self._update(part, before[chosen], advantage[chosen], goals[chosen])
         surprise = rows.rewards + rows.discounts * next_values - values
         td_error = float(np.abs(surprise).mean())
         return UpdateMetrics(updates, loss / updates, td_error, float(values.mean()))
-
-    @property
-    def _batch(self) -> int:
-        return self.config.train_batch_size_per_learner
 
     def _update(self, part: Transitions, before: Tensor, advantage: Tensor, goals: Tensor) -> float:
         loss = self.compute_flat_loss(part, before, advantage, goals)

@@ -5,6 +5,7 @@ become credits -> the gating callback says how many updates they pay for -> the 
 weights go back to the runners.
 """
 
+from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -38,7 +39,7 @@ from mec_rllib.rl.rollout import Rollout
 from mec_rllib.sim.totals import Sums
 
 PLAY = "play"  # component of a checkpoint: all that training needs beside the networks
-COUNTERS = ("slots", "credits", "learner_updates", "vetoed_updates")
+COUNTERS = ("slots", "credits", "updates", "vetoed_updates")
 
 
 class GatedConfig(AlgorithmConfig):
@@ -50,7 +51,10 @@ class GatedConfig(AlgorithmConfig):
         super().__init__(algo_class=algo_class)
         self.gate_class: type[Gate] = ATS
         self.gate_args: dict[str, Any] = {}
-        self.updates_per_job = 32
+        self.updates_per_job: int | Sequence[int] = 32
+        self.batch_per_job: Sequence[int] | None = None
+        self.training_kind = 0
+        self.train_until: int | None = None
         self.td_rate = 5e-4
         self.observe: dict[str, Any] = {}
         self.exploration: type[Greedy] = EpsilonGreedy
@@ -83,15 +87,31 @@ class GatedConfig(AlgorithmConfig):
         *,
         gate: type[Gate] = NotProvided,
         gate_args: dict[str, Any] = NotProvided,
-        updates_per_job: int = NotProvided,
+        updates_per_job: int | Sequence[int] = NotProvided,
+        batch_per_job: Sequence[int] | None = NotProvided,
+        training_kind: int = NotProvided,
         td_rate: float = NotProvided,
+        train_until: int | None = NotProvided,
     ) -> Self:
-        """Sets the gate (a class, its arguments), K updates per training job, the TD rate."""
+        """Sets the gate and what its training jobs are worth.
+
+        Args:
+            gate: a class.
+            gate_args: its arguments.
+            updates_per_job: K updates per training job, or one K for each kind of them.
+            batch_per_job: transitions per update, for each kind; None: as for any update.
+            training_kind: index of the kind that the gate asks for, unless it chooses itself.
+            td_rate: of the TD statistic.
+            train_until: no training job is inserted from this slot (of each server) on.
+        """
         return self._take(
             gate_class=gate,
             gate_args=gate_args,
             updates_per_job=updates_per_job,
+            batch_per_job=batch_per_job,
+            training_kind=training_kind,
             td_rate=td_rate,
+            train_until=train_until,
         )
 
     def replay(
@@ -219,7 +239,9 @@ class GatedAlgorithm(Algorithm):
         self.slots_per_iteration: int = self.config.slots_per_iteration  # may change on the way
         self.totals: Sums | None = None
         self.slots = 0  # played so far, all servers together
-        self.credits = self.learner_updates = self.vetoed_updates = 0
+        self.vetoed_updates = 0
+        # Credits earned and updates run, for each kind of training jobs.
+        self.credits, self.updates = np.zeros((2, np.size(self.config.updates_per_job)), np.int64)
         self.training_slots: list[int] = []  # of the last iteration
         self._update_metrics: list[UpdateMetrics] = []  # of the last iteration
         if self._samples_locally:
@@ -234,6 +256,11 @@ class GatedAlgorithm(Algorithm):
     def can_learn(self) -> bool:
         """Whether there is enough experience for an update to make sense."""
         return self.replay.is_filled(self.config.learning_starts)
+
+    @property
+    def learner_updates(self) -> int:
+        """Updates so far, whatever kind of training job paid for them."""
+        return int(self.updates.sum())
 
     def get_module(self, module_id: str = DEFAULT_MODULE_ID) -> Any:
         """The learner's module, target network included; runners may have copies that only act."""
@@ -359,18 +386,24 @@ class GatedAlgorithm(Algorithm):
     def _train(self, requested: int) -> None:
         """Runs the updates that are paid for and vetoes the rest of one update per slot."""
         allowed = self._gating.allow_updates(self, requested)
-        self.vetoed_updates += max(requested - allowed, 0)
-        if not allowed:
-            return
+        self.vetoed_updates += max(requested - int(allowed.sum()), 0)
+        for kind in np.flatnonzero(allowed):
+            self._learn(int(kind), int(allowed[kind]))
+        if allowed.any():
+            self._send_weights()
+
+    def _learn(self, kind: int, updates: int) -> None:
+        """Runs updates that training jobs of this kind have paid for."""
+        batches = self.config.batch_per_job
+        batch = batches[kind] if batches else self.config.train_batch_size_per_learner
         (metrics,) = (
             result.get()
             for result in self.learner_group.foreach_learner(
-                lambda learner: learner.learn(self.replay, allowed)
+                lambda learner: learner.learn(self.replay, updates, batch)
             )
         )
-        self.learner_updates += metrics.updates
+        self.updates[kind] += metrics.updates
         self._update_metrics.append(metrics)
-        self._send_weights()
 
     def _send_weights(self, runners: list[int] | None = None) -> None:
         """To these remote runners, or to all."""

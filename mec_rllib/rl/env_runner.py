@@ -32,7 +32,7 @@ class Fragment(NamedTuple):
 
     transitions: Transitions
     slots: int  # played, all servers together; the last n - 1 of n steps are not complete yet
-    credits: int  # training jobs completed in it, or granted for free
+    credits: Ints  # (J,) training jobs of each kind completed in it, or granted for free
     training_slots: list[int]  # slots (per-server clock) in which those training jobs completed
 
 
@@ -59,9 +59,12 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._td = TDStatistic(self.num_envs, config.td_rate)
         self._n_step = NStep(config.n_step, config.gamma)
         self._exploration: Greedy = config.exploration(**config.exploration_args)
-        self._no_psi = np.full(self.num_envs, np.nan)
-        self._td_error = self._no_psi  # of the last slot
-        self._rows = np.empty((2 * self.num_envs, self.env.encoder.size), np.float32)
+        self._kinds = self._kinds_that_the_gate_asks_for()
+        shape = (self.num_envs, len(self._kinds)) if self._chooses_kind else (self.num_envs,)
+        self._no_psi = np.full(shape, np.nan)
+        self._td_error = np.full(self.num_envs, np.nan)  # of the last slot
+        rows = (1 + len(self._kinds)) * self.num_envs
+        self._rows = np.empty((rows, self.env.encoder.size), np.float32)
         self._last_q = np.full(self.num_envs, np.nan)  # Q(s, a) of the last slot; NaN before
         self._last_reward = np.zeros(self.num_envs)
         # Discount of the value of the state that the last slot led to: 0 where an episode ended.
@@ -123,6 +126,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
             **kwargs: RLlib's other arguments; not used.
         """
         rows, ends = self._empty_rows(num_slots), self._no_ends(num_slots)
+        self._credits = np.zeros(self.env.servers.kinds, np.int64)
         granted, completions, played = 0, list[int](), 0
         while played < num_slots and not (until_credit and granted):
             credits = self._play_slot(*(column[played] for column in rows))
@@ -136,7 +140,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
             Transitions._make(column[:played] for column in rows),
             ends if ends is None else ends[:played],
         )
-        return Fragment(complete.flat(), played * self.num_envs, granted, completions)
+        return Fragment(complete.flat(), played * self.num_envs, self._credits, completions)
 
     def take_report(self) -> Report:
         """Everything since the last report. Asked for in the call that samples: both or none."""
@@ -186,7 +190,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         mask: Bools,
     ) -> int:
         """One slot of every server, written into the rows given; returns the credits earned."""
-        servers, gate = self.env.servers, self._gating.gate
+        servers = self.env.servers
         obs[:] = self._obs
         q = self._gate_beat(obs)
         if self.config.on_policy:
@@ -196,9 +200,19 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._obs = self.env.encoder.encode()
         next_obs[:], next_mask[:] = self._obs, servers.mask
         self._last_q = self._q.values_taken(q, actions)
-        if gate.occupies:
-            return int(np.count_nonzero(gate.credits(servers.completed)))
-        return self._granted
+        return self._earn()
+
+    def _earn(self) -> int:
+        """Credits of this slot, which are noted for their kind."""
+        gate, completed = self._gating.gate, self.env.servers.completed
+        if not gate.occupies:
+            self._credits[self._kinds[0]] += self._granted
+            return self._granted
+        if not completed.any():
+            return 0
+        kinds = completed[gate.credits(completed > 0)]
+        self._credits += np.bincount(kinds, minlength=len(self._credits) + 1)[1:]
+        return len(kinds)
 
     def _end_episodes(self, rows: Transitions, slot: int) -> Bools:
         """Where an episode ended in this slot (N,), the transition leads to its end, not on."""
@@ -214,23 +228,27 @@ class MecEnvRunner(SingleAgentEnvRunner):
     def _gate_beat(self, obs: Observations) -> Observations:
         """Asks the gate, inserts training jobs, renews `obs` then; returns Q (N, M + 1)."""
         servers, gate = self.env.servers, self._gating.gate
-        q, psi = None, self._no_psi
+        psi = self._no_psi
         if gate.needs_psi:
             q, q_flagged = self._q_with_and_without_flag(obs)
             value = self._note_td_error(q)
-            psi = self._q.values(q_flagged, servers.mask_with_training()) - value
-        elif gate.needs_td:
+            psi = self._psi(q_flagged, value)
+        else:
             q = self._q(obs)
-            self._note_td_error(q)
+            if gate.needs_td:
+                self._note_td_error(q)
         wanted = self._gating.want_training(self, self._view(psi))
         self._granted = 0 if gate.occupies else int(wanted.sum())
         if gate.occupies and wanted.any():
-            servers.request_training(wanted)
+            servers.request_training(wanted if self._chooses_kind else wanted * self._number)
             obs[:] = self.env.encoder.encode()
             if gate.needs_psi:
-                return np.where(servers.training_waiting[:, None], q_flagged, q)
-            q = None  # it was of the slot without the training job
-        return self._q(obs) if q is None else q
+                for kind, flagged in zip(self._kinds, q_flagged, strict=True):
+                    waits = servers.training_waiting & (servers.training_kind == kind)
+                    q = np.where(waits[:, None], flagged, q)
+            else:
+                q = self._q(obs)
+        return q
 
     def _note_td_error(self, q: Observations) -> Floats:
         """V (N,) of the state that the slot before led to, as it was before the gate's beat."""
@@ -239,13 +257,44 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._td.update(self._td_error, value)
         return value
 
-    def _q_with_and_without_flag(self, obs: Observations) -> tuple[Observations, Observations]:
-        """Q (N, M + 1) as it is, and as if a training job waited; one pass of 2N rows."""
-        servers = len(obs)
-        self._rows[:servers] = obs
-        self._rows[servers:] = self.env.encoder.encode_flagged(obs)
+    def _q_with_and_without_flag(
+        self, obs: Observations
+    ) -> tuple[Observations, list[Observations]]:
+        """Q (N, M + 1) as it is, and as if a training job of each kind waited; in one pass."""
+        n = len(obs)
+        self._rows[:n] = obs
+        for k, kind in enumerate(self._kinds, start=1):
+            self._rows[k * n : (k + 1) * n] = self.env.encoder.encode_flagged(obs, kind)
         q = self._q(self._rows)
-        return q[:servers], q[servers:]
+        return q[:n], [q[k * n : (k + 1) * n] for k in range(1, len(self._kinds) + 1)]
+
+    def _psi(self, q_flagged: list[Observations], value: Floats) -> Floats:
+        """(N,), or (N, J) for a gate that chooses: what a training job now is worth, in Q."""
+        world = self.env.servers
+        psi = [
+            self._q.values(q, world.mask_with_training(kind)) - value
+            for kind, q in zip(self._kinds, q_flagged, strict=True)
+        ]
+        return np.stack(psi, axis=1) if self._chooses_kind else psi[0]
+
+    @property
+    def _chooses_kind(self) -> bool:
+        return self._gating.gate.chooses_kind
+
+    @property
+    def _number(self) -> int:
+        """The kind that a gate asks for which does not choose, as worlds count kinds (1..J)."""
+        return self._kinds[0] + 1
+
+    def _kinds_that_the_gate_asks_for(self) -> list[int]:
+        kinds = self.env.servers.kinds
+        asked = list(range(kinds)) if self._chooses_kind else [self.config.training_kind]
+        if np.size(self.config.updates_per_job) != kinds or asked[-1] >= kinds:
+            raise ValueError(
+                f"the world has {kinds} kinds of training jobs: gating() wants updates_per_job for "
+                f"each of them, and a training_kind below {kinds}"
+            )
+        return asked
 
     def _view(self, psi: Floats) -> GateView:
         servers = self.env.servers
@@ -255,7 +304,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
             servers.can_ask,
             servers.is_idle,
             servers.is_empty,
-            servers.since_training,
+            servers.since_kind if self._chooses_kind else servers.since_training,
             self._td.ratio,
             self._rng,
             self._td_error,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from mec_rllib.gates import Gate, GateView, State
-from mec_rllib.sim.jobs import Bools
+from mec_rllib.sim.jobs import Bools, Ints
 
 if TYPE_CHECKING:
     from mec_rllib.rl.algorithm import GatedDQN
@@ -22,12 +22,15 @@ class GatingCallback(RLlibCallback):
     gate: Gate
 
     @abstractmethod
-    def want_training(self, env_runner: "MecEnvRunner", view: GateView) -> Bools:
-        """Runner side, every slot: (N,) where to insert a training job."""
+    def want_training(self, env_runner: "MecEnvRunner", view: GateView) -> Bools | Ints:
+        """Runner side, every slot: (N,) where to insert a training job, as the gate answers."""
 
     @abstractmethod
-    def allow_updates(self, algorithm: "GatedDQN", requested: int) -> int:
-        """Learner side: how many updates may run now; `requested` is one per slot sampled."""
+    def allow_updates(self, algorithm: "GatedDQN", requested: int) -> Ints:
+        """Learner side: (J,) how many updates of each kind of training job may run now.
+
+        `requested` is one per slot sampled.
+        """
 
     @abstractmethod
     def get_state(self) -> State:

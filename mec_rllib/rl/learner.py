@@ -52,12 +52,12 @@ class GatedDQNTorchLearner(DQNTorchLearner):
         if self._mlp_update:
             self._mlp_update.adopt_optimizer_state()
 
-    def learn(self, replay: PrioritizedReplay, updates: int) -> UpdateMetrics:
+    def learn(self, replay: PrioritizedReplay, updates: int, batch: int) -> UpdateMetrics:
         """Draws `updates` batches from the replay, trains on each, writes priorities back."""
         update = self._mlp_update.update if self._mlp_update else self.autograd_update
         sums = np.zeros(3)
         for _ in range(updates):
-            drawn, rows, weights = replay.sample(self.config.train_batch_size_per_learner)
+            drawn, rows, weights = replay.sample(batch)
             loss, q_value, td_error = update(drawn, weights)
             replay.update_priorities(rows, td_error)
             sums += loss, td_error.mean(), q_value

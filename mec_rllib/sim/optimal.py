@@ -63,6 +63,8 @@ class Solution:
     def __init__(self, workload: Workload, buffer: int):
         if not isinstance(workload, BernoulliWorkload) or len(workload.load.loads) > 1:
             raise ValueError("the optimum needs the bernoulli workload at a constant load")
+        if workload.bursts:
+            raise ValueError("the optimum is for jobs at an even rate: no bursts")
         most = count_states(workload, buffer)
         if most > HOPELESS:
             raise ValueError(

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from mec_rllib.sim.server import CHUNK_SLOTS, ServerBatch, TrainingMode
-from mec_rllib.sim.workloads import Workload
+from mec_rllib.sim.workloads import Workload, of_seed
 
 WAITS: Literal["waits"] = "waits"
 MODES: tuple[TrainingMode, ...] = ("drain", "backfill", "pause")
@@ -36,26 +36,28 @@ class ReferenceServer:
 
     jobs_of: Callable[[int], list[Job]]
     capacity: Units
-    demand: Units
+    demands: tuple[Units, ...]  # of the kinds of training jobs
     buffer: int
-    training_slots: int = 1
+    training_slots: tuple[int, ...] = (1,)
     mode: TrainingMode = "drain"
     slot: int = 0
     waiting: list[Job] = field(default_factory=list)
     running: list[tuple[int, Units]] = field(default_factory=list)  # slots left, requirement
     training: int | Literal["waits"] | None = None  # or the slots left
+    kind: int = 0  # of the training job that waits or runs, or ran last
     arrived: int = 0
     started: int = 0
     expired: int = 0
     dropped: int = 0
     training_ran: int = 0
     blocked: int = 0
-    completed_jobs: int = 0
     since_training: int = 0
     waited: int = 0
     at_request: list[tuple[Units, int]] = field(default_factory=list)  # units used, jobs waiting
 
     def __post_init__(self) -> None:
+        self.completed_jobs = [0] * len(self.demands)
+        self.since_kind = [0] * len(self.demands)
         self.first_drop = self._arrivals()
 
     @classmethod
@@ -65,9 +67,9 @@ class ReferenceServer:
         return cls(
             JobStream(batch.workload, seed, index),
             tuple(rules.capacity.tolist()),
-            tuple(rules.demand.tolist()),
+            tuple(tuple(demand) for demand in rules.demand.tolist()),
             batch.buffer,
-            rules.training_slots,
+            tuple(rules.training_slots.tolist()),
             MODES[rules.mode],
         )
 
@@ -82,12 +84,13 @@ class ReferenceServer:
         """Units held by what runs now, a training job included."""
         trains = self.training not in (None, WAITS)
         users = (0,) * len(self.capacity) if trains and self.mode == "pause" else self.used
-        extra = self.demand if trains else (0,) * len(self.capacity)
+        extra = self.demands[self.kind] if trains else (0,) * len(self.capacity)
         return tuple(user + more for user, more in zip(users, extra, strict=True))
 
-    def mask(self, training: int | str | None = None) -> list[bool]:
-        """Allowed actions; `training` asks what if a training job were waiting."""
+    def mask(self, training: int | str | None = None, kind: int | None = None) -> list[bool]:
+        """Allowed actions; `training` asks what if a training job of a kind were waiting."""
         training = training or self.training
+        demand = self.demands[self.kind if kind is None else kind]
         allowed = [True] + [False] * self.buffer
         for k, job in enumerate(self.waiting):
             if training is None:
@@ -95,19 +98,19 @@ class ReferenceServer:
             elif self.mode == "pause" or (self.mode == "drain" and training == WAITS):
                 allowed[k + 1] = False
             elif training == WAITS:
-                allowed[k + 1] = self._backfills(job)
+                allowed[k + 1] = self._backfills(job, demand)
             else:
-                allowed[k + 1] = self._is_free(job.requirement, beside=self.demand)
+                allowed[k + 1] = self._is_free(job.requirement, beside=demand)
         return allowed
 
-    def request_training(self) -> None:
-        """Gate: inserts a training job, unless one waits or runs."""
+    def request_training(self, kind: int = 0) -> None:
+        """Gate: inserts a training job of a kind, unless one waits or runs."""
         if self.training is None:
-            self.training = WAITS
+            self.training, self.kind = WAITS, kind
             self.at_request.append((self.used, len(self.waiting)))
 
-    def step(self, action: int) -> tuple[tuple[float, float, float], bool]:
-        """Start, expiry and drop term of the reward, and whether a training job completed."""
+    def step(self, action: int) -> tuple[tuple[float, float, float], int]:
+        """Start, expiry and drop term of the reward, and the kind (1..J) that completed, or 0."""
         self.waited += len(self.waiting)
         start = self._decide(action)
         completed = self._serve()
@@ -135,26 +138,27 @@ class ReferenceServer:
         self.started += 1
         return job.weight * (1 - 0.5 * job.wait / (job.slack + 1))
 
-    def _serve(self) -> bool:
+    def _serve(self) -> int:
         if self.training == WAITS:
-            if self.mode == "pause" or self._is_free(self.demand):
-                self.training = self.training_slots
+            if self.mode == "pause" or self._is_free(self.demands[self.kind]):
+                self.training = self.training_slots[self.kind]
             else:
                 self.blocked += 1
         left_to_train = self.training if isinstance(self.training, int) else 0
         if not (left_to_train and self.mode == "pause"):
             self.running = [(left - 1, r) for left, r in self.running if left > 1]
         self.since_training += 1
+        self.since_kind = [slots + 1 for slots in self.since_kind]
         if not left_to_train:
-            return False
+            return 0
         self.training_ran += 1
         self.training = left_to_train - 1
         if self.training > 0:
-            return False
+            return 0
         self.training = None
-        self.completed_jobs += 1
-        self.since_training = 1
-        return True
+        self.completed_jobs[self.kind] += 1
+        self.since_training = self.since_kind[self.kind] = 1
+        return self.kind + 1
 
     def _expire(self) -> float:
         term = 0.0
@@ -171,18 +175,18 @@ class ReferenceServer:
         needed = zip(self.used, units, beside, self.capacity, strict=True)
         return all(used + unit + other <= most for used, unit, other, most in needed)
 
-    def _backfills(self, job: Job) -> bool:
+    def _backfills(self, job: Job, demand: Units) -> bool:
         longest = max((left for left, _ in self.running), default=0)
         if job.execution > longest or not self._is_free(job.requirement):
             return False
-        return not self._is_free(self.demand) or self._is_free(job.requirement, self.demand)
+        return not self._is_free(demand) or self._is_free(job.requirement, demand)
 
 
 class JobStream:
     """The jobs of one server by slot, drawn as `ServerBatch` draws them: chunk by chunk."""
 
     def __init__(self, workload: Workload, seed: int, index: int):
-        self._workload = workload
+        self._workload = of_seed(workload, seed)
         self._rng = np.random.default_rng([seed, index])
         self._jobs: dict[int, list[Job]] = {}
         self._drawn_until = 0

@@ -9,13 +9,14 @@ All servers share the slot number, nothing else. The beats of slot t:
 that ends with the arrival. What the source leaves open is *reconstructed* and marked so.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from numba import njit
 
 from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
-from mec_rllib.sim.workloads import Workload
+from mec_rllib.sim.workloads import Workload, of_seed
 
 TrainingMode = Literal["drain", "backfill", "pause"]
 DRAIN, BACKFILL, PAUSE = range(3)
@@ -53,6 +54,8 @@ class Servers(NamedTuple):
     last_end: Ints  # (N,) service slot after which no user job of now is running
     training: Ints  # (N,) 0 none, WAITING, or slots left of the running training job
     since_training: Ints  # (N,) slots since the last training job completed (or since slot 0)
+    training_kind: Ints  # (N,) kind (index) of the training job that waits or runs, or ran last
+    since_kind: Ints  # (N, J) as since_training, for each of J kinds of training jobs
 
 
 class Tally(NamedTuple):
@@ -64,7 +67,7 @@ class Tally(NamedTuple):
     slots: Ints  # (N,)
     training_slots: Ints  # (N,) slots in which a training job ran
     blocked_slots: Ints  # (N,) slots in which a training job waited and did not run
-    training_jobs: Ints  # (N,) completed
+    training_jobs: Ints  # (N, J) completed, by kind
     used: Ints  # (N, D) unit-slots held by user jobs that ran
     waiting: Ints  # (N,) job-slots in the buffer when the slot was decided
     requests: Ints  # (N,) training jobs inserted
@@ -81,15 +84,15 @@ class Now(NamedTuple):
     is_idle: Bools  # (N,) no unit in use and nobody waits
     reward_terms: Floats  # (N, 3) start, expiry and drop of the last step, not scaled
     rewards: Floats  # (N,) their sum
-    completed: Bools  # (N,) a training job completed in the last step
+    completed: Ints  # (N,) kind (1..J) of the training job that completed in the last step, or 0
 
 
 class Rules(NamedTuple):
     """What does not change during a run."""
 
     capacity: Ints  # (D,) units
-    demand: Ints  # (D,) units of a training job
-    training_slots: int  # duration of a training job
+    demand: Ints  # (J, D) units of a training job of each kind
+    training_slots: Ints  # (J,) its duration
     mode: int  # DRAIN, BACKFILL or PAUSE
 
 
@@ -100,8 +103,9 @@ class ServerBatch:
         workload: where jobs come from; it also brings the capacity.
         num_servers: N.
         buffer: M, jobs that may wait per server.
-        training_share: demand of a training job, share of every resource kind, (0, 1].
-        training_slots: duration of a training job, at least 1.
+        training_share: demand of a training job, share of every resource kind, (0, 1]; with
+            several kinds of training jobs one share per kind.
+        training_slots: duration of a training job, at least 1; likewise.
         mode: what user jobs do around a training job. "drain": nothing starts until it runs.
             "backfill": a job may start if it ends no later than the longest running job (and,
             when the demand is already free, fits beside it). "pause": running jobs freeze while
@@ -120,19 +124,24 @@ class ServerBatch:
         workload: Workload,
         num_servers: int = 1,
         buffer: int = 10,
-        training_share: float = 1.0,
-        training_slots: int = 1,
+        training_share: float | Sequence[float] = 1.0,
+        training_slots: int | Sequence[int] = 1,
         mode: TrainingMode = "drain",
         seed: int = 0,
         first_index: int = 0,
     ):
-        if num_servers < 1 or buffer < 1 or training_slots < 1:
+        shares, durations = np.atleast_1d(training_share), np.atleast_1d(training_slots)
+        if num_servers < 1 or buffer < 1 or durations.min() < 1:
             raise ValueError("num_servers, buffer and training_slots must be at least 1")
-        if not 0 < training_share <= 1:
+        if shares.min() <= 0 or shares.max() > 1:
             raise ValueError(f"training_share must be in (0, 1], not {training_share}")
+        if len(shares) != len(durations):
+            raise ValueError(
+                f"{len(shares)} kinds of training jobs have a share, {len(durations)} have slots"
+            )
         if mode not in get_args(TrainingMode):
             raise ValueError(f"mode must be one of {', '.join(get_args(TrainingMode))}: {mode!r}")
-        self.workload = workload
+        self._described = workload
         self.num_servers = num_servers
         self.buffer = buffer
         self.first_index = first_index
@@ -141,15 +150,16 @@ class ServerBatch:
         self.rules = Rules(
             capacity,
             # As for requirements of a trace: 0.3 * 10 must not ask for a fourth unit.
-            np.ceil(training_share * capacity - 1e-9).astype(np.int64),
-            training_slots,
+            np.ceil(shares[:, None] * capacity - 1e-9).astype(np.int64),
+            durations.astype(np.int64),
             get_args(TrainingMode).index(mode),
         )
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
         """Empties every server, clears the tallies and plays the arrivals of slot 0."""
-        n, m, d = self.num_servers, self.buffer, len(self.rules.capacity)
+        n, m, d, kinds = self.num_servers, self.buffer, len(self.rules.capacity), self.kinds
+        self.workload = of_seed(self._described, seed)
         horizon = self.workload.max_execution + 1
         zeros = lambda *shape: np.zeros((n, *shape), np.int64)  # noqa: E731
         self.servers = Servers(
@@ -166,6 +176,8 @@ class ServerBatch:
             last_end=zeros(),
             training=zeros(),
             since_training=zeros(),
+            training_kind=zeros(),
+            since_kind=zeros(kinds),
         )
         self.tally = Tally(
             jobs=zeros(len(self.workload.class_names), 4),
@@ -174,7 +186,7 @@ class ServerBatch:
             slots=zeros(),
             training_slots=zeros(),
             blocked_slots=zeros(),
-            training_jobs=zeros(),
+            training_jobs=zeros(kinds),
             used=zeros(d),
             waiting=zeros(),
             requests=zeros(),
@@ -190,7 +202,7 @@ class ServerBatch:
             is_idle=np.zeros(n, bool),
             reward_terms=np.zeros((n, 3)),
             rewards=np.zeros(n),
-            completed=np.zeros(n, bool),
+            completed=zeros(),
         )
         self.mask, self.units_in_use, self.is_empty, self.is_idle = self.now[:4]
         self.reward_terms, self.rewards, self.completed = self.now[4:]
@@ -203,9 +215,19 @@ class ServerBatch:
         """Takes a new look at the servers, after their state has been written from outside."""
         _refresh(self.servers, self.now, self.rules)
 
-    def request_training(self, wanted: Bools) -> None:
-        """Gate: inserts a training job where wanted (N,) and none is waiting or running."""
-        _request(self.servers, self.tally, self.rules, wanted, self.mask)
+    def request_training(self, wanted: Bools | Ints) -> None:
+        """Gate: inserts a training job where wanted (N,) and none is waiting or running.
+
+        Args:
+            wanted: kind of the job, 1..J, or 0 for none; True is kind 1.
+
+        Raises:
+            ValueError: a kind that is not there.
+        """
+        kinds = np.asarray(wanted, np.int64)
+        if kinds.min() < 0 or kinds.max() > self.kinds:
+            raise ValueError(f"training jobs have kinds 1..{self.kinds}, not {kinds.max()}")
+        _request(self.servers, self.tally, self.rules, kinds, self.mask)
 
     def step(self, actions: Ints) -> Floats:
         """Plays the slot: decide, serve, expire, then the arrivals of the next slot.
@@ -232,10 +254,10 @@ class ServerBatch:
         )
         return self.rewards
 
-    def mask_with_training(self) -> Bools:
-        """(N, M + 1) actions that would be allowed if a training job waited now."""
+    def mask_with_training(self, kind: int = 0) -> Bools:
+        """(N, M + 1) actions that would be allowed if a training job of a kind waited now."""
         flagged = np.zeros(self.mask.shape, bool)
-        _mask_with_training(self.servers, self.rules, self.mask, flagged)
+        _mask_with_training(self.servers, self.rules, self.mask, kind, flagged)
         return flagged
 
     def get_state(self) -> dict[str, Any]:
@@ -260,6 +282,7 @@ class ServerBatch:
             for column, values in zip(table, state[name], strict=True):
                 column[...] = values
         self.seed, self.slot = state["seed"], state["slot"]
+        self.workload = of_seed(self._described, self.seed)
         self.workload_faults = state["workload_faults"]
         self._stream, self._cursor = Jobs(*state["stream"]), state["cursor"].copy()
         self._drawn_until = state["drawn_until"]
@@ -285,9 +308,19 @@ class ServerBatch:
         self._cursor = np.tile(cursor, (self.num_servers // len(futures), 1))
 
     @property
+    def kinds(self) -> int:
+        """J, kinds of training jobs."""
+        return len(self.rules.demand)
+
+    @property
     def training_waiting(self) -> Bools:
         """(N,) whether a training job waits for its demand."""
         return self.servers.training == WAITING
+
+    @property
+    def training_kind(self) -> Ints:
+        """(N,) kind (index) of the training job that waits or runs, or ran last."""
+        return self.servers.training_kind
 
     @property
     def can_ask(self) -> Bools:
@@ -298,6 +331,11 @@ class ServerBatch:
     def since_training(self) -> Ints:
         """(N,) slots since the last training job completed (or since slot 0)."""
         return self.servers.since_training
+
+    @property
+    def since_kind(self) -> Ints:
+        """(N, J) slots since the last training job of each kind completed (or since slot 0)."""
+        return self.servers.since_kind
 
     def _draw_chunk(self) -> None:
         tables = [self._arrivals(rng) for rng in self.rngs]
@@ -377,10 +415,11 @@ def _start(servers, tally, i, row):
 
 @inlined
 def _serve(servers, tally, rules, i):
-    """Serve: training starts if it can, everything that runs ticks; True if training completed."""
+    """Serve: training starts if it can, everything that runs ticks; the kind that completed."""
+    kind = servers.training_kind[i]
     if servers.training[i] == WAITING:
-        if rules.mode == PAUSE or _demand_is_free(servers, rules, i):
-            servers.training[i] = rules.training_slots
+        if rules.mode == PAUSE or _demand_is_free(servers, rules, i, kind):
+            servers.training[i] = rules.training_slots[kind]
         else:
             tally.blocked_slots[i] += 1
     trains = servers.training[i] > 0
@@ -391,15 +430,18 @@ def _serve(servers, tally, rules, i):
             servers.used[i, d] -= servers.releases[i, now, d]
             servers.releases[i, now, d] = 0
         servers.clock[i] += 1
-    completed = False
+    completed = 0
     if trains:
         tally.training_slots[i] += 1
         servers.training[i] -= 1
         if servers.training[i] == 0:
-            tally.training_jobs[i] += 1
+            tally.training_jobs[i, kind] += 1
             servers.since_training[i] = 0
-            completed = True
+            servers.since_kind[i, kind] = 0
+            completed = kind + 1
     servers.since_training[i] += 1
+    for k in range(servers.since_kind.shape[1]):
+        servers.since_kind[i, k] += 1
     return completed
 
 
@@ -452,8 +494,9 @@ def _admit(servers, tally, stream, cursor, slot, i):
 @kernel
 def _request(servers, tally, rules, wanted, mask):
     for i in range(len(wanted)):
-        if wanted[i] and servers.training[i] == 0:
+        if wanted[i] > 0 and servers.training[i] == 0:
             servers.training[i] = WAITING
+            servers.training_kind[i] = wanted[i] - 1
             tally.requests[i] += 1
             tally.waiting_at_request[i] += servers.waiting[i]
             for d in range(servers.used.shape[1]):
@@ -466,25 +509,25 @@ def _allow(servers, rules, i, mask):
     """Which actions are allowed now: jobs that fit, less what a training job holds back."""
     mask[i, :] = False
     mask[i, 0] = True
-    training = servers.training[i]
+    training, kind = servers.training[i], servers.training_kind[i]
     nothing_starts = (rules.mode == PAUSE and training != 0) or (
         rules.mode == DRAIN and training == WAITING
     )
     if not nothing_starts:
         for row in range(servers.waiting[i]):
-            mask[i, row + 1] = _fits(servers, rules, i, row, training > 0)
+            mask[i, row + 1] = _fits(servers, rules, i, row, training > 0, kind)
             if training == WAITING:
-                mask[i, row + 1] &= _backfills(servers, rules, i, row)
+                mask[i, row + 1] &= _backfills(servers, rules, i, row, kind)
 
 
 @kernel
-def _mask_with_training(servers, rules, mask, flagged):
+def _mask_with_training(servers, rules, mask, kind, flagged):
     for i in range(len(mask)):
         flagged[i, 0] = True
         for row in range(servers.waiting[i]):
             allowed = mask[i, row + 1]
             if servers.training[i] == 0:
-                allowed &= rules.mode == BACKFILL and _backfills(servers, rules, i, row)
+                allowed &= rules.mode == BACKFILL and _backfills(servers, rules, i, row, kind)
             flagged[i, row + 1] = allowed
 
 
@@ -496,7 +539,7 @@ def _measure_use(servers, rules, i, now):
         # Jobs that are frozen by a training job use nothing.
         units = 0 if trains and rules.mode == PAUSE else servers.used[i, d]
         if trains:
-            units += rules.demand[d]
+            units += rules.demand[servers.training_kind[i], d]
         now.units_in_use[i, d] = units
         is_empty &= units == 0
     now.is_empty[i] = is_empty
@@ -504,28 +547,30 @@ def _measure_use(servers, rules, i, now):
 
 
 @inlined
-def _fits(servers, rules, i, row, beside_training):
+def _fits(servers, rules, i, row, beside_training, kind):
     for d in range(len(rules.capacity)):
         free = rules.capacity[d] - servers.used[i, d]
         if beside_training:
-            free -= rules.demand[d]
+            free -= rules.demand[kind, d]
         if servers.requirement[i, row, d] > free:
             return False
     return True
 
 
 @inlined
-def _backfills(servers, rules, i, row):
+def _backfills(servers, rules, i, row, kind):
     """Reconstructed: may this job start while a training job waits, without delaying it?"""
     if servers.clock[i] + servers.execution[i, row] > servers.last_end[i]:
         return False
-    return not _demand_is_free(servers, rules, i) or _fits(servers, rules, i, row, True)
+    if not _demand_is_free(servers, rules, i, kind):
+        return True
+    return _fits(servers, rules, i, row, True, kind)
 
 
 @inlined
-def _demand_is_free(servers, rules, i):
+def _demand_is_free(servers, rules, i, kind):
     for d in range(len(rules.capacity)):
-        if servers.used[i, d] + rules.demand[d] > rules.capacity[d]:
+        if servers.used[i, d] + rules.demand[kind, d] > rules.capacity[d]:
             return False
     return True
 

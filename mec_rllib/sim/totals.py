@@ -74,6 +74,7 @@ class Totals(Sums):
     requests: Ints  # () training jobs inserted
     used_share_at_request: Floats  # (D,) as used_share, but summed over the requests
     waiting_at_request: Ints  # () jobs in the buffer, summed over the requests
+    training_jobs_of_kinds: Ints  # (J,) completed, by kind
 
     @classmethod
     def of(cls, batch: ServerBatch) -> "Totals":
@@ -95,6 +96,7 @@ class Totals(Sums):
             requests=tally.requests.sum(),
             used_share_at_request=tally.used_at_request.sum(axis=0) / batch.rules.capacity,
             waiting_at_request=tally.waiting_at_request.sum(),
+            training_jobs_of_kinds=tally.training_jobs.sum(axis=0),
         )
 
     @property

@@ -5,11 +5,12 @@ so the same seed gives the same jobs, whatever the agent does (common random num
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numba import njit
 
+from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import Floats, Ints, JobClass, Jobs
 
 
@@ -29,6 +30,20 @@ class Workload(Protocol):
         A server asks for consecutive ranges, each once, always of the same size.
         """
         ...
+
+
+@runtime_checkable
+class SeededWorkload(Workload, Protocol):
+    """A workload of which more than the jobs is drawn, the same for all servers of a seed."""
+
+    def of_seed(self, seed: int) -> Workload:
+        """The workload of a seed; class names, capacity and maxima stay."""
+        ...
+
+
+def of_seed(workload: Workload, seed: int) -> Workload:
+    """The workload as the servers of a seed see it."""
+    return workload.of_seed(seed) if isinstance(workload, SeededWorkload) else workload
 
 
 class LoadSchedule:
@@ -62,6 +77,13 @@ class BernoulliWorkload:
     Each of `users` users fires with probability lambda/users (Bernoulli: known from the source),
     lambda = load * C / E[e * r], of the resource kind that is loaded most.
 
+    Args:
+        classes: of the jobs.
+        load: offered load, or its schedule (see `LoadSchedule`).
+        capacity: units per resource kind.
+        users: that send jobs.
+        bursts: phases in which more jobs come, and fewer in between; None: none.
+
     Raises:
         ValueError: no classes, an all-zero mix, a requirement above the capacity, a range upside
             down, or a load at which a user would have to fire more than once a slot.
@@ -75,12 +97,13 @@ class BernoulliWorkload:
         load: float | Sequence[Sequence[float]] = 0.3,
         capacity: Sequence[int] = (10,),
         users: int = 20,
+        bursts: Bursts | None = None,
     ):
         if not classes:
             raise ValueError("classes must not be empty")
         self.capacity = tuple(capacity)
         self.classes = tuple(classes)
-        self.users = users
+        self.users, self.bursts = users, bursts
         self.load = LoadSchedule(load)
         mix = np.array([c.mix for c in classes], float)
         if not np.all(np.isfinite(mix)) or mix.min() < 0 or mix.sum() <= 0:
@@ -101,8 +124,8 @@ class BernoulliWorkload:
         self._range = (0, 0)  # what _cached holds the chances of
         self._cached = (np.zeros(0), np.zeros(0))
         self._jobs_per_load = 1.0 / np.max(mean_work / self.capacity)
-        if self.load.loads.max() * self._jobs_per_load > users:
-            most = users / self._jobs_per_load
+        most = users / self._jobs_per_load / (bursts.busy if bursts else 1.0)
+        if self.load.loads.max() > most:
             raise ValueError(
                 f"load {self.load.loads.max():g} asks each of {users} users for more than one job "
                 f"a slot: at most load {most:.3g}, or more users"
@@ -121,7 +144,11 @@ class BernoulliWorkload:
 
     def arrivals(self, rng: np.random.Generator, start: int, stop: int) -> Jobs:
         """Jobs that arrive in slots start..stop-1 (see `Workload.arrivals`)."""
-        arrival = start + _binomial_arrivals(rng, *self._chances(start, stop), self.users)
+        fire, nobody = self._chances(start, stop)
+        if self.bursts:
+            fire = fire * self.bursts.rates(rng, stop - start)
+            nobody = (1.0 - fire) ** self.users
+        arrival = start + _binomial_arrivals(rng, fire, nobody, self.users)
         drawn = _draw_jobs(
             rng, len(arrival), self._mix_cdf, self._resources, self._execution, self._slack
         )
