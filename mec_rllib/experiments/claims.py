@@ -229,6 +229,11 @@ CLAIMS = [
         "the deployable agent is above the paper's",
         difference("deployable", "ats"),
     ),
+    Claim(
+        "deployable_above_tetris",
+        "the deployable agent is above the packing rule",
+        difference("deployable", "tetris"),
+    ),
 ]
 
 
