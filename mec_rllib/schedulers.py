@@ -114,6 +114,38 @@ class Reservation:
         return _by_priority(batch, candidates)
 
 
+class Tetris:
+    """Packing after Tetris (Grandl et al. 2014): what fills the free resources best, short first.
+
+    The job with the highest a - epsilon * p among those that fit. Alignment a is the dot product
+    of its requirement and the free units, both as shares of the capacity; p is its remaining work,
+    the summed shares of its requirement times its execution time; epsilon = remaining_work * mean
+    a / mean p, as in the source, with the means over the jobs that fit now (reconstructed: the
+    source averages over what has run). It knows neither weights nor deadlines.
+
+    Args:
+        remaining_work: weight of the remaining work against the alignment; 0: packing only, 1: the
+            source's, far above 1: the least work first.
+    """
+
+    def __init__(self, remaining_work: float = 1.0):
+        if not 0 <= remaining_work < np.inf:
+            raise ValueError(f"remaining_work must be 0 or more, not {remaining_work}")
+        self._remaining_work = remaining_work
+
+    def select(self, batch: ServerBatch) -> Ints:
+        """Actions (N,)."""
+        s, capacity, candidates = batch.servers, batch.rules.capacity, batch.mask[:, 1:]
+        share = s.requirement / capacity  # (N, M, D)
+        free = 1.0 - batch.units_in_use / capacity  # (N, D)
+        alignment = (share * free[:, None, :]).sum(axis=2)
+        work = share.sum(axis=2) * s.execution
+        # The ratio of the means is that of the sums; without a candidate it does not matter.
+        sums = [np.where(candidates, x, 0.0).sum(axis=1, keepdims=True) for x in (alignment, work)]
+        epsilon = self._remaining_work * sums[0] / np.maximum(sums[1], 1e-12)
+        return _lowest(epsilon * work - alignment, candidates)
+
+
 class Rollout:
     """Looks ahead with the true simulator: the best first action if the rule then goes on.
 
@@ -185,6 +217,7 @@ SCHEDULERS: dict[str, Callable[..., Scheduler]] = {
     "edf": EDF,
     "priority": Priority,
     "reservation": Reservation,
+    "tetris": Tetris,
     "rollout": Rollout,
     "optimal": OptimalScheduler,  # tiny instances only
 }

@@ -9,15 +9,17 @@ import yaml
 
 from mec_rllib.envs.afterstates import AfterstateEncoder
 from mec_rllib.envs.config import EnvConfig
+from mec_rllib.envs.observation import Encoder
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import build, load
 from mec_rllib.experiments.runner import stages
 from mec_rllib.experiments.strategies import resolve
+from mec_rllib.rl.afterstate_replay import AfterstateReplay
 from mec_rllib.rl.exploration import Boltzmann
 from mec_rllib.rl.n_step import NStep
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.rl.replay import PrioritizedReplay, Transitions
 from mec_rllib.schedulers import SCHEDULERS, random_actions
 from mec_rllib.sim.server import DROP, ServerBatch
 from mec_rllib.sim.workloads import ScriptedWorkload
@@ -51,6 +53,48 @@ def test_an_afterstate_by_hand():
     least = np.log(4) / np.log(5)
     np.testing.assert_allclose(first[28:34], [0.25, work, 0.5 / 4, 0.5, least, 0.4], rtol=1e-6)
     np.testing.assert_allclose(first[34:], [0.1, 0.0])
+
+
+def test_an_afterstate_of_three_resource_kinds_by_hand():
+    """64 cores, 32 of memory, 8 accelerators; a job of 32, 4 and 2 of them for 3 slots.
+
+    Levels are 16 per kind where there are more units: every 4 of 64, every 2 of 32; of the 8
+    accelerators all, the last one repeated.
+    """
+    jobs = [(0, (32, 4, 2), 3, 4, 2.0), (0, (16, 0, 8), 12, 6, 1.0)]
+    batch = ServerBatch(ScriptedWorkload(jobs, (64, 32, 8)), buffer=50)
+    encoder = AfterstateEncoder(batch)
+    assert encoder.features == 3 * (16 + 5) + 3 * (5 + 3) + 2
+    assert encoder.size == 51 * (encoder.features + 1)
+    first = blocks_of(batch)[0, 1]
+    assert first[0] == 1.0
+    later = np.log(3) / np.log(13)  # in two slots
+    np.testing.assert_allclose(first[1:17], [0] * 8 + [later] * 8, rtol=1e-6)
+    np.testing.assert_allclose(first[17:22], [0.5, 0.5, 1, 1, 1])
+    np.testing.assert_allclose(first[22:38], [0] * 14 + [later] * 2, rtol=1e-6)
+    np.testing.assert_allclose(first[38:43], [28 / 32, 28 / 32, 1, 1, 1])
+    np.testing.assert_allclose(first[43:59], [0] * 6 + [later] * 10, rtol=1e-6)
+    np.testing.assert_allclose(first[59:64], [0.75, 0.75, 1, 1, 1])
+    np.testing.assert_array_equal(first[64:80], [0, 0, 0, 0, 1, 0, 0, 0] * 2)  # short, middle
+    work = np.log(1 + (0.25 + 1) * 12 / 3) / np.log(13)
+    least = np.log(6) / np.log(7)  # the second has waited 1 of 6 slots
+    by_hand = [0.25, work, 0.5 / 6, 0.5, least, 0.25, 0.0, 1.0]
+    np.testing.assert_allclose(first[80:88], by_hand, rtol=1e-6)
+    np.testing.assert_allclose(first[88:], [1 / 50, 0.0], rtol=1e-6)
+
+
+def test_the_observation_of_three_resource_kinds_by_hand():
+    """Rows are execution, three requirements, wait, deadline; then use and the flag."""
+    jobs = [(0, (32, 4, 2), 3, 4, 2.0), (0, (16, 0, 8), 12, 6, 1.0)]
+    batch = ServerBatch(ScriptedWorkload(jobs, (64, 32, 8)), buffer=50)
+    batch.step(np.array([1]))
+    obs = Encoder(batch).encode()[0]
+    assert obs.shape == (50 * 6 + 4,)
+    deadline = 1.0  # 12 + 6: the latest there is
+    row = [1.0, 0.25, 0.0, 1.0, np.log(2) / np.log(7), deadline]
+    np.testing.assert_allclose(obs[:6], row, rtol=1e-6)
+    np.testing.assert_allclose(obs[-4:], [0.5, 4 / 32, 2 / 8, 0.0])
+    assert not obs[6:-4].any()
 
 
 @pytest.mark.parametrize("mode", ["drain", "backfill", "pause"])
@@ -121,6 +165,34 @@ def test_n_step_returns_by_hand():
         in_pieces.append(n_step.extend(Transitions._make(c[k : k + 1] for c in rows)))
     for column, pieces in zip(whole, zip(*in_pieces, strict=True), strict=True):
         np.testing.assert_array_equal(column, np.concatenate(pieces))
+
+
+def test_the_replay_of_afterstates_draws_what_the_plain_one_draws():
+    """The same rows and weights; of the observations all that an update looks at."""
+    batch, rng = EnvConfig(load=0.9, buffer=4).build_servers(40, seed=2), np.random.default_rng(0)
+    encoder = AfterstateEncoder(batch)
+    plain = PrioritizedReplay(100, encoder.size, 5, seed=3)
+    packed, restored = (AfterstateReplay(100, encoder.size, 5, seed=3) for _ in range(2))
+    for _ in range(7):  # 280 transitions into a ring of 100
+        obs, actions = encoder.encode(), random_actions(batch.mask, rng)
+        rewards = batch.step(actions).astype(np.float32)
+        after = (encoder.encode(), batch.mask.copy(), np.full(40, 0.9), np.ones((40, 0), bool))
+        for replay in (plain, packed):
+            replay.add(Transitions(obs, actions, rewards, *after))
+        rows = plain.sample(8)[1]
+        np.testing.assert_array_equal(packed.sample(8)[1], rows)
+        for replay in (plain, packed):
+            replay.update_priorities(rows, np.arange(8.0))
+    restored.set_state(copy.deepcopy(packed.get_state()))
+    (dense, rows, weights), drawn, again = (r.sample(64) for r in (plain, packed, restored))
+    for found, found_rows, found_weights in (drawn, again):
+        np.testing.assert_array_equal(found_rows, rows)
+        np.testing.assert_array_equal(found_weights, weights)
+        np.testing.assert_array_equal(found.next_obs, dense.next_obs)
+        taken = found.obs.reshape(64, 5, -1)[np.arange(64), found.actions]
+        np.testing.assert_array_equal(
+            taken, dense.obs.reshape(64, 5, -1)[np.arange(64), dense.actions]
+        )
 
 
 def test_boltzmann_draws_from_the_softmax_over_what_is_allowed():
@@ -252,13 +324,17 @@ def test_the_written_gradient_of_afterstates_is_that_of_autograd(new_algorithm):
 def test_q_is_the_certain_reward_and_the_value_of_the_afterstate(new_algorithm):
     algorithm = new_algorithm()
     algorithm.train()
-    module, obs = algorithm.get_module(), algorithm.replay._rows.obs[700:720]
+    module, drawn = algorithm.get_module(), algorithm.replay.sample(20)[0]
+    obs, allowed = drawn.next_obs, drawn.next_mask
     q = algorithm.env_runner._q(obs)
     with torch.no_grad():
         stock = module.forward_target({"obs": torch.from_numpy(obs)})["qf_preds"].numpy()
         online = module.compute_q_values({"obs": torch.from_numpy(obs)})["qf_preds"].numpy()
-    np.testing.assert_allclose(q, stock, rtol=1e-4, atol=1e-5)  # the target network acts
-    assert np.abs(q - online).max() > 1e-3
+    assert allowed.sum() > 20
+    # The target network acts.
+    np.testing.assert_allclose(q[allowed], stock[allowed], rtol=1e-4, atol=1e-5)
+    assert np.abs(q - online)[allowed].max() > 1e-3
+    assert not q[~allowed].any()
 
 
 @pytest.mark.ray

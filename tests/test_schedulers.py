@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.schedulers import SCHEDULERS, RandomScheduler, Reservation, run
@@ -43,7 +45,60 @@ def test_priority_goes_by_weight_then_by_slack():
     assert choice("priority", (2, 1, 1, 1.0), (8, 1, 9, 4.0), running=5) == 1
 
 
-@pytest.mark.parametrize("name", ["sjf", "edf", "priority", "reservation"])
+def tetris(waiting, capacity=(10, 10), running=None, **options):
+    """Action for jobs (requirement, execution) of several kinds, all of the same weight."""
+    blocker = [(0, running, 5, 0, 1.0)] if running else []
+    jobs = [(1, requirement, execution, 50, 1.0) for requirement, execution in waiting]
+    batch = ServerBatch(ScriptedWorkload(blocker + jobs, capacity))
+    batch.step(np.array([len(blocker)]))
+    return int(SCHEDULERS["tetris"](**options).select(batch)[0])
+
+
+def test_tetris_prefers_what_aligns_with_the_free_units():
+    """Free shares 0.9 and 0.2. Alignment: 0.1 * 0.9 + 0.2 * 0.2 = 0.13, and 0.29."""
+    cores_full, memory_full = (1, 8), (8, 1)
+    first, second = ((1, 2), 3), ((3, 1), 2)
+    assert tetris([first, second], running=cores_full, remaining_work=0) == 2
+    # Free shares 0.2 and 0.9: 0.02 + 0.18 = 0.20; the second, with 3 of its kind, does not fit.
+    assert tetris([first, second], running=memory_full, remaining_work=0) == 1
+
+
+def test_tetris_weighs_alignment_against_the_remaining_work():
+    """Nothing runs: alignments 1.0 and 0.4, works 1.0 * 6 = 6 and 0.4 * 2 = 0.8.
+
+    epsilon = m * 1.4 / 6.8: scores 1 - 6 * epsilon and 0.4 - 0.8 * epsilon, equal at
+    epsilon = 0.6 / 5.2, that is at m = 0.56.
+    """
+    jobs = [((5, 5), 6), ((2, 2), 2)]
+    for remaining_work, chosen in [(0.0, 1), (0.55, 1), (0.57, 2), (1.0, 2)]:
+        assert tetris(jobs, remaining_work=remaining_work) == chosen
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data(), st.sampled_from([0.0, 0.5, 1.0, 4.0]))
+def test_tetris_starts_only_what_fits_and_knows_no_units(data, remaining_work):
+    """Counting a resource kind in units k times smaller changes nothing."""
+    capacity = np.array([10, 64, 8])
+    requirement = st.tuples(*(st.integers(0, int(units)) for units in capacity)).filter(any)
+    jobs = data.draw(st.lists(st.tuples(requirement, st.integers(1, 20)), min_size=1, max_size=8))
+    running = data.draw(st.none() | requirement)
+    scale = np.array(data.draw(st.tuples(*(st.integers(1, 50) for _ in capacity))))
+    chosen = tetris(jobs, tuple(capacity), running, remaining_work=remaining_work)
+    free = capacity - (0 if running is None else np.array(running))
+    fits = [row for row, (needs, _) in enumerate(jobs, 1) if np.all(np.array(needs) <= free)]
+    assert chosen in fits or (chosen == 0 and not fits)
+    finer = [(tuple(np.array(needs) * scale), execution) for needs, execution in jobs]
+    fine_running = None if running is None else tuple(np.array(running) * scale)
+    options = {"remaining_work": remaining_work}
+    assert tetris(finer, tuple(capacity * scale), fine_running, **options) == chosen
+
+
+def test_tetris_refuses_a_weight_below_zero():
+    with pytest.raises(ValueError, match="remaining_work must be 0 or more, not -1"):
+        SCHEDULERS["tetris"](remaining_work=-1)
+
+
+@pytest.mark.parametrize("name", ["sjf", "edf", "priority", "reservation", "tetris"])
 def test_ties_go_to_the_earliest_arrival(name):
     assert choice(name, SHORT, SHORT, SHORT) == 1
 
@@ -113,6 +168,7 @@ ANCHORS = {  # R on the reference workload; the first, third and last are the de
     "edf": 0.834,
     "priority": 0.834,
     "reservation": 0.937,
+    "tetris": 0.826,
 }
 
 

@@ -323,6 +323,11 @@ CLAIMS = [
         "the deployable agent is above the paper's",
         difference("deployable", "ats"),
     ),
+    Claim(
+        "deployable_above_tetris",
+        "the deployable agent is above the packing rule",
+        difference("deployable", "tetris"),
+    ),
     Claim("budget_near_ats", "budget is within 0.002 of ATS", difference("budget", "ats"), -0.002),
     Claim(
         "budget_trains_less",

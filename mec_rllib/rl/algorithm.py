@@ -28,6 +28,7 @@ from ray.rllib.utils.typing import StateDict
 from mec_rllib.envs.registration import ENV_ID
 from mec_rllib.gates import ATS, Gate
 from mec_rllib.rl.afterstate_module import AfterstateModule
+from mec_rllib.rl.afterstate_replay import AfterstateReplay
 from mec_rllib.rl.env_runner import Fragment, MecEnvRunner, Report
 from mec_rllib.rl.exploration import EpsilonGreedy, Greedy
 from mec_rllib.rl.fleet import Fleet
@@ -158,7 +159,8 @@ class GatedConfig(AlgorithmConfig):
 
     def build_replay(self, obs_size: int, num_actions: int) -> PrioritizedReplay | Rollout:
         """Where experience waits for training."""
-        return PrioritizedReplay(
+        kind = AfterstateReplay if self.observe.get("afterstates") else PrioritizedReplay
+        return kind(
             self.replay_capacity,
             obs_size,
             num_actions,
