@@ -12,12 +12,24 @@ import yaml
 from gymnasium import spaces
 
 from mec_rllib.cli import main
+from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.checkpoints import MANIFEST, write_checkpoint
 from mec_rllib.experiments.config import build
+from mec_rllib.experiments.strategies import resolve
 
 GOOD = {
-    "strategies": ["ats", {"gate": "pts", "period": 400, "label": "pts400"}, "sjf"],
+    "strategies": [
+        {"gate": "ats", "kind": "small"},
+        {"gate": "pts", "kind": "small", "period": 400, "label": "pts400"},
+        "sjf",
+    ],
     "pretrain": {"slots": 100},
+    "env": {
+        "workload": "drift",
+        "drift": {},
+        "bursts": {},
+        "training_jobs": [{"name": "small", "share": 0.5, "slots": 2, "updates": 16, "batch": 8}],
+    },
 }
 HOSTILE = {
     "nan": float("nan"),
@@ -75,16 +87,34 @@ MUTATIONS = [(path, name) for path in numbers(FULL) for name in HOSTILE]
 random.Random(0).shuffle(MUTATIONS)
 
 
+def mutated(path, name):
+    """The good config with a hostile value in one place."""
+    config = copy.deepcopy(FULL)
+    place = config
+    for key in path[:-1]:
+        place = place[key]
+    place[path[-1]] = HOSTILE[name]
+    return config
+
+
 @pytest.mark.parametrize("part", range(5))
 def test_a_hostile_number_is_refused(refused, tmp_path, part):
-    for path, name in MUTATIONS[part * 30 : (part + 1) * 30]:
-        config = copy.deepcopy(FULL)
-        place = config
-        for key in path[:-1]:
-            place = place[key]
-        place[path[-1]] = HOSTILE[name]
-        (tmp_path / "c.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
+    for mutation in MUTATIONS[part * 30 : (part + 1) * 30]:
+        config = yaml.safe_dump(mutated(*mutation), allow_unicode=True)
+        (tmp_path / "c.yaml").write_text(config)
         refused("tune", "c.yaml", "--out", "out")
+
+
+def check(config):
+    """All that is looked at before a trial starts."""
+    for strategy in resolve(build(config, "hostile")):
+        strategy.check()
+
+
+def test_no_hostile_number_gets_as_far_as_a_trial():
+    for mutation in MUTATIONS:
+        with pytest.raises(ConfigError):
+            check(mutated(*mutation))
 
 
 TEXTS = {

@@ -155,7 +155,7 @@ class TemperatureConfig(Section):
 
     start: float = Field(0.3, gt=0, le=1e6, description="temperature at slot 0")
     floor: float = Field(0.01, gt=0, le=1e6, description="temperature from decay_slots on")
-    decay_slots: int = Field(87_500, ge=1, description="slots until the floor")
+    decay_slots: int = Field(87_500, ge=1, le=10**12, description="slots until the floor")
 
 
 class GuideConfig(Section):
@@ -163,7 +163,7 @@ class GuideConfig(Section):
 
     scheduler: str = Field("reservation", description="the rule: a scheduler, or an import path")
     args: dict[str, Any] = Field(default_factory=dict, description="its arguments")
-    slots: int = Field(10_000, ge=0, description="slots in which the rule decides")
+    slots: int = Field(10_000, ge=0, le=10**12, description="slots in which the rule decides")
 
 
 class ObserveConfig(Section):
