@@ -1,5 +1,6 @@
 """Training jobs of several kinds: small and large ones, and who pays for which updates."""
 
+import gate_slots
 import numpy as np
 import pytest
 
@@ -7,7 +8,7 @@ from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.experiments.config import build
 from mec_rllib.experiments.strategies import resolve
-from mec_rllib.gates import ATS, ATSKinds, GateView
+from mec_rllib.gates import ATS, ATSKinds
 from mec_rllib.schedulers import SJF
 from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
@@ -82,9 +83,8 @@ def test_the_flag_names_the_kind(afterstates):
 
 
 def view(psi, since):
-    one, no = np.array([True]), np.array([False])
-    psi, since = np.array([psi], float), np.array([since])
-    return GateView(0, psi, one, no, no, since, np.array([0.0]), np.random.default_rng(0))
+    """Of one server with several kinds of training jobs."""
+    return gate_slots.view(psi=[psi], since=[since], td=0.0, idle=False, empty=False)
 
 
 def kinds_gate(**options):
