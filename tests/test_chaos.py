@@ -110,8 +110,13 @@ def test_killed_env_runners_cost_time_only(chaos):
     times = chaos.times(short=2, long=20)
     algorithm = gated_dqn(runners=2)
     algorithm.train()
-    for _ in range(times):
-        os.kill(random.choice(pids(algorithm)), signal.SIGKILL)
+    for k in range(times):
+        victim = random.choice(pids(algorithm))
+        os.kill(victim, signal.SIGKILL)
+        if k % 2:  # the weights notice it first
+            while Path(f"/proc/{victim}/cmdline").exists():
+                time.sleep(0.05)
+            algorithm._send_weights()
         lost = algorithm.faults["runners_lost"]
         while algorithm.faults["runners_lost"] == lost or len(pids(algorithm)) < 2:
             result = algorithm.train()

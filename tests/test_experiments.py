@@ -326,6 +326,15 @@ def test_a_search_is_judged_on_fresh_seeds(tmp_path):
         ("search: {space: {learner.lr: {uniforn: [1, 2]}}}", "uniforn"),
         ("search: {space: {learner.gama: {uniform: [0.1, 0.9]}}}", "did you mean 'gamma'"),
         ("pretrain: {set: {env.laod: 0.1}}", "did you mean 'load'"),
+        (
+            "{pretrain: {}, strategies: [{gate: ats, set: {exploration: noisy}}]}",
+            "strategy ats: pretrain trains another network: exploration is None there, noisy here",
+        ),
+        (
+            "{pretrain: {}, strategies: [sjf, {gate: ats, set: {learner.hidden: [8]}}]}",
+            "learner.hidden is [64, 64] there, [8] here",
+        ),
+        ("pretrain: {set: {env.buffer: 5}}", "the observation's size is 22 there, 42 here"),
     ],
 )
 def test_a_bad_search_or_pretraining_is_one_line(tmp_path, text, message):

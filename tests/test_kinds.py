@@ -156,7 +156,7 @@ def trained(cluster):
         built.append(algorithm)
         batches, sample = [], algorithm.replay.sample
         algorithm.replay.sample = lambda batch: batches.append(batch) or sample(batch)
-        algorithm.slots_per_iteration = 4000
+        algorithm.slots_per_iteration = 2500 * strategy.get("servers", 1)
         algorithm.train()
         return algorithm, batches
 

@@ -17,6 +17,9 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.gates import Fallback, Ties
 from mec_rllib.imports import nearest
 
+# Explorations that need another network than the plain one.
+NETWORKS_OF_THEIR_OWN = ("bootstrapped", "noisy")
+
 
 class GateConfig(Section):
     """When to train; a strategy may give its own values for these keys."""
@@ -158,6 +161,18 @@ class TemperatureConfig(Section):
     decay_slots: int = Field(87_500, ge=1, le=10**12, description="slots until the floor")
 
 
+class BootstrapConfig(Section):
+    """exploration: bootstrapped. Heads that disagree where little is known."""
+
+    heads: int = Field(10, ge=2, le=1000, description="K, heads of the network")
+    slots: int = Field(
+        250,
+        ge=1,
+        le=10**12,
+        description="slots that a server follows a head; as long as the source's episodes",
+    )
+
+
 class GuideConfig(Section):
     """exploration: guided. A rule acts at first, the agent learns from what it brings about."""
 
@@ -231,6 +246,12 @@ class LearnerConfig(Section):
     )
     temperature: TemperatureConfig = Field(
         default_factory=TemperatureConfig, description="exploration: boltzmann"
+    )
+    bootstrap: BootstrapConfig = Field(
+        default_factory=BootstrapConfig, description="exploration: bootstrapped"
+    )
+    sigma0: float = Field(
+        0.5, gt=0, le=100, description="exploration: noisy; noise on the weights at first"
     )
     guide: GuideConfig = Field(default_factory=GuideConfig, description="exploration: guided")
     observe: ObserveConfig = Field(default_factory=ObserveConfig, description="what it sees")
@@ -367,9 +388,9 @@ class Experiment(Section):
         "learner.act_with: target, gate.fallback: server_empty, where they are not given; "
         "sac and ppo: the actor-critics, which explore by sampling",
     )
-    exploration: Literal["epsilon_greedy", "boltzmann", "guided", "none", "sampled"] = Field(
-        "epsilon_greedy", description="how it explores"
-    )
+    exploration: Literal[
+        "epsilon_greedy", "boltzmann", "bootstrapped", "noisy", "guided", "none", "sampled"
+    ] = Field("epsilon_greedy", description="how it explores")
     learner: LearnerConfig = Field(default_factory=LearnerConfig, description="how it learns")
     pretrain: PretrainConfig | None = Field(
         None, description="start from a policy that was trained elsewhere; null = untrained"
@@ -398,6 +419,11 @@ class Experiment(Section):
             raise ValueError(
                 f"exploration is {self.exploration}, which does not go with learner.algorithm "
                 f"{algorithm}: sac and ppo are sampled, dqn is not"
+            )
+        if self.exploration in NETWORKS_OF_THEIR_OWN and learner.observe.afterstates:
+            raise ValueError(
+                f"exploration {self.exploration} has a network of its own: no afterstates "
+                "(agent: paper)"
             )
         if algorithm == "dqn":
             return self

@@ -7,10 +7,19 @@ from typing import Any
 from callbacks.corrupt_q import CorruptQCallback
 from callbacks.metrics import MetricsCallback
 from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.strategies import Strategy
 from mec_rllib.rl.actor_critic_algorithms import GatedPPOConfig, GatedSACConfig
 from mec_rllib.rl.algorithm import PLAY, GatedAlgorithm, GatedConfig, GatedDQNConfig
-from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided, Sampled
+from mec_rllib.rl.exploration import (
+    Boltzmann,
+    Bootstrapped,
+    EpsilonGreedy,
+    Greedy,
+    Guided,
+    Noisy,
+    Sampled,
+)
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import Scheduler
@@ -80,13 +89,7 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
     return (
         config.environment(env_config=experiment.env.model_dump(mode="json"))
         .env_runners(num_env_runners=runners.num, num_envs_per_env_runner=runners.servers)
-        .rl_module(
-            model_config={
-                "fcnet_hiddens": learner.hidden,
-                "fcnet_activation": "relu",
-                "act_with": learner.act_with,
-            }
-        )
+        .rl_module(model_config=_network_of(experiment))
         .training(
             gamma=learner.gamma,
             train_batch_size_per_learner=learner.batch,
@@ -118,6 +121,18 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
     )
 
 
+def _network_of(experiment: Experiment) -> dict[str, Any]:
+    """RLlib's model_config."""
+    learner = experiment.learner
+    network = {
+        "fcnet_hiddens": learner.hidden,
+        "fcnet_activation": "relu",
+        "act_with": learner.act_with,
+    }
+    heads = {"heads": learner.bootstrap.heads} if experiment.exploration == "bootstrapped" else {}
+    return network | heads
+
+
 def _learner_of(strategy: Strategy) -> tuple[GatedConfig, dict[str, Any]]:
     """The config of the algorithm that is asked for, and what only it is told."""
     learner = strategy.experiment.learner
@@ -127,7 +142,8 @@ def _learner_of(strategy: Strategy) -> tuple[GatedConfig, dict[str, Any]]:
     if learner.algorithm == "sac":
         rates = ("actor_lr", "critic_lr", "alpha_lr")
         return GatedSACConfig(), targets | dict.fromkeys(rates, learner.lr)
-    return GatedDQNConfig(), targets | {"lr": learner.lr}
+    noise = {"noisy": strategy.experiment.exploration == "noisy", "sigma0": learner.sigma0}
+    return GatedDQNConfig(), targets | noise | {"lr": learner.lr}
 
 
 def exploration_of(strategy: Strategy, seed: int) -> tuple[type[Greedy], dict[str, Any]]:
@@ -139,4 +155,7 @@ def exploration_of(strategy: Strategy, seed: int) -> tuple[type[Greedy], dict[st
         return Boltzmann, learner.temperature.model_dump()
     if strategy.experiment.exploration == "guided":
         return Guided, {"guide": partial(strategy.build_guide, seed), "slots": learner.guide.slots}
-    return (Sampled if strategy.experiment.exploration == "sampled" else Greedy), {}
+    if strategy.experiment.exploration == "bootstrapped":
+        return Bootstrapped, {"slots": learner.bootstrap.slots}
+    without_arguments = {"sampled": Sampled, "noisy": Noisy, "none": Greedy}
+    return without_arguments[strategy.experiment.exploration], {}

@@ -29,11 +29,13 @@ from mec_rllib.envs.registration import ENV_ID
 from mec_rllib.gates import ATS, Gate
 from mec_rllib.rl.afterstate_module import AfterstateModule
 from mec_rllib.rl.afterstate_replay import AfterstateReplay
+from mec_rllib.rl.bootstrapped import BootstrappedLearner, BootstrappedModule
 from mec_rllib.rl.env_runner import Fragment, MecEnvRunner, Report
-from mec_rllib.rl.exploration import EpsilonGreedy, Greedy
+from mec_rllib.rl.exploration import Bootstrapped, EpsilonGreedy, Greedy, Noisy
 from mec_rllib.rl.fleet import Fleet
 from mec_rllib.rl.gating import find_gating
 from mec_rllib.rl.learner import GatedDQNTorchLearner, UpdateMetrics
+from mec_rllib.rl.noisy import NoisyLearner, NoisyModule
 from mec_rllib.rl.policy import acting_weights
 from mec_rllib.rl.replay import PrioritizedReplay
 from mec_rllib.rl.rollout import Rollout
@@ -202,24 +204,42 @@ class GatedDQNConfig(GatedConfig, DQNConfig):
 
     def get_default_learner_class(self) -> type[GatedDQNTorchLearner]:
         """The learner that trains from the flat replay."""
-        return GatedDQNTorchLearner
+        if self.noisy:
+            return NoisyLearner
+        return BootstrappedLearner if self._has_heads else GatedDQNTorchLearner
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
-        """DQN's network; on observations of afterstates the network that values these."""
+        """DQN's network; noisy, with heads, or one that values afterstates."""
         spec = super().get_default_rl_module_spec()
         if self.observe.get("afterstates"):
             spec.module_class = AfterstateModule
+        elif self.noisy:
+            spec.module_class = NoisyModule
+        elif self._has_heads:
+            spec.module_class = BootstrappedModule
         return spec
+
+    @property
+    def _has_heads(self) -> bool:
+        return "heads" in self.model_config
 
     def validate(self) -> None:
         """RLlib's checks, and what GatedDQN does not do.
 
         Raises:
-            ValueError: noisy or distributional networks, another loss than Huber.
+            ValueError: distributional networks, another loss than Huber, an exploration without
+                the network that it needs, two kinds of network at once.
         """
         super().validate()
-        if self.num_atoms != 1 or self.noisy:
-            self._value_error("GatedDQN needs num_atoms=1 and noisy=False")
+        if self.num_atoms != 1:
+            self._value_error("GatedDQN needs num_atoms=1")
+        kinds = (bool(self.observe.get("afterstates")), self.noisy, self._has_heads)
+        if sum(kinds) > 1:
+            self._value_error("a network is noisy, has heads, or values afterstates: one of them")
+        if issubclass(self.exploration, Noisy) and not self.noisy:
+            self._value_error("exploration Noisy needs noisy=True")
+        if issubclass(self.exploration, Bootstrapped) and not self._has_heads:
+            self._value_error("exploration Bootstrapped needs `heads` in model_config")
         if self.td_error_loss_fn != "huber":
             self._value_error("GatedDQN needs td_error_loss_fn='huber'")
 

@@ -192,6 +192,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         """One slot of every server, written into the rows given; returns the credits earned."""
         servers = self.env.servers
         obs[:] = self._obs
+        self._exploration.prepare(self._q, self._rng)
         q = self._gate_beat(obs)
         if self.config.on_policy:
             mask[:] = servers.mask

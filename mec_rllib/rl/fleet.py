@@ -7,7 +7,7 @@ slot, job or credit is lost or counted twice. What a fault costs is time, and it
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -44,6 +44,7 @@ class Fleet:
     ):
         self._group, self._send_weights, self._timeout_s = group, send_weights, timeout_s
         self._in_a_row: Counter[int] = Counter()
+        self._lost: set[int] = set()  # counted, and not back yet
         self._last_probe = 0.0
         self.faults = {"runners_lost": 0, "runners_restored": 0, "runner_errors": 0}
         self.states: dict[int, dict[str, Any]] = {}
@@ -60,7 +61,6 @@ class Fleet:
         Raises:
             RuntimeError: a runner fails again and again.
         """
-        asked = self.healthy
         answers = {
             answer.runner: answer
             for answer in self._group.foreach_env_runner(
@@ -69,9 +69,7 @@ class Fleet:
                 timeout_seconds=self._timeout_s,
             )
         }
-        for runner in asked:
-            if runner not in answers:
-                self._lose(runner)
+        self._lose_all_but(answers.keys())
         played = []
         for answer in answers.values():
             if answer.fragment is None:
@@ -104,6 +102,8 @@ class Fleet:
         self._give_back_state(list(states))
 
     def _look_for_lost_ones(self) -> list[int]:
+        # Whoever calls a runner may be the first to notice: the sending of weights, for one.
+        self._lose_all_but(self.healthy)
         is_alone = not self.healthy
         if self._group.num_healthy_remote_workers() == self._group.num_remote_env_runners():
             return []
@@ -112,13 +112,19 @@ class Fleet:
         back = self._group.probe_unhealthy_env_runners(PROBE_ALONE_S if is_alone else PROBE_S)
         self._last_probe = time.monotonic()
         if back:
+            self._lost.difference_update(back)
             self.faults["runners_restored"] += len(back)
             self._send_weights(back)
             self._give_back_state(back)
         return back
 
+    def _lose_all_but(self, present: Iterable[int]) -> None:
+        for runner in sorted(self.states.keys() - self._lost - set(present)):
+            self._lose(runner)
+
     def _lose(self, runner: int) -> None:
         """Counts it, and makes sure that a late answer does not come."""
+        self._lost.add(runner)
         self.faults["runners_lost"] += 1
         self._count(runner, "it died or stalled")
         manager = self._group._worker_manager

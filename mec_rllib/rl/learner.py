@@ -79,23 +79,15 @@ class GatedDQNTorchLearner(DQNTorchLearner):
         self, module, drawn: Transitions, weights: np.ndarray
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (scalar), Q of the actions taken (B,), and |TD error| (B,)."""
-        rewards, actions = torch.from_numpy(drawn.rewards), torch.from_numpy(drawn.actions)
         q = module.forward_train(
             {
                 Columns.OBS: torch.from_numpy(drawn.obs),
                 Columns.NEXT_OBS: torch.from_numpy(drawn.next_obs),
             }
         )
-        q_selected = q[QF_PREDS].gather(1, actions[:, None])[:, 0]
-        with torch.no_grad():
-            allowed = torch.from_numpy(drawn.next_mask)
-            judge = q[QF_NEXT_PREDS] if self.config.double_q else q[QF_TARGET_NEXT_PREDS]
-            best = judge.masked_fill(~allowed, -torch.inf).argmax(1, keepdim=True)
-            bootstrap = q[QF_TARGET_NEXT_PREDS].gather(1, best)[:, 0]
-            target = rewards + torch.from_numpy(drawn.discounts).float() * bootstrap
-        losses = huber_loss(q_selected, target, reduction="none")
-        loss = (torch.from_numpy(weights) * losses).mean()
-        return loss, q_selected, (q_selected.detach() - target).abs()
+        target = q[QF_TARGET_NEXT_PREDS][:, None]
+        judge = q[QF_NEXT_PREDS][:, None] if self.config.double_q else target
+        return td_loss(q[QF_PREDS][:, None], judge, target, drawn, weights)
 
     def _build_mlp_update(self) -> MLPUpdate | None:
         """None if the network, its optimizer or its device need autograd."""
@@ -114,6 +106,31 @@ class GatedDQNTorchLearner(DQNTorchLearner):
             double_q=config.double_q,
             on_afterstates=isinstance(module, AfterstateModule),
         )
+
+
+def td_loss(
+    q: Tensor, judge: Tensor, target: Tensor, drawn: Transitions, weights: np.ndarray
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Loss (scalar; the sum over heads), and means over heads: Q taken (B,), |TD error| (B,).
+
+    Args:
+        q: (B, heads, A) of the states.
+        judge: (B, heads, A) of the next states: which of the allowed actions is best there.
+        target: (B, heads, A) of the next states: what it is worth.
+        drawn: B transitions.
+        weights: (B,) importance weights.
+    """
+    rewards, actions = torch.from_numpy(drawn.rewards), torch.from_numpy(drawn.actions)
+    of_action = actions[:, None, None].expand(-1, q.shape[1], 1)
+    taken = q.gather(2, of_action)[..., 0]
+    with torch.no_grad():
+        allowed = torch.from_numpy(drawn.next_mask)[:, None]
+        best = judge.masked_fill(~allowed, -torch.inf).argmax(2, keepdim=True)
+        discounts = torch.from_numpy(drawn.discounts).float()[:, None]
+        goal = rewards[:, None] + discounts * target.gather(2, best)[..., 0]
+    losses = huber_loss(taken, goal, reduction="none").sum(dim=1)
+    loss = (torch.from_numpy(weights) * losses).mean()
+    return loss, taken.mean(dim=1), (taken.detach() - goal).abs().mean(dim=1)
 
 
 def follow(module: Any, tau: float) -> None:

@@ -1,77 +1,21 @@
-"""Q-values from an RLModule, and the greedy policy as a scheduler like any other."""
+"""What a module acts with, and the greedy policy as a scheduler like any other."""
 
 from pathlib import Path
 
-import numpy as np
-import torch
-from numba import njit
-from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
-from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.apis import TargetNetworkAPI
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils.typing import StateDict
 
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.envs.gym_world import GymBatch
-from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.world import WorldEncoder
 from mec_rllib.rl.actor_critic import ActorCritic, GatedSACModule, SoftActorCritic
-from mec_rllib.rl.afterstate_module import AfterstateModule
-from mec_rllib.rl.mlp import afterstate_q, forward, relu_mlp
-from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.rl.bootstrapped import BootstrappedModule, BootstrappedQ
+from mec_rllib.rl.noisy import NoisyModule, NoisyQ
+from mec_rllib.rl.q_function import QFunction, acts_with_target_network, best_allowed
+from mec_rllib.sim.jobs import Ints
 from mec_rllib.sim.server import ServerBatch
-
-
-class QFunction:
-    """Q-values that a module acts with, for a batch of observations.
-
-    They come from the online network, or from the target network if the module's config says
-    `act_with: target` (an averaged network is steadier) and it is there: a module on a remote
-    runner has one network only.
-
-    A plain ReLU network is evaluated by compiled code on the module's own memory (no copy: it
-    sees every update at once); for the few rows of a slot that is several times faster than
-    torch. Any other network goes through `compute_q_values`.
-    """
-
-    def __init__(self, module: RLModule):
-        self._module = module
-        self._layers = None
-        self._actions = int(module.action_space.n)
-        self._on_afterstates = isinstance(module, AfterstateModule)
-        acts_with_target = acts_with_target_network(module)
-        self._compute = module.forward_target if acts_with_target else module.compute_q_values
-        parts = ("_target_encoder", "_target_af") if acts_with_target else ("encoder", "af")
-        linears = relu_mlp(module, *parts)
-        if linears and linears[0].weight.device.type == "cpu":
-            self._layers = tuple(
-                (m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears
-            )
-
-    def __call__(self, obs: Observations) -> Observations:
-        """(B, F) observations to (B, M + 1) Q-values, float32."""
-        if self._layers is None:
-            with torch.inference_mode():
-                batch = {Columns.OBS: torch.from_numpy(obs)}
-                return self._compute(batch)[QF_PREDS].numpy()
-        if self._on_afterstates:
-            return afterstate_q(self._layers, obs, self._actions)
-        return forward(self._layers, obs)[1]
-
-    def values(self, q: Observations, mask: Bools) -> Floats:
-        """(B,) the highest Q of the actions allowed."""
-        return best_allowed(q, mask)[1]
-
-    def values_taken(self, q: Observations, actions: Ints) -> Observations:
-        """(B,) Q of the actions taken."""
-        return q[np.arange(len(q)), actions]
-
-
-def acts_with_target_network(module: RLModule) -> bool:
-    """Whether the module's target network decides; runners' modules have none of their own."""
-    wanted = module.model_config.get("act_with") == "target"
-    return wanted and hasattr(module, "_target_encoder")
 
 
 def acting_weights(module: RLModule) -> StateDict:
@@ -81,18 +25,6 @@ def acting_weights(module: RLModule) -> StateDict:
         return weights
     whole = module.get_state()
     return {name: whole[f"_target_{name}"] for name in weights}
-
-
-@njit(cache=True)
-def best_allowed(q: Observations, mask: Bools) -> tuple[Ints, Floats]:
-    """(B,) the allowed action with the highest Q, the first among equals, and (B,) that Q."""
-    actions = np.zeros(len(q), np.int64)
-    values = np.full(len(q), -np.inf)
-    for b in range(len(q)):
-        for a in range(q.shape[1]):
-            if mask[b, a] and q[b, a] > values[b]:
-                actions[b], values[b] = a, q[b, a]
-    return actions, values
 
 
 class GreedyPolicy:
@@ -113,8 +45,7 @@ class GreedyPolicy:
         """Actions (N,)."""
         if self._encoder is None or self._batch is not batch:
             self._batch, self._encoder = batch, encoder_of(batch, **self._observe)
-        ratings = self._rate(self._encoder.encode())[:, : batch.mask.shape[1]]
-        return best_allowed(ratings, batch.mask)[0]
+        return best_allowed(self._rate(self._encoder.encode()), batch.mask)[0]
 
 
 def acting_function(module: RLModule) -> QFunction | ActorCritic | SoftActorCritic:
@@ -123,7 +54,9 @@ def acting_function(module: RLModule) -> QFunction | ActorCritic | SoftActorCrit
         return SoftActorCritic(module)
     if isinstance(module, DefaultPPOTorchRLModule):
         return ActorCritic(module)
-    return QFunction(module)
+    if isinstance(module, BootstrappedModule):
+        return BootstrappedQ(module)
+    return NoisyQ(module) if isinstance(module, NoisyModule) else QFunction(module)
 
 
 def load_module(checkpoint: str | Path) -> RLModule:

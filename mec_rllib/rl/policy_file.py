@@ -16,6 +16,8 @@ from safetensors.numpy import load_file, save_file
 from mec_rllib.imports import nearest
 from mec_rllib.rl.actor_critic import GatedSACModule
 from mec_rllib.rl.afterstate_module import AfterstateModule
+from mec_rllib.rl.bootstrapped import BootstrappedModule
+from mec_rllib.rl.noisy import NoisyModule
 
 SPEC = "policy.json"
 WEIGHTS = "policy.safetensors"
@@ -23,6 +25,8 @@ WEIGHTS = "policy.safetensors"
 MODULES: dict[str, type[RLModule]] = {
     "dqn": DefaultDQNTorchRLModule,
     "afterstate": AfterstateModule,
+    "bootstrapped": BootstrappedModule,
+    "noisy": NoisyModule,
     "sac": GatedSACModule,
     "ppo": DefaultPPOTorchRLModule,
 }

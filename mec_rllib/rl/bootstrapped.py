@@ -1,0 +1,88 @@
+"""Bootstrapped DQN (Osband et al. 2016): K heads on one network disagree where little is known."""
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
+from ray.rllib.algorithms.dqn.dqn_catalog import DQNCatalog
+from ray.rllib.algorithms.dqn.torch.default_dqn_torch_rl_module import DefaultDQNTorchRLModule
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.models.base import ENCODER_OUT
+from torch import Tensor
+
+from mec_rllib.envs.observation import Observations
+from mec_rllib.rl.learner import GatedDQNTorchLearner, td_loss
+from mec_rllib.rl.q_function import QFunction
+from mec_rllib.rl.replay import Transitions
+
+QF_HEADS = "qf_heads"  # (B, K * A), head by head
+
+
+class HeadsCatalog(DQNCatalog):
+    """RLlib's DQN networks with K * A outputs; K is `heads` in the module's config."""
+
+    def __init__(
+        self,
+        observation_space: gym.spaces.Box,
+        action_space: gym.spaces.Discrete,
+        model_config_dict: dict,
+        view_requirements: dict | None = None,
+    ):
+        outputs = gym.spaces.Discrete(model_config_dict["heads"] * int(action_space.n))
+        super().__init__(observation_space, outputs, model_config_dict, view_requirements)
+
+
+class BootstrappedModule(DefaultDQNTorchRLModule):
+    """K Q-functions that share all but the last layer; each has a target of its own.
+
+    Q is the mean over the heads: with it the gate asks what training costs, and the trained policy
+    acts. The heads differ by where they start from; all learn from all transitions (p = 1, as in
+    the source's Atari experiments).
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        kwargs["catalog_class"] = HeadsCatalog
+        super().__init__(*args, **kwargs)
+
+    def _qf_forward_helper(self, batch: dict[str, Any], encoder: Any, head: Any) -> dict[str, Any]:
+        """Mean Q (B, A) and the heads' (B, K * A) of observations (B, F)."""
+        heads, shared = self.model_config["heads"], encoder(batch)[ENCODER_OUT]
+        # K heads send gradients back: what they share gets the mean, as in the source.
+        shared = shared / heads + (shared - shared / heads).detach()
+        q = head(shared)
+        return {QF_PREDS: q.unflatten(1, (heads, -1)).mean(dim=1), QF_HEADS: q}
+
+
+class BootstrappedQ(QFunction):
+    """Q-values (B, A + K * A) to act with: the mean, then those of each head."""
+
+    output = QF_HEADS
+
+    def __call__(self, obs: Observations) -> Observations:
+        """(B, F) observations to (B, A + K * A) Q-values, float32."""
+        heads = super().__call__(obs)
+        mean = heads.reshape(len(obs), -1, self._actions).mean(axis=1)
+        return np.concatenate((mean, heads), axis=1)
+
+
+class BootstrappedLearner(GatedDQNTorchLearner):
+    """Every head learns from its own target; the loss is their sum."""
+
+    def compute_flat_loss(
+        self, module: BootstrappedModule, drawn: Transitions, weights: np.ndarray
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss (scalar), Q of the actions taken (B,) and |TD error| (B,), means over the heads."""
+        shape = (module.model_config["heads"], -1)
+        obs, next_obs = torch.from_numpy(drawn.obs), torch.from_numpy(drawn.next_obs)
+        q = module.compute_q_values({Columns.OBS: obs})[QF_HEADS].unflatten(1, shape)
+        with torch.no_grad():
+            judge, target = (
+                network({Columns.OBS: next_obs})[QF_HEADS].unflatten(1, shape)
+                for network in (module.compute_q_values, module.forward_target)
+            )
+        return td_loss(q, judge if self.config.double_q else target, target, drawn, weights)
+
+    def _build_mlp_update(self) -> None:
+        """The gradient that is written out is that of a single head."""
