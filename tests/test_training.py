@@ -16,7 +16,7 @@ from callbacks.training_gate import TrainingGateCallback
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.gates import GATES
 from mec_rllib.rl.algorithm import GatedDQNConfig
-from mec_rllib.rl.exploration import Decay
+from mec_rllib.rl.exploration import Bootstrapped, Decay, Noisy
 from mec_rllib.rl.policy import GreedyPolicy, load_module
 from mec_rllib.schedulers import run
 from mec_rllib.sim.totals import Totals
@@ -268,10 +268,25 @@ def test_a_network_that_is_no_plain_mlp_trains_through_autograd(build):
     assert not same(before, weights_of(algorithm))
 
 
-@pytest.mark.parametrize("setting", [{"noisy": True}, {"grad_clip": 10.0}, {"num_atoms": 51}])
+@pytest.mark.parametrize("setting", [{"grad_clip": 10.0}, {"num_atoms": 51}])
 def test_what_gated_dqn_does_not_do_is_refused(setting):
     with pytest.raises(ValueError, match="GatedDQN needs"):
         GatedDQNConfig().training(**setting).validate()
+
+
+@pytest.mark.parametrize(
+    ("exploration", "message"),
+    [(Noisy, "needs noisy=True"), (Bootstrapped, "needs `heads` in model_config")],
+)
+def test_an_exploration_without_its_network_is_refused(exploration, message):
+    with pytest.raises(ValueError, match=message):
+        GatedDQNConfig().acting(exploration=exploration).validate()
+
+
+def test_a_network_is_of_one_kind():
+    config = GatedDQNConfig().training(noisy=True).acting(observe={"afterstates": True})
+    with pytest.raises(ValueError, match="one of them"):
+        config.validate()
 
 
 def test_resuming_is_refused_where_it_would_lose_the_replay(build, tmp_path):
