@@ -10,12 +10,11 @@ from typing import Any, NamedTuple
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from mec_rllib.envs.afterstates import encoder_of
-from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.checkpoints import checkpoint_at
 from mec_rllib.experiments.cluster import Cluster, cores_of, start_ray
-from mec_rllib.experiments.config import NETWORKS_OF_THEIR_OWN, Experiment, with_values
+from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.logs import ReportFiles, Reports
+from mec_rllib.experiments.pretraining import check_networks, pretraining_of, pretraining_seed
 from mec_rllib.experiments.progress import ExperimentProgress
 from mec_rllib.experiments.results import RESTARTS
 from mec_rllib.experiments.stopping import CleanStop
@@ -51,59 +50,10 @@ def stages(experiment: Experiment, out: Path) -> list[Stage]:
     out = out.absolute()
     if experiment.pretrain is None:
         return [Stage(experiment, out, None)]
-    pretraining = _pretraining(experiment)
+    pretraining = pretraining_of(experiment)
     before = stages(pretraining, out / PRETRAINED)
-    _check_networks(experiment, pretraining)
+    check_networks(experiment, pretraining)
     return [*before, Stage(experiment, out, out / PRETRAINED)]
-
-
-def _check_networks(experiment: Experiment, pretraining: Experiment) -> None:
-    """A policy can only be taken over by a network like its own."""
-    theirs = _network(pretraining)
-    for strategy in resolve(experiment):
-        for key, value in _network(strategy.experiment).items() if strategy.gate else ():
-            if value != theirs[key]:
-                raise ConfigError(
-                    f"strategy {strategy.label}: pretrain trains another network: {key} is "
-                    f"{theirs[key]} there, {value} here"
-                )
-
-
-def _network(experiment: Experiment) -> dict[str, Any]:
-    """What has to be equal for one network to take over the weights of another."""
-    learner, world = experiment.learner, experiment.env.build_world(1)
-    observe = learner.observe.model_dump()
-    network: dict[str, Any] = {
-        "learner.algorithm": learner.algorithm,
-        "learner.hidden": learner.hidden,
-        "learner.observe": observe,
-        "exploration": None,
-        "learner.bootstrap.heads": None,
-        "the observation's size": encoder_of(world, **observe).size,
-        "the number of actions": world.mask.shape[1],
-    }
-    if experiment.exploration in NETWORKS_OF_THEIR_OWN:
-        network["exploration"] = experiment.exploration
-    if experiment.exploration == "bootstrapped":
-        network["learner.bootstrap.heads"] = learner.bootstrap.heads
-    return network
-
-
-def _pretraining(experiment: Experiment) -> Experiment:
-    """The same agent without a gate, on jobs that the experiment itself does not bring."""
-    assert experiment.pretrain is not None
-    changes = {
-        "name": f"{experiment.name[:80]}: pretraining",
-        "strategies": ["ideal"],
-        "seeds": [_pretraining_seed(seed) for seed in experiment.seeds],
-        "slots": experiment.pretrain.slots,
-        "pretrain": None,
-    }
-    return with_values(experiment, changes | experiment.pretrain.set, "pretrain.set")
-
-
-def _pretraining_seed(seed: int) -> int:
-    return (seed + 1_000_000) % 2**31
 
 
 class Left(NamedTuple):
@@ -210,7 +160,7 @@ def _pretrained_policies(stage: Stage) -> dict[int, Path]:
     if stage.pretrained is None:
         return {}
     return {
-        seed: checkpoint_at(stage.pretrained / trial_name("ideal", _pretraining_seed(seed)))[0]
+        seed: checkpoint_at(stage.pretrained / trial_name("ideal", pretraining_seed(seed)))[0]
         for seed in stage.experiment.seeds
     }
 

@@ -19,7 +19,7 @@ from ray.tune.search.optuna import OptunaSearch
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.checkpoints import newest_good_checkpoint
 from mec_rllib.experiments.cluster import Cluster, cores_of, start_ray
-from mec_rllib.experiments.config import Experiment, SearchConfig, build
+from mec_rllib.experiments.config import Experiment, build
 from mec_rllib.experiments.logs import ReportFiles
 from mec_rllib.experiments.progress import ExperimentProgress
 from mec_rllib.experiments.results import write_json
@@ -31,6 +31,7 @@ from mec_rllib.experiments.search_log import (
     SearchLeft,
     what_is_left_of_search,
 )
+from mec_rllib.experiments.sections import SearchConfig
 from mec_rllib.experiments.stopping import CleanStop
 from mec_rllib.experiments.strategies import Strategy, resolve
 from mec_rllib.experiments.trial import REPORTS, Trial

@@ -9,7 +9,8 @@ from typing import Any
 
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.config import AGENTS, Experiment, GateConfig, with_values
+from mec_rllib.experiments.config import AGENTS, Experiment, with_values
+from mec_rllib.experiments.sections import GateConfig
 from mec_rllib.gates import GATES, Gate, Idle, Never, ServerEmpty
 from mec_rllib.imports import find, is_import_path, nearest
 from mec_rllib.schedulers import SCHEDULERS, Scheduler
