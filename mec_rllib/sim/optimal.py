@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.sparse import csr_array
-from scipy.stats import binom
 
 from mec_rllib.sim.jobs import Floats, Ints
 from mec_rllib.sim.server import ServerBatch
@@ -72,6 +71,8 @@ class Solution:
                 f"states, at most {MAX_STATES:,} can be solved (fewer and shorter jobs, less "
                 "slack, a smaller buffer and capacity)"
             )
+        from scipy.stats import binom  # here: it takes a second to load, and every trial would pay
+
         self._workload, self._buffer = workload, buffer
         self._kinds = _kinds(workload)
         rate = float(workload.job_rate(0))
