@@ -3,7 +3,6 @@
 import os
 import re
 from pathlib import Path
-from typing import ClassVar
 
 import pytest
 import ray
@@ -47,31 +46,38 @@ def pytest_addoption(parser):
 
 
 class Chaos:
-    """How much to inject, and the table of what was survived."""
+    """How much to inject, and what was survived: a row of the table after the tests."""
 
-    rows: ClassVar[list[tuple[str, int, int, str]]] = []
-
-    def __init__(self, is_long):
-        self.is_long = is_long
+    def __init__(self, request):
+        self.is_long = request.config.getoption("--long")
+        self._node = request.node
 
     def times(self, short, long):
         return long if self.is_long else short
 
     def row(self, fault, injected, survived, lost):
-        self.rows.append((fault, injected, survived, lost))
+        self._node.user_properties.append(("fault", (fault, injected, survived, lost)))
 
 
 @pytest.fixture
 def chaos(request):
     """For tests that inject faults."""
-    return Chaos(request.config.getoption("--long"))
+    return Chaos(request)
 
 
 def pytest_terminal_summary(terminalreporter):
-    """The table of faults."""
-    if Chaos.rows:
+    """The table of faults; a test's report brings its rows here from whatever process ran it."""
+    reports = [r for key in ("passed", "failed") for r in terminalreporter.stats.get(key, [])]
+    rows = [
+        row
+        for report in reports
+        if report.when == "call"
+        for name, row in report.user_properties
+        if name == "fault"
+    ]
+    if rows:
         header = ("fault", "injected", "survived", "lost")
-        width = max(len(row[0]) for row in Chaos.rows)
+        width = max(len(row[0]) for row in rows)
         terminalreporter.section("faults")
-        for fault, injected, survived, lost in [header, *Chaos.rows]:
+        for fault, injected, survived, lost in [header, *rows]:
             terminalreporter.line(f"{fault:{width}}  {injected!s:>8}  {survived!s:>8}  {lost}")
