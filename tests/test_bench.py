@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
 from mec_rllib.bench import contestants, suites, worker
 from mec_rllib.bench.clock import Work
-from mec_rllib.bench.run import _with_ratios
+from mec_rllib.bench.run import _with_ratios, bench
 from mec_rllib.bench.suites import Case, SkippedError, measure
 
 
@@ -30,6 +31,24 @@ def test_contestants_take_turns_and_the_missing_one_is_named(monkeypatch):
     assert order == ["ours", "absent", "theirs", "ours", "theirs"]
     assert [entry.get("slots_per_s") for entry in entries] == [[200.0] * 2, None, [200.0] * 2]
     assert entries[1]["skipped"] == "absent is not installed"
+
+
+def test_every_case_is_shown_as_soon_as_it_is_done(monkeypatch):
+    shown, played = io.StringIO(), []
+
+    def play(name, arguments):
+        played.append((name, shown.getvalue().count("\n")))
+        return Work(slots=3_000, updates=0, seconds=2.0, peak_mb=5.0)
+
+    monkeypatch.setattr(suites, "_in_own_process", play)
+    bench(["kernel"], 1, Console(file=shown))
+    assert shown.getvalue().splitlines() == [
+        "kernel: N = 1: kernel 1,500 slots/s, plain Python 1,500 slots/s",
+        "kernel: N = 64: kernel 1,500 slots/s, plain Python 1,500 slots/s",
+        "kernel: N = 1,024: kernel 1,500 slots/s, plain Python 1,500 slots/s",
+        "kernel: N = 16,384: kernel 1,500 slots/s",
+    ]
+    assert [lines for _, lines in played] == [0, 0, 1, 1, 2, 2, 3]
 
 
 def test_ratios_are_taken_round_by_round():

@@ -1,6 +1,8 @@
 """The exact optimum: against brute force, against every scheduler, and as a scheduler itself."""
 
 import json
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -221,3 +223,9 @@ def test_the_tiny_configs_are_solved_by_the_command_line(name, capsys):
         (row,) = json.loads(capsys.readouterr().out)["rows"]
         rewards[scheduler] = row["reward_greedy"]
     assert rewards["optimal"] > rewards["reservation"]
+
+
+def test_who_does_not_solve_an_instance_does_not_wait_for_scipys_statistics():
+    """They take a second to load, and every trial and command has the schedulers."""
+    look = "import sys, mec_rllib.schedulers; sys.exit('scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", look]).returncode == 0

@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,16 +15,27 @@ PARTS = ("kernel", "training", "experiment", "growth")
 
 
 def bench(parts: Iterable[str], rounds: int, progress: Console) -> dict[str, Any]:
-    """Runs the parts asked for; what comes back is what `--json` prints."""
+    """Runs the parts asked for; what comes back is what `--json` prints.
+
+    `progress` shows what is under way, and a line for whatever is done.
+    """
     results: dict[str, Any] = {"machine": machine(), "rounds": rounds}
     with progress.status("") as status:
         for part in parts:
             say = lambda line, part=part: status.update(f"{part}: {line}")  # noqa: E731
+            # A bench takes long and may be broken off: what is measured is shown at once.
+            show = lambda line, part=part: progress.print(  # noqa: E731
+                f"{part}: {line}", markup=False, highlight=False, soft_wrap=True
+            )
             if part == "experiment":
-                results[part] = _commands(rounds, say)
-            else:
-                entries = [e for case in COMPARISONS[part] for e in measure(case, rounds, say)]
-                results[part] = _with_ratios(entries)
+                results[part] = _commands(rounds, say, show)
+                continue
+            entries = []
+            for case in COMPARISONS[part]:
+                measured = list(measure(case, rounds, say))
+                show(_line(measured))
+                entries += measured
+            results[part] = _with_ratios(entries)
     return results
 
 
@@ -51,12 +62,15 @@ def print_results(results: dict[str, Any], console: Console) -> None:
         console.print(f"skipped: {reason}", markup=False)
 
 
-def _commands(rounds: int, say: Any) -> list[dict[str, Any]]:
+def _commands(
+    rounds: int, say: Callable[[str], None], show: Callable[[str], None]
+) -> list[dict[str, Any]]:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in COMMANDS}
     for _ in range(rounds):
         for name, command in COMMANDS.items():
             say(name)
             runs[name].append(command())
+            show(f"{name}: {runs[name][-1]['seconds']:.1f} s")
     return [
         {"case": name} | {key: [run[key] for run in done] for key in done[0]}
         for name, done in runs.items()
@@ -71,6 +85,16 @@ def _with_ratios(entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if "slots_per_s" in entry and ours is not entry["slots_per_s"]:
             entry["ratio"] = [a / b for a, b in zip(ours, entry["slots_per_s"], strict=True)]
     return entries
+
+
+def _line(entries: list[dict[str, Any]]) -> str:
+    """One case: who played how many slots per second."""
+    rates = [
+        f"{e['contestant']} "
+        + ("skipped" if "skipped" in e else f"{np.median(e['slots_per_s']):,.0f} slots/s")
+        for e in entries
+    ]
+    return f"{entries[0]['case']}: {', '.join(rates)}"
 
 
 def _rate_table(part: str, entries: list[dict[str, Any]]) -> Table:
