@@ -27,8 +27,8 @@ bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about 45
 	$(VENV)/bin/pip install -q -c requirements.lock -e '.[bench]'
 	$(VENV)/bin/mec-rllib bench
 
-test: setup ## run the tests
-	$(VENV)/bin/python -m pytest -q
+test: setup ## run the tests, two files at a time
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile
 
 chaos: setup ## inject faults, the long set, and print what was survived (SOAK_MINUTES=30)
 	$(VENV)/bin/python -m pytest -q -m chaos --long tests/test_chaos.py
