@@ -16,6 +16,15 @@ from mec_rllib.gates import ATS, PTS, Bandit, Budget, Idle, Price, ServerEmpty, 
 PAYING = (PTS, Idle, ServerEmpty, ATS, Budget, Price, TDSlope, Bandit)
 AFTER_DAMAGE_SLOTS = 10_000
 SETTLED_SHARE = 0.2  # of the slots, at the end
+ABLATIONS = (  # strategies of ablation_agent.yaml
+    "no-guide",
+    "epsilon-greedy",
+    "rows-not-afterstates",
+    "one-step",
+    "acts-online",
+    "fallback-pts",
+    "fallback-idle",
+)
 TINY = 1e-6  # share of slots that counts as none, where it must have a logarithm
 
 
@@ -337,6 +346,32 @@ CLAIMS = [
         "deployable_above_tetris",
         "the deployable agent is above the packing rule",
         difference("deployable", "tetris"),
+    ),
+    Claim(
+        "deployable_above_rollout",
+        "the deployable agent is above the one-step rollout",
+        difference("deployable", "rollout"),
+    ),
+    *(
+        Claim(
+            f"deployable_above_{label}",
+            f"the deployable agent is above itself with one part changed: {label}",
+            difference("deployable", label),
+        )
+        for label in ABLATIONS
+    ),
+    *(
+        Claim(
+            f"{exploration}_above_epsilon",
+            f"exploration {exploration} is above epsilon_greedy, both with ats",
+            difference(f"{exploration}-ats", "epsilon-ats"),
+        )
+        for exploration in ("guided", "boltzmann", "bootstrapped", "noisy", "none")
+    ),
+    Claim(
+        "guided_paying_above_epsilon_free",
+        "guided that pays for its training is above epsilon_greedy that does not",
+        difference("guided-ats", "epsilon-ideal"),
     ),
     Claim("budget_near_ats", "budget is within 0.002 of ATS", difference("budget", "ats"), -0.002),
     Claim(
