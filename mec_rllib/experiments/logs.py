@@ -11,12 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
-from ray.tune.logger import (
-    CSVLoggerCallback,
-    JsonLoggerCallback,
-    LoggerCallback,
-    TBXLoggerCallback,
-)
+from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback, LoggerCallback
 
 from mec_rllib.experiments.checkpoints import checkpoints
 from mec_rllib.experiments.results import RESULT_FILE, read_reports, write_whole
@@ -54,7 +49,7 @@ def take_back(folder: Path, checkpoint: Path | None) -> Reports:
 
 
 class ReportFiles(tune.Callback):
-    """Writes reports with Tune's loggers, at once and into the trial's own folder.
+    """Writes reports into tables and event files, at once and into the trial's own folder.
 
     Tune itself logs into a folder of its session and copies that now and then: what it has not
     copied is lost with the driver.
@@ -63,7 +58,7 @@ class ReportFiles(tune.Callback):
         folder: of the experiment.
         name: of a Tune trial, and of its folder.
         earlier: what trials reported before they were resumed; goes into the files written anew.
-        board: writes TensorBoard's files; None: Tune's own logger.
+        board: writes TensorBoard's files.
     """
 
     def __init__(
@@ -71,10 +66,10 @@ class ReportFiles(tune.Callback):
         folder: Path,
         name: Callable[[Any], str],
         earlier: Mapping[str, Reports],
-        board: LoggerCallback | None = None,
+        board: LoggerCallback,
     ):
         self._folder, self._name, self._earlier = folder, name, dict(earlier)
-        self._tables: list[LoggerCallback] = [CSVLoggerCallback(), board or TBXLoggerCallback()]
+        self._tables: list[LoggerCallback] = [CSVLoggerCallback(), board]
         self._loggers: list[LoggerCallback] = [JsonLoggerCallback(), *self._tables]
         self._places: dict[str, _Place] = {}
 

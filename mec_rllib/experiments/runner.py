@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
+from mec_rllib.experiments.board import board
 from mec_rllib.experiments.checkpoints import checkpoint_at
 from mec_rllib.experiments.cluster import Cluster, cores_of, start_ray
 from mec_rllib.experiments.config import Experiment
@@ -19,7 +20,7 @@ from mec_rllib.experiments.progress import ExperimentProgress
 from mec_rllib.experiments.results import RESTARTS
 from mec_rllib.experiments.stopping import CleanStop
 from mec_rllib.experiments.strategies import Strategy, resolve
-from mec_rllib.experiments.tracking import board, check_tracking, trackers
+from mec_rllib.experiments.tracking import check_tracking, trackers
 from mec_rllib.experiments.tune_trial import StrategyTrial, trial_name
 
 PRETRAINED = "pretrained"  # folder in the experiment's

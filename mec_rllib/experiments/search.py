@@ -17,6 +17,7 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
 from mec_rllib.errors import ConfigError
+from mec_rllib.experiments.board import Board
 from mec_rllib.experiments.checkpoints import newest_good_checkpoint
 from mec_rllib.experiments.cluster import Cluster, cores_of, start_ray
 from mec_rllib.experiments.config import Experiment, build
@@ -113,7 +114,7 @@ def _try_samples(
             storage_path=str(stage.folder.parent),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[
-                ReportFiles(stage.folder, str, left.reports),
+                ReportFiles(stage.folder, str, left.reports, Board({})),
                 ShowProgress(progress, str),
                 SampleLog(stage.folder, search.slots),
                 stop,
