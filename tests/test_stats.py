@@ -4,6 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from scipy import stats
 
 from mec_rllib.experiments.claims import CLAIMS, decide
 from mec_rllib.experiments.config import Experiment
@@ -146,6 +149,14 @@ def test_holm_by_hand():
     # 0.01 <= 0.05/4 survives; 0.03 > 0.05/3 stops all that follow.
     assert holm([0.04, 0.01, 0.03, 0.9]) == [False, True, False, False]
     assert holm([0.001, 0.02, float("nan")]) == [True, True, False]
+
+
+@given(st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=12, unique=True), st.floats(-1.0, 1.0))
+def test_interval_and_p_value_are_those_of_scipy(values, above):
+    assume(np.ptp(values) > 1e-6)
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    assert interval(values)[1:] == pytest.approx((low, high), rel=1e-9, abs=1e-9)
+    assert p_value(values, above) == pytest.approx(stats.ttest_1samp(values, above).pvalue)
 
 
 def test_the_p_value_agrees_with_the_interval():

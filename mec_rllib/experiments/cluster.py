@@ -85,6 +85,8 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
         num_cpus=max(int(cpus), os.cpu_count() or 1),
         include_dashboard=cluster.dashboard,
         dashboard_host="127.0.0.1",
+        # Idle workers for this process would be for nothing: trials have another environment.
+        _system_config={"prestart_worker_first_driver": False},
         **common,
     )
 

@@ -13,7 +13,6 @@ from mec_rllib.experiments.cluster import Cluster, join
 from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.locks import hold
 from mec_rllib.experiments.progress import ExperimentProgress
-from mec_rllib.experiments.report import report
 from mec_rllib.experiments.results import CONFIG_FILE, read_config, write_config
 from mec_rllib.experiments.resume import what_is_left
 from mec_rllib.experiments.runner import NOTHING_YET, Stage, run_stage, stages
@@ -94,6 +93,9 @@ class Player:
             if failures:  # what comes next builds on it
                 break
         lock.close()
+        # Pictures take a second to load: here, where no trial waits for it.
+        from mec_rllib.experiments.report import report
+
         report(self._out, self._console)
         took = timedelta(seconds=round(time.monotonic() - started))
         self._console.print(f"took     {took}", highlight=False)

@@ -12,7 +12,6 @@ from itertools import combinations_with_replacement, product
 from typing import NamedTuple
 
 import numpy as np
-from scipy.sparse import csr_array
 
 from mec_rllib.sim.jobs import Floats, Ints
 from mec_rllib.sim.server import ServerBatch
@@ -153,6 +152,8 @@ class Solution:
         self._rewards, self._posts = np.array(rewards), np.array(targets)
         self._drops = np.array(drops)
         rows, columns, chances = arrivals
+        from scipy.sparse import csr_array  # here, as binom
+
         self._chances = csr_array((chances, (rows, columns)), shape=(len(posts), len(states)))
 
     def _outcomes(self, waiting: Waiting) -> Iterator[tuple[float, Waiting]]:
