@@ -23,7 +23,7 @@ demo: setup ## the main job into runs/demo; TRACE=file.csv runs it on a recorded
 	$(VENV)/bin/mec-rllib tune tune_configs/demo.yaml --out $(RUN) \
 	  $(if $(TRACE),--set env.workload=trace --set env.trace.path='$(TRACE)')
 
-bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about 45 minutes)
+bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about an hour)
 	$(VENV)/bin/pip install -q -c requirements.lock -e '.[bench]'
 	$(VENV)/bin/mec-rllib bench
 
