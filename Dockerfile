@@ -1,6 +1,6 @@
 # The application with its locked dependencies, for one machine or for every node of a Ray cluster.
 #   docker build -t mec-rllib .
-#   docker run --rm -v "$PWD/runs:/runs" mec-rllib tune /app/tune_configs/demo.yaml --out /runs/demo
+#   docker run --rm -v "$PWD/runs:/runs" mec-rllib tune /app/tune_configs/demo.yaml --out /runs/image
 #   docker run --rm -v "$PWD/runs:/runs" -p 6006:6006 --entrypoint tensorboard \
 #     mec-rllib --logdir /runs --bind_all
 # `make image-test` builds and tries it without a Docker engine. Any Debian or Ubuntu with Python

@@ -56,7 +56,7 @@ def train(
 ) -> None:
     """Train one agent: the first strategy of the config with its first seed.
 
-    Example: mec-rllib train tune_configs/demo.yaml --set strategies=[ats] --out runs/ats
+    Example: mec-rllib train tune_configs/demo.yaml --set gate.period=200 --out runs/ats
     """
     from mec_rllib.experiments.config import load
 
@@ -91,8 +91,8 @@ def resume(
 ) -> None:
     """Go on with a train or tune that was interrupted or killed, or whose trials failed.
 
-    Finished trials stay; the others go on from their newest checkpoint that is not damaged. A
-    checkpoint under way is loaded with pickle: resume only folders that you trust.
+    Finished trials stay; the others go on from their newest checkpoint that is not damaged. The
+    checkpoint of an unfinished trial is loaded with pickle: resume only folders that you trust.
 
     Example: mec-rllib resume runs/demo
     """
@@ -155,7 +155,7 @@ def evaluate(
 
 @app.command()
 def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment")]) -> None:
-    """Tables, claims and a picture of an experiment, finished or still running.
+    """Tables, claims, gate health and pictures of an experiment, finished or still running.
 
     Example: mec-rllib report runs/demo
     """
@@ -196,7 +196,7 @@ def bench(
 ) -> None:
     """Measure speed side by side with plain Python, RLlib's DQN and stable-baselines3.
 
-    Parts: kernel, training, experiment, growth. All of them take about 45 minutes on 2 cores.
+    Parts: kernel, training, experiment, growth. All of them take about an hour on 2 cores.
 
     Example: mec-rllib bench --only kernel
     """

@@ -138,7 +138,12 @@ class TraceConfig(Section):
 class BurstsConfig(Section):
     """Calm and busy phases by turns, at the same mean load; see `mec_rllib.sim.bursts`."""
 
-    factor: float = Field(4.0, ge=1, le=1000, description="jobs of a busy slot per job of a calm")
+    factor: float = Field(
+        4.0,
+        ge=1,
+        le=1000,
+        description="jobs of a busy slot for each of a calm one, on average",
+    )
     slots: float = Field(50.0, ge=1, le=100_000, description="mean length of a busy phase")
     every: float = Field(
         250.0, gt=1, le=1e6, description="slots from one busy phase to the next, mean"
@@ -172,7 +177,9 @@ class TrainingJobConfig(Section):
     share: float = Field(1.0, gt=0, le=1, description="share of every resource kind it needs")
     slots: int = Field(1, ge=1, le=10_000, description="slots it runs")
     mode: Literal["drain", "backfill", "pause"] = Field(
-        "drain", description="user jobs around it: nothing starts, short ones start, all freeze"
+        "drain",
+        description="user jobs around it: drain (nothing starts), backfill (a job starts if it "
+        "ends no later than the longest running one), pause (running jobs freeze)",
     )
 
 
@@ -290,7 +297,8 @@ class EnvConfig(Section):
         description="several kinds of training jobs instead; training_job.mode is that of all",
     )
     gym: GymConfig | None = Field(
-        None, description="an environment of Gymnasium instead; the other keys of env do not count"
+        None,
+        description="an environment of Gymnasium instead; any other key of env is then an error",
     )
 
     @model_validator(mode="after")

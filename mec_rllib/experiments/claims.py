@@ -321,7 +321,8 @@ CLAIMS = [
     *(
         Claim(
             f"deployable_above_rule_{load:.1f}",
-            f"the deployable agent is {margin:.2f} above the reservation rule (load {load:.1f} up)",
+            f"the deployable agent is {margin:.2f} above the reservation rule "
+            f"(load {load:.1f} or more)",
             where_load(load, difference("deployable", "reservation")),
             margin,
         )

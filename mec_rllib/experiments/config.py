@@ -68,17 +68,21 @@ class Experiment(Section):
     gate: GateConfig = Field(default_factory=GateConfig, description="when to train")
     agent: Agent = Field(
         "paper",
-        description="the source's Double DQN, or deployable: sets exploration: guided, "
+        description="paper, the source's Double DQN, or deployable: sets exploration: guided, "
         "learner.observe.afterstates: true, learner.n_step: 3, learner.lr: 3.0e-4, "
         "learner.act_with: target, gate.fallback: server_empty, where they are not given; "
         "sac and ppo: the actor-critics, which explore by sampling",
     )
     exploration: Literal[
         "epsilon_greedy", "boltzmann", "bootstrapped", "noisy", "guided", "none", "sampled"
-    ] = Field("epsilon_greedy", description="how it explores")
+    ] = Field(
+        "epsilon_greedy",
+        description="how it explores (sampled: sac and ppo only)",
+    )
     learner: LearnerConfig = Field(default_factory=LearnerConfig, description="how it learns")
     pretrain: PretrainConfig | None = Field(
-        None, description="start from a policy that was trained elsewhere; null = untrained"
+        None,
+        description="train a policy to start from, for free and on other jobs; null = untrained",
     )
     search: SearchConfig | None = Field(
         None, description="search the first strategy's hyper-parameters before the experiment"

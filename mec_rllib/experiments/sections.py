@@ -31,11 +31,21 @@ class GateConfig(Section):
     refresh: int = Field(
         10, ge=1, le=10**9, description="psi gates: slots between two looks at recent values"
     )
-    ties: Ties = Field("ge", description="ats: psi equal to the threshold: ge fires, gt does not")
-    td_cutoff: float = Field(
-        0.1, ge=0, le=1e9, description="psi gates: fall back while the TD statistic is above this"
+    ties: Ties = Field(
+        "ge",
+        description="ats: does psi equal to the threshold fire? ge: yes, gt: no, random: by chance",
     )
-    fallback: Fallback = Field("pts", description="psi gates: as which gate they train meanwhile")
+    td_cutoff: float = Field(
+        0.1,
+        ge=0,
+        le=1e9,
+        description="psi gates: fall back while the TD statistic, how large TD errors are beside V "
+        "(averages of their magnitudes), is above this",
+    )
+    fallback: Fallback = Field(
+        "pts",
+        description="psi gates: where they train meanwhile: pts (anywhere), idle, server_empty",
+    )
     td_rate: float = Field(5e-4, gt=0, le=1, description="rate of the TD statistic's averages")
     longest_wait: int | None = Field(
         None,
@@ -75,9 +85,11 @@ class GateConfig(Section):
         description="budget, price, bandit: rate of the slow average that TD errors compare to",
     )
     least: float = Field(
-        0.002, gt=0, le=1, description="price, bandit, td_slope: share of slots to train in"
+        0.002, gt=0, le=1, description="price, bandit, td_slope: least share of slots to train in"
     )
-    most: float = Field(0.04, gt=0, le=1, description="price, bandit, td_slope: as least")
+    most: float = Field(
+        0.04, gt=0, le=1, description="price, bandit, td_slope: largest share of slots to train in"
+    )
     overhead: float = Field(
         0.1,
         gt=0,
@@ -98,7 +110,10 @@ class GateConfig(Section):
     )
     width: float = Field(0.5, ge=0, le=1e6, description="bandit: optimism, in standard errors")
     own_every: int = Field(
-        10, ge=1, le=10**9, description="bandit: every so-manyth training job is its own"
+        10,
+        ge=1,
+        le=10**9,
+        description="bandit: one training job in so many pays for its own update",
     )
     prior: float = Field(
         100.0, gt=0, le=1e12, description="bandit: slots of training that psi itself counts for"
@@ -219,7 +234,7 @@ class LearnerConfig(Section):
 
     n_step: int = Field(1, ge=1, le=100, description="slots that a return looks ahead")
     act_with: Literal["online", "target"] = Field(
-        "online", description="network that acts: the trained one, or its average"
+        "online", description="network that acts: online (the trained one) or target (its average)"
     )
     gamma: float = Field(0.95, ge=0, lt=1, description="discount per slot")
     lr: float = Field(5e-4, gt=0, le=1, description="Adam's step size")
