@@ -27,6 +27,7 @@ from mec_rllib.experiments.checkpoints import (
 from mec_rllib.experiments.config import build
 from mec_rllib.experiments.locks import hold
 from mec_rllib.experiments.results import finite, read_experiment
+from mec_rllib.experiments.stopping import CleanStop
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.experiments.trial import Trial
 from mec_rllib.experiments.tune_trial import start_run
@@ -337,6 +338,24 @@ def test_ctrl_c_twice_stops_at_once(tmp_path, straight):
     assert code == 130
     assert "interrupted; go on with" in stderr
     assert "Traceback" not in stderr
+
+
+def test_a_second_ctrl_c_is_not_lost_in_a_destructor(capfd):
+    class Handle:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)
+
+    def work():
+        with stop.listening():
+            Handle()
+            time.sleep(10)
+
+    stop = CleanStop()
+    stop.is_asked = True
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.ray
