@@ -5,9 +5,11 @@ from pathlib import Path
 import pytest
 
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.config import load
+from mec_rllib.experiments.config import build, load, with_values
 from mec_rllib.experiments.config_reference import reference
+from mec_rllib.experiments.pretraining import pretraining_of
 from mec_rllib.experiments.runner import stages
+from mec_rllib.experiments.search import _sampled
 from mec_rllib.experiments.strategies import resolve
 
 ROOT = Path(__file__).parent.parent
@@ -120,6 +122,7 @@ def test_bad_values_are_named_in_one_line(config, override):
     ("text", "message"),
     [
         ("slots: [1", "line 1"),
+        ("agent: [paper]\n", "agent: "),
         ("- a\n- b\n", "must hold keys and values, not a list"),
         ("slots: 1\nslots: 2\n", "line 2: key 'slots' is given twice"),
         ("name: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
@@ -134,6 +137,21 @@ def test_bad_files_are_named_in_one_line(tmp_path, text, message):
     assert message in str(caught.value)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_what_is_searched_takes_the_place_of_the_entrys_own_value():
+    experiment = build({"strategies": [{"gate": "ats", "percentile": 98}]}, "test")
+    assert _sampled(experiment, {"gate.percentile": 91.5}).args["percentile"] == 91.5
+    assert _sampled(experiment, {"gate.window": 2000}).args["percentile"] == 98
+
+
+def test_damage_and_the_end_of_training_are_not_of_the_pretraining():
+    values = {"pretrain": {}, "learner.corrupt.slot": 50, "gate.until": 100}
+    experiment = with_values(build({}, "test"), values | {"gate.updates_per_job": 32}, "test")
+    pretraining = pretraining_of(experiment)
+    assert pretraining.learner.corrupt.slot is pretraining.gate.until is None
+    assert pretraining.gate.updates_per_job is None
+    assert experiment.learner.corrupt.slot == 50
 
 
 def test_the_config_reference_is_that_of_the_code():

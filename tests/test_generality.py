@@ -228,6 +228,20 @@ def test_an_environment_of_ones_own_travels_to_the_nodes():
     assert modules_to_send(build_experiment({"env": {"gym": CARTPOLE}}, "test")) == []
 
 
+def test_a_guide_of_ones_own_travels_to_the_nodes():
+    guide = {"scheduler": "examples.rules:Mine"}
+    values = {"exploration": "guided", "learner": {"guide": guide}}
+    (place,) = modules_to_send(build_experiment(values, "test"))
+    assert Path(place) == ROOT / "examples"
+
+
+def test_a_fallback_to_what_an_environment_cannot_say_is_refused(tmp_path):
+    strategies = [{"gate": "ats", "fallback": "idle"}]
+    experiment = build_experiment({"env": {"gym": CARTPOLE}, "strategies": strategies}, "test")
+    with pytest.raises(ConfigError, match="asks for is_idle"):
+        stages(experiment, tmp_path)
+
+
 def test_our_environments_are_plain_gymnasium_environments():
     env = gymnasium.make("examples.inventory:Inventory-v0")
     gymnasium.utils.env_checker.check_env(env.unwrapped, skip_render_check=True)

@@ -7,6 +7,9 @@ import sys
 import pytest
 import yaml
 
+from mec_rllib.experiments.results import read_config
+from mec_rllib.experiments.resume import what_is_left
+from mec_rllib.experiments.runner import Stage
 from mec_rllib.experiments.status import SILENT_S, status
 
 NOW = 1_000_000.0
@@ -64,6 +67,19 @@ def test_silence_is_said(folder):
     late = status(folder, now=NOW + SILENT_S)
     assert late["state"] == "stopped"
     assert late["silent_s"] == SILENT_S + 10
+
+
+def test_a_report_that_its_driver_did_not_write_down_has_no_time(folder):
+    with (folder / "ats_seed0" / "result.json").open("a") as file:
+        file.write(json.dumps({"timesteps_total": 400, "reward": {"lifetime": 0.5}}) + "\n")
+    assert status(folder, now=NOW)["left_s"] > 0
+
+
+def test_failures_before_a_resume_do_not_count(folder):
+    experiment = read_config(folder)
+    what_is_left(Stage(experiment, folder, None), print)
+    found = status(folder, now=NOW)
+    assert (found["failed"], found["state"]) == (0, "running")
 
 
 def mec_rllib(*arguments):

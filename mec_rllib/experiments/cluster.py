@@ -67,7 +67,9 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     if ray.is_initialized():
-        return
+        if cluster.address or ray.cluster_resources().get("CPU", 0.0) >= cpus:
+            return
+        ray.shutdown()  # the stage before needed less: Tune would wait for more for ever
     here = os.getcwd()
     if here not in sys.path:
         sys.path.insert(0, here)

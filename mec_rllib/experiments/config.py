@@ -99,7 +99,9 @@ class Experiment(Section):
     @classmethod
     def _agent_fills_in(cls, values: Any) -> Any:
         agent = values.get("agent") if isinstance(values, Mapping) else None
-        return _filled(values, AGENTS[agent]) if agent in AGENTS else values
+        return (
+            _filled(values, AGENTS[agent]) if isinstance(agent, str) and agent in AGENTS else values
+        )
 
     @model_validator(mode="after")
     def _actor_critics_have_what_they_need(self) -> Self:

@@ -23,6 +23,7 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.experiments.summary import PACKAGES
+from mec_rllib.imports import is_import_path
 
 PROBE_S = 120.0  # a node starts a process and imports the package
 VISIBLE_S = 10.0  # network file systems show a new file after some seconds
@@ -177,6 +178,9 @@ def modules_to_send(experiment: Experiment) -> list[str]:
         kinds: tuple[Any, ...] = (strategy.gate, strategy.scheduler)
         modules |= {kind.__module__ for kind in kinds if kind is not None}
         modules |= strategy.experiment.env.modules
+        guide = strategy.experiment.learner.guide.scheduler
+        if strategy.experiment.exploration == "guided" and is_import_path(guide):
+            modules.add(guide.partition(":")[0])
     names = {module.partition(".")[0] for module in modules}
     return sorted(_place(name) for name in names - {"mec_rllib"} if not _is_installed(name))
 

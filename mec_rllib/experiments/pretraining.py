@@ -18,6 +18,10 @@ def pretraining_of(experiment: Experiment) -> Experiment:
         "seeds": [pretraining_seed(seed) for seed in experiment.seeds],
         "slots": experiment.pretrain.slots,
         "pretrain": None,
+        # What is done to the strategies later is not done to what they start from.
+        "gate.until": None,
+        "gate.updates_per_job": None,
+        "learner.corrupt.slot": None,
     }
     return with_values(experiment, changes | experiment.pretrain.set, "pretrain.set")
 

@@ -31,6 +31,8 @@ def what_is_left(stage: Stage, warn: Callable[[str], None]) -> Left:
             name = trial_name(trial.strategy, trial.seed)
             found[name] = newest_good_checkpoint(stage.folder / name, of, warn)
     remove_tune_state(stage.folder)
+    for name in found:  # its failures are of the run before
+        (stage.folder / name / "error.txt").unlink(missing_ok=True)
     reports = {name: take_back(stage.folder / name, path) for name, path in found.items()}
     # A trial may have come to its end, and the driver may have been killed before it noted that.
     finished |= {name for name, made in reports.items() if made and "row" in made[-1]}

@@ -86,7 +86,9 @@ def _try_samples(
     experiment, search = stage.experiment, stage.experiment.search
     assert search is not None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    bundles = cores_of(resolve(experiment)[0])
+    # A sample plays all seeds side by side, each with runners of its own.
+    one, *runners = cores_of(resolve(experiment)[0])
+    bundles = [one, *runners * len(search.seeds)]
     start_ray(cluster, sum(bundle["CPU"] for bundle in bundles))
     stop = CleanStop(after_report=False)
     tuner = tune.Tuner(
@@ -210,6 +212,8 @@ def _entry(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any]:
     given = experiment.strategies[0]
     if isinstance(given, str):
         given = {"gate" if first.gate is not None else "scheduler": given}
+    # What is searched takes the place of the entry's own value.
+    given = {key: value for key, value in given.items() if f"gate.{key}" not in values}
     args = {k.removeprefix("args."): v for k, v in values.items() if k.startswith("args.")}
     keys = {k: v for k, v in values.items() if not k.startswith("args.")}
     entry = given | {"label": f"{first.label}{TUNED}", "set": given.get("set", {}) | keys}

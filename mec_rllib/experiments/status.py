@@ -12,7 +12,7 @@ from rich.table import Table
 
 from mec_rllib.experiments.results import CONFIG_FILE, RESTARTS, TrialResults, read_experiment
 
-SILENT_S = 120.0  # Tune copies the reports into the folder every 10 seconds or so
+SILENT_S = 120.0  # a report takes as long as a hundredth of a trial
 FAILURE = re.compile(r"^Failure # (\d+) \(occurred", re.MULTILINE)
 STATES = ("running", "failed", "waiting", "done")
 
@@ -71,7 +71,8 @@ def _left_s(
     results: Sequence[TrialResults], trials: Sequence[dict[str, Any]], slots: int
 ) -> float | None:
     """Seconds left at the pace of all reports so far; none: too few to tell."""
-    stamps = [report["timestamp"] for r in results for report in r.reports]
+    # The driver may have died before it wrote a report down: that one has no time.
+    stamps = [report["timestamp"] for r in results for report in r.reports if "timestamp" in report]
     if not stamps or max(stamps) == min(stamps):
         return None
     # The first report of a trial says nothing about the time that its slots took.

@@ -123,7 +123,7 @@ class Strategy:
 
     def _check_world_says_what_the_gate_asks(self, world: Any) -> None:
         args = self.args or {}
-        asked = "is_idle" if self.gate is Idle else None
+        asked = "is_idle" if self.gate is Idle or args.get("fallback") == "idle" else None
         if self.gate is ServerEmpty or args.get("fallback") == "server_empty":
             asked = "is_empty"
         if asked is not None and not hasattr(world.envs[0].unwrapped, asked):

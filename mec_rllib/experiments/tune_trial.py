@@ -152,6 +152,8 @@ class StrategyTrial(CheckpointedTrial):
         folder = self._experiment_folder / trial_name(strategy.label, seed)
         # Tune starts a trial again after its node was lost: what lies in its folder is newer.
         checkpoint = restart_point(folder) or self._checkpoints.get(folder.name)
+        if checkpoint is not None and not checkpoint.is_dir():
+            checkpoint = None  # replaced by that of its end, of which nobody heard
         self.begin(folder, origin(strategy, seed), checkpoint)
 
     def play(self) -> dict[str, Any]:
