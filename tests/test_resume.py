@@ -27,6 +27,7 @@ from mec_rllib.experiments.checkpoints import (
 from mec_rllib.experiments.config import build
 from mec_rllib.experiments.locks import hold
 from mec_rllib.experiments.results import finite, read_experiment
+from mec_rllib.experiments.search_log import SAMPLES, what_is_left_of_search
 from mec_rllib.experiments.stopping import CleanStop
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.experiments.trial import Trial
@@ -388,6 +389,29 @@ def test_a_search_goes_on_with_the_samples_that_were_under_way(tmp_path):
         assert slots == list(range(60, 6001, 60))
     (row, tuned) = json.loads((out / "summary.json").read_text())["rows"]
     assert (row["strategy"], tuned["strategy"]) == ("pts", "pts-tuned")
+
+
+def test_a_search_passes_over_what_was_damaged(tmp_path):
+    (tmp_path / SAMPLES).write_text('{"name": "sample_a"}\n{"name": "samp')
+    values, folder = {"learner.lr": 0.001}, tmp_path / "sample_b"
+    folder.mkdir()
+    (folder / "params.json").write_text(json.dumps(values))
+    lines = [json.dumps({"timesteps_total": slots}) for slots in (10, 20)]
+    (folder / "result.json").write_text("\n".join(lines))
+    for slots in (10, 20):
+        newest = write_checkpoint(
+            folder,
+            slots,
+            lambda path, slots=slots: (path / "report.json").write_text(
+                json.dumps({"timesteps_total": slots})
+            ),
+            {"sample": values},
+        )
+    (newest / "report.json").write_text("{")
+    left = what_is_left_of_search(tmp_path)
+    assert [sample["name"] for sample in left.tried] == ["sample_a"]
+    assert [report["timesteps_total"] for report in left.reports["sample_b"]] == [10]
+    assert (tmp_path / SAMPLES).read_text() == '{"name": "sample_a"}\n'
 
 
 @pytest.mark.ray

@@ -72,14 +72,6 @@ class World(Protocol):
         ...
 
 
-class WorldWithEpisodes(World, Protocol):
-    """A world whose episodes end; it begins the next ones by itself, in the same step."""
-
-    reached: Observations  # (N, F) what the last step led to, before a new episode began
-    ended: Bools  # (N,) the last step ended an episode
-    terminated: Bools  # (N,) and nothing comes after it: no bootstrap
-
-
 class WorldEncoder(Protocol):
     """What the agent sees of a world."""
 

@@ -1,16 +1,18 @@
 """What a search has tried so far: written line by line, so that it can go on."""
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ray import tune
 
-from mec_rllib.experiments.checkpoints import checkpoints
+from mec_rllib.experiments.checkpoints import checkpoints, newest_good_checkpoint
 from mec_rllib.experiments.logs import Reports, take_back
-from mec_rllib.experiments.results import finite
+from mec_rllib.experiments.results import finite, write_whole
 
 SAMPLES = "samples.jsonl"  # one line per sample that is over: at its end, or stopped by ASHA
 METRIC = "reward_lifetime"
@@ -25,20 +27,38 @@ class SearchLeft(NamedTuple):
 
 
 def what_is_left_of_search(folder: Path) -> SearchLeft:
-    """Looks into the folder of a search, and takes the logs of open samples back."""
-    lines = (folder / SAMPLES).read_text("utf-8") if (folder / SAMPLES).is_file() else ""
-    tried = [json.loads(line) for line in lines.splitlines() if line.endswith("}")]
+    """Looks into the folder of a search, and takes the logs of open samples back.
+
+    Raises:
+        ConfigError: none of a sample's checkpoints is whole.
+    """
+    tried = _written_down(folder / SAMPLES)
     over = {sample["name"] for sample in tried}
     unfinished = {
         path.parent.name: json.loads(path.read_text(encoding="utf-8"))
         for path in sorted(folder.glob("sample_*/params.json"))
         if path.parent.name not in over and path.stat().st_size
     }
+    warn = logging.getLogger(__name__).warning
     reports = {
-        name: take_back(folder / name, next(iter(checkpoints(folder / name)), None))
-        for name in unfinished
+        name: take_back(
+            folder / name, newest_good_checkpoint(folder / name, {"sample": values}, warn)
+        )
+        for name, values in unfinished.items()
     }
     return SearchLeft(tried, unfinished, reports)
+
+
+def _written_down(path: Path) -> list[dict[str, Any]]:
+    """The lines of a file; one that was cut off is removed, so that the next does not join it."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines = []
+    for line in text.splitlines():
+        with suppress(json.JSONDecodeError):
+            lines.append(json.loads(line))
+    if text and not text.endswith("\n"):
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in lines))
+    return lines
 
 
 class SampleNames:

@@ -58,7 +58,7 @@ class ReferenceServer:
     def __post_init__(self) -> None:
         self.completed_jobs = [0] * len(self.demands)
         self.since_kind = [0] * len(self.demands)
-        self.first_drop = self._arrivals()
+        self._arrivals()
 
     @classmethod
     def like(cls, batch: ServerBatch, index: int, seed: int) -> "ReferenceServer":
