@@ -9,7 +9,7 @@ from mec_rllib.experiments.config import build, load, with_values
 from mec_rllib.experiments.config_reference import reference
 from mec_rllib.experiments.pretraining import pretraining_of
 from mec_rllib.experiments.runner import stages
-from mec_rllib.experiments.search import _sampled
+from mec_rllib.experiments.search import _sampled, cores_of_sample
 from mec_rllib.experiments.strategies import resolve
 
 ROOT = Path(__file__).parent.parent
@@ -143,6 +143,13 @@ def test_what_is_searched_takes_the_place_of_the_entrys_own_value():
     experiment = build({"strategies": [{"gate": "ats", "percentile": 98}]}, "test")
     assert _sampled(experiment, {"gate.percentile": 91.5}).args["percentile"] == 91.5
     assert _sampled(experiment, {"gate.window": 2000}).args["percentile"] == 98
+
+
+def test_a_sample_asks_for_the_runners_of_all_its_seeds():
+    values = {"strategies": ["pts", "sjf"], "runners": {"num": 2}}
+    pts, sjf = resolve(build(values, "test"))
+    assert cores_of_sample(pts, seeds=3) == [{"CPU": 1.0}, {"CPU": 3.0}, {"CPU": 3.0}]
+    assert cores_of_sample(sjf, seeds=3) == [{"CPU": 1.0}]
 
 
 def test_damage_and_the_end_of_training_are_not_of_the_pretraining():

@@ -317,6 +317,19 @@ def test_a_search_is_judged_on_fresh_seeds(tmp_path):
     assert found["winner"]["reward_lifetime"] == pytest.approx(sum(rewards) / 2)
 
 
+@pytest.mark.ray
+def test_a_stage_that_needs_more_cores_than_the_one_before_gets_them():
+    code = (
+        "import ray\nfrom mec_rllib.experiments.cluster import Cluster, start_ray\n"
+        "for cpus in (1, 50, 2):\n"
+        "    start_ray(Cluster(), cpus)\n"
+        "    print(ray.cluster_resources()['CPU'] >= cpus)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["True"] * 3
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -94,10 +94,9 @@ class Board(LoggerCallback):
 
     def log_trial_end(self, trial: Any, failed: bool = False) -> None:
         """Writes what TensorBoard's HParams tab shows, and closes the file."""
-        figures = self._figures.pop(trial, {})
-        found = [tag for tag in figures if tag.startswith(RESULTS)]
         if trial not in self._files:
             return
+        found = [tag for tag in self._figures.pop(trial, {}) if tag.startswith(RESULTS)]
         if found:
             known = dict(self._by_strategy.get(trial.config.get("strategy"), {}))
             known |= flatten_dict(trial.config, delimiter=".")

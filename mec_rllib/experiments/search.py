@@ -86,9 +86,7 @@ def _try_samples(
     experiment, search = stage.experiment, stage.experiment.search
     assert search is not None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    # A sample plays all seeds side by side, each with runners of its own.
-    one, *runners = cores_of(resolve(experiment)[0])
-    bundles = [one, *runners * len(search.seeds)]
+    bundles = cores_of_sample(resolve(experiment)[0], len(search.seeds))
     start_ray(cluster, sum(bundle["CPU"] for bundle in bundles))
     stop = CleanStop(after_report=False)
     tuner = tune.Tuner(
@@ -176,6 +174,15 @@ class SearchTrial(CheckpointedTrial):
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Tune's own is not used."""
+
+
+def cores_of_sample(strategy: Strategy, seeds: int) -> list[dict[str, float]]:
+    """As `cores_of`: a sample plays all seeds side by side, each with runners of its own.
+
+    RLlib puts the k-th runner of every algorithm into the k-th bundle, and waits for it for ever.
+    """
+    one, *runners = cores_of(strategy)
+    return [one, *({"CPU": seeds * runner["CPU"]} for runner in runners)]
 
 
 def _early_stopping() -> AsyncHyperBandScheduler:
