@@ -1,5 +1,6 @@
 """Intervals, verdicts, and claims decided from rows."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,26 @@ def test_near_means_within_the_margin():
     assert claims_of(trials)["ats_near_ideal_lifetime"]["verdict"] == "holds"
 
 
+PAGE = (Path(__file__).parent.parent / "docs" / "claims.md").read_text()
+DIFFERENCES = re.findall(r"^\| `(\S+)` \|.*\| ([\w.-]+) - ([\w.-]+)(?:, last 20 %)? \|", PAGE, re.M)
+
+
+@pytest.mark.parametrize(("claim", "better", "worse"), DIFFERENCES)
+def test_a_claim_is_the_difference_that_is_written_down(claim, better, worse):
+    strategies = [{"gate": "ats", "label": label} for label in (better, worse)]
+    reports = [{"timesteps_total": slot, "reward": {"window": 0.5}} for slot in (50, 150)]
+    rewards = {better: 0.8, worse: 0.5}
+    trials = [trial(s, seed, rewards[s], reports) for s in rewards for seed in range(3)]
+    loads = (0.9, [[0, 0.1], [100, 0.3]])  # some are only about one of them, or after pretraining
+    decided = [
+        {c["id"]: c for c in decide(Experiment(strategies=strategies, **config), trials)}
+        for config in [*({"env": {"load": load}} for load in loads), {"pretrain": {}}]
+    ]
+    estimates = [claims[claim]["estimate"] for claims in decided if claim in claims]
+    assert estimates
+    assert estimates == pytest.approx([0.3] * len(estimates))
+
+
 def test_claims_without_trials_are_not_decided():
     unfinished = TrialResults("pts", 0, [])
     assert set(claims_of([trial("ats", 0, 0.5), unfinished])) == {"ats_trains_little"}
@@ -168,6 +189,5 @@ def test_the_p_value_agrees_with_the_interval():
 
 
 def test_every_claim_has_its_test_written_down():
-    page = (Path(__file__).parent.parent / "docs" / "claims.md").read_text()
     for claim in CLAIMS:
-        assert f"| `{claim.id}` |" in page
+        assert f"| `{claim.id}` |" in PAGE
