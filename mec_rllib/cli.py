@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -220,6 +221,7 @@ def _play(out: Path, play: "Callable[[], list[str]]") -> None:
     try:
         failures = play()
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # while Ray ends: it would leave a traceback
         _fail(f"interrupted; go on with: mec-rllib resume {out}", 130)
     except (RuntimeError, OSError) as error:
         _fail(f"{error}; what is finished is kept, go on with: mec-rllib resume {out}", 1)

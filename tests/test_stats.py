@@ -151,6 +151,10 @@ def test_adapting_faster_is_the_gap_after_the_rise_less_the_gap_before():
         pytest.approx(0.2 - 0.1)
     )
     assert "ats_adapts_faster" not in claims_of(trials)
+    assert "ats_adapts_faster" not in claims_of(trials, env={"load": [[0, 0.1], [400, 0.3]]})
+    # On two servers slot 100 of each is slot 200 of all.
+    fleet = {"env": {"load": [[0, 0.1], [100, 0.1], [200, 0.3]]}, "runners": {"servers": 2}}
+    assert claims_of(trials, **fleet)["ats_adapts_faster"]["estimate"] == pytest.approx(0.2 - 0.1)
 
 
 def test_the_fallback_acts_after_the_damage_and_lets_go():

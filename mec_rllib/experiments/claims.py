@@ -143,9 +143,12 @@ def chooser_above_best_kind(finished: Finished) -> list[float]:
 
 def faster_than_pts(finished: Finished) -> list[float]:
     """Area between the curves of ATS and PTS once the load rises, less their gap before."""
-    rises = first_rise(finished.experiment.env.load)
+    rises, runners = first_rise(finished.experiment.env.load), finished.experiment.runners
+    if not rises:  # from slot 0 on: there is nothing before
+        return []
+    rises *= max(runners.num, 1) * runners.servers  # a load is of each server, reports are of all
     values = []
-    for ats, pts in finished.of("ats", "pts") if rises is not None else []:
+    for ats, pts in finished.of("ats", "pts"):
         slots = np.array([report["timesteps_total"] for report in ats.reports])
         gap = window_rewards(ats) - window_rewards(pts)
         values.append(float(np.nanmean(gap[slots > rises]) - np.nanmean(gap[slots <= rises])))

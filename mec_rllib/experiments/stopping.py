@@ -2,16 +2,14 @@
 
 import os
 import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from ray import tune
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # batch systems send the second one
-AGAIN_S = 0.05  # until a signal that a destructor has swallowed comes again
 SAID = b"\nstopping after the reports under way; press Ctrl-C again to stop at once\n"
 
 
@@ -59,11 +57,9 @@ class CleanStop(tune.Stopper, tune.Callback):
             yield
             return
         before = {number: signal.signal(number, self._ask) for number in SIGNALS}
-        hook, sys.unraisablehook = sys.unraisablehook, _not_lost(sys.unraisablehook)
         try:
             yield
         finally:
-            sys.unraisablehook = hook
             for number, handler in before.items():
                 signal.signal(number, handler)
 
@@ -74,15 +70,3 @@ class CleanStop(tune.Stopper, tune.Callback):
         if self._after_report:
             self._awaited = set(self._running)
         os.write(2, SAID)  # print() may be what was interrupted
-
-
-def _not_lost(hook: Callable[[Any], None]) -> Callable[[Any], None]:
-    """A hook for what destructors raise: a KeyboardInterrupt that hits one of Ray's is dropped."""
-
-    def hooked(unraisable: Any) -> None:
-        if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            threading.Timer(AGAIN_S, os.kill, (os.getpid(), signal.SIGINT)).start()
-        else:
-            hook(unraisable)
-
-    return hooked
