@@ -93,9 +93,11 @@ def lost_slots(algorithm):
     clocks = algorithm.env_runner_group.foreach_env_runner(
         lambda runner: int(runner.env.servers.slot), local_env_runner=False
     )
-    missing = algorithm.config.num_env_runners - len(clocks)
-    assert missing or sum(clocks) == algorithm.slots  # each goes on where its last answer left it
-    return 0
+    if len(clocks) < algorithm.config.num_env_runners:
+        return 0  # what the missing one has played is in its last answer only
+    lost = sum(clocks) - algorithm.slots
+    assert lost == 0  # each goes on where its last answer left it
+    return lost
 
 
 def pids(algorithm):
