@@ -74,7 +74,7 @@ def test_the_threshold_is_the_percentile_of_the_last_values(psis, percentile, wi
 
 
 def intervals(gate, slots=6000, load=0.3):
-    """Slots between a completion and the next request on a busy server that drains; slots blocked."""
+    """Slots from completions to the next requests on a server that drains, and slots blocked."""
     batch, scheduler = EnvConfig(load=load).build_servers(1, seed=4), SJF()
     waited, completed_at = [], 0
     for slot in range(slots):
