@@ -84,6 +84,24 @@ def test_a_policy_file_holds_the_policy_without_pickle(name, tmp_path):
     algorithm.stop()
 
 
+@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
+def test_a_pretrained_sac_goes_on_with_its_temperature():
+    pretrained, algorithm = build_algorithm("sac"), build_algorithm("sac")
+    pretrained.train()
+    learned = pretrained.get_module().log_alpha.clone()
+    assert learned != algorithm.get_module().log_alpha
+    algorithm.start_from(pretrained.get_module())
+    learner = algorithm.learner_group._learner
+    assert learner.curr_log_alpha["default_policy"].detach() == learned
+    before = algorithm.learner_updates
+    algorithm.train()
+    assert algorithm.learner_updates > before
+    assert abs(algorithm.get_module().log_alpha - learned) < 0.1  # a few small steps from there
+    for built in (pretrained, algorithm):
+        built.stop()
+
+
 def test_v_of_sac_by_hand():
     """Two allowed actions with chances 1/2: V = 0.5 * (1 + 3) + alpha * log 2."""
     ratings = np.array([[0.0, 0.0, 9.0, 1.0, 3.0, 100.0, 0.1]], np.float32)

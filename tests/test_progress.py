@@ -33,6 +33,16 @@ def test_time_left_is_counted_from_the_first_report(clock):
     assert second.endswith("300/1,000 slots  reward 0.500  training 1.00%, 0:08:30 left in all")
 
 
+def test_slots_from_before_a_resume_are_neither_to_do_nor_played_now(clock):
+    out = io.StringIO()
+    behind = {"ats_seed0": 800, "pts_seed0": 500}
+    shown = ExperimentProgress(Console(file=out, width=200), 2, 1000, behind)
+    shown.show("ats_seed0", report(900))
+    clock[0] = 60.0
+    shown.show("pts_seed0", report(600))  # 100 slots a minute; 100 and 400 are left
+    assert out.getvalue().splitlines()[-1].endswith(", 0:05:00 left in all")
+
+
 def test_a_finished_trial_has_a_line_at_once(clock):
     out = io.StringIO()
     shown = ExperimentProgress(Console(file=out, width=200), trials=1, slots=1000)

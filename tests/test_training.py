@@ -129,6 +129,16 @@ def test_fleets_and_remote_runners_pay_and_learn(build, runners, servers):
     assert len(algorithm.replay) == 4000
 
 
+def test_gate_figures_are_the_mean_of_all_runners(build):
+    algorithm = build("ats", runners=2, slots=2000)
+    shown = algorithm.train()["gate"]["td_statistic"]
+    of_runners = algorithm.env_runner_group.foreach_env_runner(
+        lambda runner: runner.take_report().gate["td_statistic"], local_env_runner=False
+    )
+    assert of_runners[0] != of_runners[1]
+    assert shown == pytest.approx(np.mean(of_runners))
+
+
 def test_remote_runners_act_with_the_learned_weights(build):
     algorithm = build("pts", runners=1, slots=2000)
     algorithm.train()

@@ -158,7 +158,7 @@ class DriftConfig(Section):
     """Worlds that follow one another; see `mec_rllib.sim.drift`."""
 
     worlds: int = Field(8, ge=1, le=100_000, description="worlds; the last one stays")
-    slots: int = Field(25_000, ge=1, le=10**9, description="slots that each lasts")
+    slots: int = Field(25_000, ge=1, le=10**9, description="slots that each lasts, of each server")
     first: int = Field(0, ge=0, description="world of slot 0")
     seed: int | None = Field(
         None, ge=0, lt=2**33, description="seed of the worlds; null = that of the jobs"
@@ -271,7 +271,8 @@ class EnvConfig(Section):
         default_factory=dict, description="arguments of a workload of your own"
     )
     load: Load | list[tuple[Annotated[float, Field(ge=0)], Load]] = Field(
-        0.3, description="offered load of bernoulli and drift, or [[slot, load], ...]"
+        0.3,
+        description="offered load of bernoulli and drift, or [[slot of each server, load], ...]",
     )
     capacity: Capacity | list[Capacity] = Field(
         10, description="units of the server, or a list with one number per resource kind"

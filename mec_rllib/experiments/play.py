@@ -106,7 +106,12 @@ class Player:
         trials = stage.trials - len(left.finished)
         if stage.folder != self._out.absolute() or go_on:
             self._console.print(f"{stage.experiment.name} ({trials} trials)", highlight=False)
-        with ExperimentProgress(self._console, trials, stage.experiment.slots) as progress:
+        behind = {
+            name: reports[-1]["timesteps_total"]
+            for name, reports in left.reports.items()
+            if reports and name not in left.finished
+        }
+        with ExperimentProgress(self._console, trials, stage.experiment.slots, behind) as progress:
             return run_stage(stage, self._cluster, progress, left)
 
     def _search(self, experiment: Experiment) -> Experiment:

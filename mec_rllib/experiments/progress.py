@@ -18,11 +18,14 @@ class ExperimentProgress:
         console: where to; not a terminal: a line per finished trial and one now and then.
         trials: how many there are.
         slots: of one trial.
+        behind: slots that trials have played before, of a run that goes on.
     """
 
-    def __init__(self, console: Console, trials: int, slots: int):
+    def __init__(
+        self, console: Console, trials: int, slots: int, behind: Mapping[str, int] | None = None
+    ):
         self._console, self._trials, self._slots = console, trials, slots
-        self._done: dict[str, int] = {}  # slots per trial
+        self._done = dict(behind or {})  # slots per trial
         self._last_line = time.monotonic()
         self._first: tuple[float, int] | None = None  # time and slots of the first report
         self._tasks: dict[str, TaskID] = {}
@@ -50,7 +53,7 @@ class ExperimentProgress:
         """Takes one report of a trial."""
         self._done[name] = result["timesteps_total"]
         if self._first is None:  # starting up says nothing about the time left
-            self._first = time.monotonic(), self._done[name]
+            self._first = time.monotonic(), sum(self._done.values())
         figures = (
             f"{result['timesteps_total']:,}/{self._slots:,} slots  "
             f"reward {result['reward']['lifetime']:.3f}  "
@@ -97,7 +100,7 @@ class ExperimentProgress:
         assert self._first is not None  # something has been reported
         started, slots = self._first
         done, total = sum(self._done.values()), self._trials * self._slots
-        if done == slots:
+        if done <= slots:
             return "?"
         left = (time.monotonic() - started) * (total - done) / (done - slots)
         return str(timedelta(seconds=round(left)))

@@ -59,7 +59,10 @@ class GateConfig(Section):
         "ats_kinds chooses itself",
     )
     until: int | None = Field(
-        None, ge=0, le=10**12, description="no training job from this slot on; null = for ever"
+        None,
+        ge=0,
+        le=10**12,
+        description="no training job from this slot of each server on; null = for ever",
     )
     first_share: float = Field(0.04, gt=0, le=1, description="budget: tokens per slot at slot 0")
     last_share: float = Field(
@@ -156,7 +159,9 @@ class EpsilonConfig(Section):
 
     start: float = Field(1.0, ge=0, le=1, description="epsilon at slot 0")
     floor: float = Field(0.1, ge=0, le=1, description="epsilon from decay_slots on")
-    decay_slots: int = Field(87_500, ge=1, le=10**12, description="slots until the floor")
+    decay_slots: int = Field(
+        87_500, ge=1, le=10**12, description="slots until the floor, all servers together"
+    )
 
 
 class TemperatureConfig(Section):
@@ -164,7 +169,9 @@ class TemperatureConfig(Section):
 
     start: float = Field(0.3, gt=0, le=1e6, description="temperature at slot 0")
     floor: float = Field(0.01, gt=0, le=1e6, description="temperature from decay_slots on")
-    decay_slots: int = Field(87_500, ge=1, le=10**12, description="slots until the floor")
+    decay_slots: int = Field(
+        87_500, ge=1, le=10**12, description="slots until the floor, all servers together"
+    )
 
 
 class BootstrapConfig(Section):
@@ -184,7 +191,12 @@ class GuideConfig(Section):
 
     scheduler: str = Field("reservation", description="the rule: a scheduler, or an import path")
     args: dict[str, Any] = Field(default_factory=dict, description="its arguments")
-    slots: int = Field(10_000, ge=0, le=10**12, description="slots in which the rule decides")
+    slots: int = Field(
+        10_000,
+        ge=0,
+        le=10**12,
+        description="slots, all servers together, in which the rule decides",
+    )
 
 
 class ObserveConfig(Section):
@@ -218,7 +230,8 @@ class CorruptConfig(Section):
         None,
         ge=0,
         le=10**12,
-        description="damage the network at the first report from here on; null = never",
+        description="damage the network at the first report from this slot on (all servers "
+        "together); null = never",
     )
     noise: float = Field(
         1.0, gt=0, le=1e6, description="noise on each layer's weights, in their standard deviations"
@@ -289,7 +302,7 @@ class EvaluationConfig(Section):
 class PretrainConfig(Section):
     """Where every learning strategy starts from: a policy trained for free before slot 0."""
 
-    slots: int = Field(60_000, ge=1, le=10**12, description="slots of the pretraining")
+    slots: int = Field(60_000, ge=1, le=10**12, description="slots, all servers together")
     set: dict[str, Any] = Field(
         default_factory=dict,
         description="config keys that differ in the pretraining: {env.load: 0.1}",
@@ -307,11 +320,10 @@ class SearchConfig(Section):
     seeds: list[Seed] = Field(
         [1000, 1001], min_length=1, description="each config plays all of them; none is reported"
     )
-    slots: int = Field(100_000, ge=1, le=10**12, description="slots per seed")
+    slots: int = Field(100_000, ge=1, le=10**12, description="slots per seed, all servers together")
     searcher: Literal["optuna", "random"] = Field("optuna", description="who proposes configs")
     early_stopping: bool = Field(True, description="ASHA stops what falls behind")
     space: dict[str, dict[Distribution, list[Any]]] = Field(
-        default_factory=dict,
         description="config keys (or args.NAME of the strategy) and where to look: "
         "{learner.lr: {loguniform: [1.0e-4, 1.0e-2]}}; randint includes both ends",
     )

@@ -6,7 +6,7 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.algorithms.sac import SAC, SACConfig
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
 
 from mec_rllib.rl.actor_critic import GatedSACModule
 from mec_rllib.rl.actor_critic_learner import GatedPPOTorchLearner, GatedSACTorchLearner
@@ -83,6 +83,11 @@ class GatedSAC(GatedAlgorithm, SAC):
     def get_default_config(cls) -> GatedSACConfig:
         """The defaults."""
         return GatedSACConfig()
+
+    def start_from(self, module: RLModule) -> None:
+        """Takes over the networks and the temperature of another module."""
+        super().start_from(module)
+        self.learner_group.foreach_learner(lambda learner: learner.take_temperature())
 
 
 class GatedPPO(GatedAlgorithm, PPO):

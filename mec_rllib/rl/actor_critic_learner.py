@@ -1,7 +1,5 @@
 """The learners of SAC and PPO: the stock losses on flat batches, over the actions allowed."""
 
-from typing import Any
-
 import numpy as np
 import torch
 from ray.rllib.algorithms.ppo.torch.ppo_torch_learner import PPOTorchLearner
@@ -33,17 +31,15 @@ class GatedSACTorchLearner(SACTorchLearner):
         self._publish_temperature()
 
     def set_state(self, state: StateDict) -> None:
-        """Restores module, optimizers and temperature."""
+        """Restores module, optimizers and temperature, which RLlib forgets."""
         super().set_state(state)
-        if "log_alpha" in state:
-            with torch.no_grad():
-                self.curr_log_alpha[DEFAULT_MODULE_ID].copy_(torch.as_tensor(state["log_alpha"]))
-        self._publish_temperature()
+        self.take_temperature()
 
-    def get_state(self, *args: Any, **kwargs: Any) -> StateDict:
-        """RLlib's state, and the temperature, which it forgets."""
-        log_alpha = self.curr_log_alpha[DEFAULT_MODULE_ID].detach().cpu().numpy().copy()
-        return super().get_state(*args, **kwargs) | {"log_alpha": log_alpha}
+    def take_temperature(self) -> None:
+        """Goes on with the temperature of the module, which was set from outside."""
+        with torch.no_grad():
+            log_alpha = self.module[DEFAULT_MODULE_ID].unwrapped().log_alpha
+            self.curr_log_alpha[DEFAULT_MODULE_ID].copy_(log_alpha)
 
     def learn(self, replay: PrioritizedReplay, updates: int, batch: int) -> UpdateMetrics:
         """Draws `updates` batches from the replay, trains on each, writes priorities back."""

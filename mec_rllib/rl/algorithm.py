@@ -402,8 +402,9 @@ class GatedAlgorithm(Algorithm):
 
     def _add(self, report: Report) -> None:
         self.totals = report.totals if self.totals is None else self.totals + report.totals
-        self.metrics.log_dict(report.gate, key=("gate",), window=1)
-        self.metrics.log_dict(report.exploration, key=("exploration",), window=1)
+        runners = max(self.config.num_env_runners, 1)  # each tells of its own servers: their mean
+        self.metrics.log_dict(report.gate, key=("gate",), window=runners)
+        self.metrics.log_dict(report.exploration, key=("exploration",), window=runners)
 
     def _train(self, requested: int) -> None:
         """Runs the updates that are paid for and vetoes the rest of one update per slot."""
