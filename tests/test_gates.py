@@ -132,6 +132,16 @@ def test_gates_that_look_at_the_server(gate, state, expected):
     assert gate.wants(view(**state))[0] == expected
 
 
+@pytest.mark.parametrize("gate", [ATS, GATES["price"]])
+def test_a_fallback_need_not_wait_for_ever(gate):
+    busy = {"idle": False, "empty": False, "td": UNRELIABLE}
+    for fallback in ("idle", "server_empty"):
+        assert not gate(1, fallback=fallback).wants(view(**busy))[0]
+        forced = gate(1, fallback=fallback, longest_wait=400)
+        assert not forced.wants(view(since=399, **busy))[0]
+        assert forced.wants(view(since=400, **busy))[0]
+
+
 def test_training_is_free_under_ideal_only():
     assert [name for name, gate in GATES.items() if not gate.occupies] == ["ideal"]
     assert Ideal(3).wants(view()).all()

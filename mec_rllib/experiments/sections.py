@@ -51,7 +51,8 @@ class GateConfig(Section):
         None,
         ge=1,
         le=10**12,
-        description="idle, server_empty: train anyway after this many slots; null = never",
+        description="idle and server_empty, as gates and as fallbacks: train anyway after this "
+        "many slots; null = never",
     )
     kind: str | None = Field(
         None,

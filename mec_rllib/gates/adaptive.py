@@ -33,6 +33,7 @@ class ATS(QuantileGate):
         ties: "ge", "gt" or "random".
         td_cutoff: highest TD statistic at which psi is trusted.
         fallback: what it does while Q is unreliable: "pts", "idle" or "server_empty".
+        longest_wait: the fallback trains anyway after this many slots; None: it waits for ever.
     """
 
     def __init__(
@@ -46,8 +47,11 @@ class ATS(QuantileGate):
         ties: Ties = "ge",
         td_cutoff: float = 0.1,
         fallback: Fallback = "pts",
+        longest_wait: int | None = None,
     ):
-        super().__init__(num_servers, window, min_history, refresh, td_cutoff, fallback)
+        super().__init__(
+            num_servers, window, min_history, refresh, td_cutoff, fallback, longest_wait
+        )
         self.period = period
         self.percentile = percentile
         self.ties = ties

@@ -37,6 +37,7 @@ class Budget(QuantileGate):
         refresh: slots between two looks at the quantile.
         td_cutoff: highest TD statistic at which psi is trusted.
         fallback: where it trains while Q is unreliable: "pts" (anywhere), "idle", "server_empty".
+        longest_wait: the fallback trains anyway after this many slots; None: it waits for ever.
     """
 
     def __init__(
@@ -53,8 +54,11 @@ class Budget(QuantileGate):
         refresh: int = 10,
         td_cutoff: float = 0.1,
         fallback: Fallback = "pts",
+        longest_wait: int | None = None,
     ):
-        super().__init__(num_servers, window, min_history, refresh, td_cutoff, fallback)
+        super().__init__(
+            num_servers, window, min_history, refresh, td_cutoff, fallback, longest_wait
+        )
         self.first_share, self.last_share, self.half_life = first_share, last_share, half_life
         self.burst = burst
         self.drift_boost = drift_boost

@@ -30,6 +30,7 @@ class ATSKinds(Gate):
         ties: "ge", "gt" or "random"; see `ATS`.
         td_cutoff: highest TD statistic at which psi is trusted.
         fallback: what it does while Q is unreliable: "pts", "idle" or "server_empty".
+        longest_wait: the fallback trains anyway after this many slots; None: it waits for ever.
 
     Raises:
         ValueError: kinds so small that one of them would have to train in every slot.
@@ -50,6 +51,7 @@ class ATSKinds(Gate):
         ties: Ties = "ge",
         td_cutoff: float = 0.1,
         fallback: Fallback = "pts",
+        longest_wait: int | None = None,
     ):
         super().__init__(num_servers)
         rarer = [len(kind_costs) * cost for cost in kind_costs]  # than one kind of one slot
@@ -67,6 +69,7 @@ class ATSKinds(Gate):
                 ties,
                 td_cutoff,
                 fallback,
+                longest_wait,
             )
             for times, rate in zip(rarer, rates, strict=True)
         ]

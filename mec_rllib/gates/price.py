@@ -24,6 +24,7 @@ class Price(PsiGate):
         drift_rate: rate at which its floor rises.
         td_cutoff: highest TD statistic at which psi is trusted.
         fallback: where it trains while Q is unreliable: "pts" (anywhere), "idle", "server_empty".
+        longest_wait: the fallback trains anyway after this many slots; None: it waits for ever.
     """
 
     def __init__(
@@ -37,8 +38,9 @@ class Price(PsiGate):
         drift_rate: float = 5e-5,
         td_cutoff: float = 0.1,
         fallback: Fallback = "pts",
+        longest_wait: int | None = None,
     ):
-        super().__init__(num_servers, td_cutoff, fallback)
+        super().__init__(num_servers, td_cutoff, fallback, longest_wait)
         self._value = TrainingValue(num_servers, overhead, worth, least, most, td_rate, drift_rate)
 
     def get_state(self) -> State:

@@ -64,14 +64,18 @@ class PsiGate(Gate):
         num_servers: N.
         td_cutoff: highest TD statistic at which psi is trusted.
         fallback: what it does while Q is unreliable: "pts", "idle" or "server_empty".
+        longest_wait: the fallback trains anyway after this many slots; None: it waits for ever.
     """
 
     needs_psi = True
 
-    def __init__(self, num_servers: int, td_cutoff: float, fallback: Fallback):
+    def __init__(
+        self, num_servers: int, td_cutoff: float, fallback: Fallback, longest_wait: int | None
+    ):
         super().__init__(num_servers)
         self.td_cutoff = td_cutoff
         self.fallback = fallback
+        self.longest_wait = longest_wait
         self._threshold = np.full(num_servers, np.nan)  # NaN: there is none
         self._falls_back = np.ones(num_servers, bool)
         self._psi = np.full(num_servers, np.nan)
@@ -83,6 +87,8 @@ class PsiGate(Gate):
         wanted = self._is_time(view)
         if self.fallback != "pts":
             wanted &= view.is_idle if self.fallback == "idle" else view.is_empty
+            if self.longest_wait is not None:  # such a moment may never come
+                wanted |= view.since_training >= self.longest_wait
         tied = _choose_slots(
             view.psi, self._threshold, view.td_statistic, self.td_cutoff, self._falls_back, wanted
         )
@@ -130,6 +136,7 @@ class QuantileGate(PsiGate):
         refresh: slots between two looks at the recent values.
         td_cutoff: as in `PsiGate`.
         fallback: as in `PsiGate`.
+        longest_wait: as in `PsiGate`.
     """
 
     def __init__(
@@ -140,8 +147,9 @@ class QuantileGate(PsiGate):
         refresh: int,
         td_cutoff: float,
         fallback: Fallback,
+        longest_wait: int | None,
     ):
-        super().__init__(num_servers, td_cutoff, fallback)
+        super().__init__(num_servers, td_cutoff, fallback, longest_wait)
         self.refresh = refresh
         self._recent = RecentPsi(num_servers, window, min_history)
         self._slots = 0
