@@ -293,6 +293,23 @@ CLAIMS = [
         for kind in ("small", "large")
         for gate in ("pts", "server_empty", "idle")
     ),
+    *(
+        Claim(
+            f"ats_above_{gate}_{learner}",
+            f"ATS is above {gate}, both training {learner.upper()}",
+            difference(f"ats-{learner}", f"{gate}-{learner}"),
+        )
+        for learner in ("dqn", "sac", "ppo")
+        for gate in ("pts", "server_empty")
+    ),
+    *(
+        Claim(
+            f"{learner}_above_dqn",
+            f"{learner.upper()} is above DQN, both with ats",
+            difference(f"ats-{learner}", "ats-dqn"),
+        )
+        for learner in ("sac", "ppo")
+    ),
     Claim(
         "ats_kinds_above_best_kind",
         "ATS that chooses the kind is above ATS with the better one",
