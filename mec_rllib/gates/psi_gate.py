@@ -70,7 +70,11 @@ class PsiGate(Gate):
     needs_psi = True
 
     def __init__(
-        self, num_servers: int, td_cutoff: float, fallback: Fallback, longest_wait: int | None
+        self,
+        num_servers: int,
+        td_cutoff: float,
+        fallback: Fallback,
+        longest_wait: int | None = None,
     ):
         super().__init__(num_servers)
         self.td_cutoff = td_cutoff
@@ -147,7 +151,7 @@ class QuantileGate(PsiGate):
         refresh: int,
         td_cutoff: float,
         fallback: Fallback,
-        longest_wait: int | None,
+        longest_wait: int | None = None,
     ):
         super().__init__(num_servers, td_cutoff, fallback, longest_wait)
         self.refresh = refresh
