@@ -21,7 +21,8 @@ from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.rl.replay import PrioritizedReplay, Transitions
 from mec_rllib.schedulers import SCHEDULERS, random_actions
-from mec_rllib.sim.server import DROP, ServerBatch
+from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.slot import DROP
 from mec_rllib.sim.workloads import ScriptedWorkload
 
 C, M = 10, 10

@@ -17,7 +17,8 @@ import numpy as np
 from mec_rllib.envs.gym_world import GymBatch, GymEncoder
 from mec_rllib.envs.observation import Encoder, Observations
 from mec_rllib.sim.jobs import Bools, Ints
-from mec_rllib.sim.server import PAUSE, WAITING, ServerBatch, inlined, kernel
+from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.slot import PAUSE, WAITING, inlined, kernel
 
 AHEAD = (1, 2, 3, 5, 10)  # slots at which the free share is shown
 SHORT, MIDDLE = 2, 8  # longest execution time of a short and of a middle job, slots

@@ -9,7 +9,8 @@ the same agent far worse).
 import numpy as np
 from numpy.typing import NDArray
 
-from mec_rllib.sim.server import WAITING, ServerBatch, inlined, kernel
+from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.slot import WAITING, inlined, kernel
 
 Observations = NDArray[np.float32]
 

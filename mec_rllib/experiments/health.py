@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mec_rllib.experiments.claims import SETTLED_SHARE, window_rewards
 from mec_rllib.experiments.config import Experiment
+from mec_rllib.experiments.measures import SETTLED_SHARE, window_rewards
 from mec_rllib.experiments.results import TrialResults
 from mec_rllib.experiments.strategies import Strategy, resolve
 from mec_rllib.gates import ATS, Ideal, Never, PsiGate

@@ -6,7 +6,8 @@ from typing import Any, Self
 import numpy as np
 
 from mec_rllib.sim.jobs import Floats, Ints
-from mec_rllib.sim.server import ARRIVED, DROPPED, EXPIRED, STARTED, ServerBatch
+from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.slot import ARRIVED, DROPPED, EXPIRED, STARTED
 
 
 @dataclass
