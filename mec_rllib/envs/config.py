@@ -1,174 +1,23 @@
 """The `env:` section of a config: typed, checked, and able to build the world it describes."""
 
 import inspect
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import gymnasium
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
 from mec_rllib.envs.gym_world import GymBatch
+from mec_rllib.envs.job_configs import BurstsConfig, ClassConfig, DriftConfig, Load, TraceConfig
+from mec_rllib.envs.section import Name, Section
 from mec_rllib.envs.training_cost import COSTS, TrainingCostWrapper
 from mec_rllib.imports import find, is_import_path
-from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.drift import DriftWorkload
-from mec_rllib.sim.jobs import REFERENCE_CLASSES, JobClass
+from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
-from mec_rllib.sim.traces import DEFAULT_RULES, ClassRule, TraceWorkload, read_trace
+from mec_rllib.sim.traces import TraceWorkload
 from mec_rllib.sim.workloads import BernoulliWorkload, Workload
 
-Units = Annotated[int, Field(ge=0, le=100_000)]
-Slots = Annotated[int, Field(ge=0, le=100_000)]
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
-Load = Annotated[float, Field(gt=0, le=1000)]
-Range = tuple[Slots, Slots]
-
-
-def _one_line(name: str) -> str:
-    if not name.isprintable():
-        raise ValueError("must be printable text in one line")
-    return name
-
-
-Name = Annotated[
-    str,
-    Field(min_length=1, max_length=100),
-    AfterValidator(_one_line),
-]
-
-
-class Section(BaseModel):
-    """A part of the config: unknown keys, NaN and infinities are errors."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _numbers_are_no_switches(cls, value: Any, info: ValidationInfo) -> Any:
-        """YAML reads `yes` and `on` as true, and Python would take that for 1."""
-        annotation = cls.model_fields[info.field_name or ""].annotation
-        if annotation is not bool:
-            for switch in _switches(value):
-                raise ValueError(f"must not be {str(switch).lower()}")
-        return value
-
-
-def _switches(value: Any) -> Iterator[bool]:
-    """True and False in a value or a list; what is in mappings, others check."""
-    if isinstance(value, bool):
-        yield value
-    elif isinstance(value, list):
-        for item in value:
-            yield from _switches(item)
-
-
-class ClassConfig(Section):
-    """One job class of the bernoulli workload."""
-
-    name: Name = Field(description="its name in reports")
-    mix: float = Field(ge=0, le=1e9, description="share of the jobs, relative to the others")
-    resources: tuple[Units, Units] | list[tuple[Units, Units]] = Field(
-        description="[lowest, highest] units, or one such pair per resource kind"
-    )
-    execution: Range = Field(description="[shortest, longest] execution time, slots")
-    slack: Range = Field(description="[least, most] slots it may wait")
-    weight: float = Field(gt=0, le=1e9, description="what it is worth")
-
-    def build(self) -> JobClass:
-        """The class as the simulator wants it."""
-        pairs = self.resources if isinstance(self.resources, list) else [self.resources]
-        return JobClass(self.name, self.mix, tuple(pairs), self.execution, self.slack, self.weight)
-
-
-class ClassRuleConfig(Section):
-    """Slack and weight of a trace class: slack = ceil(slack_base + slack_per_slot * e)."""
-
-    slack_base: float = Field(ge=0, le=100_000, description="slots")
-    slack_per_slot: float = Field(ge=0, le=1000, description="slots per slot of execution")
-    weight: float = Field(gt=0, le=1e9, description="what a job of this class is worth")
-
-
-class TraceConfig(Section):
-    """A recorded workload."""
-
-    path: str = Field(description="CSV file: arrival_s, duration_s, demand, job_class")
-    slot_s: PositiveFloat = Field(1.0, le=1e9, description="seconds per slot")
-    load: Load | None = Field(
-        0.3, description="time is rescaled to this offered load; null keeps the recorded time"
-    )
-    end: Literal["loop", "stop"] = Field("loop", description="after the last job")
-    max_execution: int = Field(100, ge=1, le=100_000, description="cap on execution time, slots")
-    rules: dict[str, ClassRuleConfig] = Field(
-        default_factory=lambda: {k: ClassRuleConfig(**vars(r)) for k, r in DEFAULT_RULES.items()},
-        description="slack and weight per job class",
-    )
-
-    @field_validator("path")
-    @classmethod
-    def _stands_on_its_own(cls, path: str) -> str:
-        try:
-            return str(Path(path).expanduser().absolute())  # Tune's trials run in other folders
-        except RuntimeError as error:  # ~somebody
-            raise ValueError(str(error)) from None
-
-    def build(self, capacity: tuple[int, ...]) -> TraceWorkload:
-        """Reads the file and rescales it."""
-        rules = {name: ClassRule(**rule.model_dump()) for name, rule in self.rules.items()}
-        return TraceWorkload(
-            read_trace(self.path),
-            capacity,
-            self.slot_s,
-            self.load,
-            self.end,
-            self.max_execution,
-            rules,
-        )
-
-
-class BurstsConfig(Section):
-    """Calm and busy phases by turns, at the same mean load; see `mec_rllib.sim.bursts`."""
-
-    factor: float = Field(
-        4.0,
-        ge=1,
-        le=1000,
-        description="jobs of a busy slot for each of a calm one, on average",
-    )
-    slots: float = Field(50.0, ge=1, le=100_000, description="mean length of a busy phase")
-    every: float = Field(
-        250.0, gt=1, le=1e6, description="slots from one busy phase to the next, mean"
-    )
-
-    def build(self) -> Bursts:
-        """The phases as the simulator wants them."""
-        return Bursts(**dict(self))
-
-
-class DriftConfig(Section):
-    """Worlds that follow one another; see `mec_rllib.sim.drift`."""
-
-    worlds: int = Field(8, ge=1, le=100_000, description="worlds; the last one stays")
-    slots: int = Field(25_000, ge=1, le=10**9, description="slots that each lasts, of each server")
-    first: int = Field(0, ge=0, description="world of slot 0")
-    seed: int | None = Field(
-        None, ge=0, lt=2**33, description="seed of the worlds; null = that of the jobs"
-    )
-
-    def at_the_end(self, slots: int, seed: int) -> Self:
-        """No world comes after the one that servers of this seed are in after so many slots."""
-        last = min(self.first + (slots - 1) // self.slots, self.worlds - 1)
-        seed = seed if self.seed is None else self.seed
-        return self.model_copy(update={"worlds": last + 1, "first": last, "seed": seed})
 
 
 class TrainingJobConfig(Section):
@@ -280,7 +129,7 @@ class EnvConfig(Section):
     buffer: int = Field(10, ge=1, le=10_000, description="jobs that may wait")
     users: int = Field(20, ge=1, le=1_000_000, description="independent users that send jobs")
     classes: list[ClassConfig] = Field(
-        default_factory=lambda: [_as_config(c) for c in REFERENCE_CLASSES],
+        default_factory=lambda: [ClassConfig.of(c) for c in REFERENCE_CLASSES],
         min_length=1,
         description="job classes of bernoulli, and of drift's first world",
     )
@@ -404,14 +253,3 @@ class EnvConfig(Section):
             seed,
             first_index,
         )
-
-
-def _as_config(c: JobClass) -> ClassConfig:
-    return ClassConfig(
-        name=c.name,
-        mix=c.mix,
-        resources=c.resources[0],
-        execution=c.execution,
-        slack=c.slack,
-        weight=c.weight,
-    )

@@ -11,7 +11,8 @@ from typing import Any, Literal, Self, get_args
 import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
-from mec_rllib.envs.config import EnvConfig, Name, Section
+from mec_rllib.envs.config import EnvConfig
+from mec_rllib.envs.section import Name, Section
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.sections import (
     NETWORKS_OF_THEIR_OWN,

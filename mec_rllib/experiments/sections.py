@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
-from mec_rllib.envs.config import Section
+from mec_rllib.envs.section import Section
 from mec_rllib.gates import Fallback, Ties
 
 # Explorations that need another network than the plain one.

@@ -1,0 +1,44 @@
+"""What every part of a config is: checked by pydantic, strict about what it does not know."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+
+def _one_line(name: str) -> str:
+    if not name.isprintable():
+        raise ValueError("must be printable text in one line")
+    return name
+
+
+Name = Annotated[
+    str,
+    Field(min_length=1, max_length=100),
+    AfterValidator(_one_line),
+]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys, NaN and infinities are errors."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _numbers_are_no_switches(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `yes` and `on` as true, and Python would take that for 1."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        if annotation is not bool:
+            for switch in _switches(value):
+                raise ValueError(f"must not be {str(switch).lower()}")
+        return value
+
+
+def _switches(value: Any) -> Iterator[bool]:
+    """True and False in a value or a list; what is in mappings, others check."""
+    if isinstance(value, bool):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _switches(item)
