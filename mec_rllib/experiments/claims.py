@@ -156,6 +156,16 @@ CLAIMS = [
         difference("deployable", "reservation-tuned", "reward_greedy"),
     ),
     Claim(
+        "tuned_guide_above_searched",
+        "the agent that the searched rule guides is above that rule",
+        difference("tuned-guide", "reservation-tuned"),
+    ),
+    Claim(
+        "tuned_guide_above_deployable",
+        "the searched rule is the better guide",
+        difference("tuned-guide", "deployable"),
+    ),
+    Claim(
         "deployable_above_paper",
         "the deployable agent is above the paper's",
         difference("deployable", "ats"),
