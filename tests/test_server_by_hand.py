@@ -16,11 +16,12 @@ def train(batch):
 
 
 def play(batch, *actions):
-    """(start, expiry, drop) of each slot."""
+    """(start, expiry, drop) of each slot; the reward is their sum."""
     terms = []
     for action in actions:
-        batch.step(np.array([action]))
+        (reward,) = batch.step(np.array([action])).tolist()
         terms.append(tuple(batch.reward_terms[0].tolist()))
+        assert reward == sum(terms[-1])
     return terms
 
 
