@@ -2,10 +2,10 @@
 
 from typing import Any
 
-import numpy as np
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from mec_rllib.rl.algorithm import GatedDQN
+from mec_rllib.sim.streams import Purpose, generator
 
 
 class CorruptQCallback(RLlibCallback):
@@ -28,4 +28,4 @@ class CorruptQCallback(RLlibCallback):
         if self._is_done or config.corrupt_slot is None or algorithm.slots < config.corrupt_slot:
             return
         self._is_done = True
-        algorithm.corrupt(config.corrupt_noise, np.random.default_rng([config.seed, 2]))
+        algorithm.corrupt(config.corrupt_noise, generator(config.seed, Purpose.DAMAGE))

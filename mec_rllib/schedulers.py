@@ -14,6 +14,7 @@ from numba import njit
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.optimal import OptimalScheduler
 from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.workloads import BernoulliWorkload
 
 
@@ -39,7 +40,7 @@ class RandomScheduler:
     """Uniform over the allowed actions, doing nothing included."""
 
     def __init__(self, seed: int = 0):
-        self._rng = np.random.default_rng(seed)
+        self._rng = generator(seed, Purpose.SCHEDULER)
 
     def select(self, batch: Playable) -> Ints:
         """Actions (N,)."""
@@ -175,7 +176,7 @@ class Rollout:
     ):
         if futures < 1 or horizon < 1:
             raise ValueError("futures and horizon must be at least 1")
-        self._rng = np.random.default_rng(seed)
+        self._rng = generator(seed, Purpose.FUTURES)
         self._futures, self._horizon, self._gamma = futures, horizon, gamma
         self._rule = Reservation(**rule)
         self._imagined: ServerBatch | None = None

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mec_rllib.rl.replay import PrioritizedReplay, Transitions
+from mec_rllib.sim.streams import Purpose, generator
 
 
 def transitions(*values):
@@ -75,7 +76,7 @@ def test_an_empty_replay_cannot_be_sampled():
 def test_every_draw_is_that_of_a_running_sum(priorities, seed):
     replay = replay_of(priorities, seed=seed)
     _, rows, _ = replay.sample(8)
-    points = (np.arange(8) + np.random.default_rng(seed).random(8)) / 8
+    points = (np.arange(8) + generator(seed, Purpose.REPLAY).random(8)) / 8
     edges = np.cumsum(np.array(priorities) + 1e-6)
     expected = np.searchsorted(edges, points * edges[-1], side="right")
     np.testing.assert_array_equal(rows, np.minimum(expected, len(priorities) - 1))

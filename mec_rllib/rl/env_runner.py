@@ -24,6 +24,7 @@ from mec_rllib.rl.n_step import NStep
 from mec_rllib.rl.policy import acting_function
 from mec_rllib.rl.replay import Transitions
 from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.totals import Sums
 
 
@@ -54,7 +55,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._gating = find_gating(self._callbacks)
         if self.env is None:  # the local runner beside remote ones: keeps a module, samples nothing
             return
-        self._rng = np.random.default_rng([config.seed, self._index, 1])
+        self._rng = generator(config.seed, Purpose.ACTING, self._index)
         self._servers_of_all_runners = self.num_envs * max(config.num_env_runners, 1)
         self._td = TDStatistic(self.num_envs, config.td_rate)
         self._n_step = NStep(config.n_step, config.gamma)

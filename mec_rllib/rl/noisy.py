@@ -13,6 +13,7 @@ from mec_rllib.rl.learner import GatedDQNTorchLearner
 from mec_rllib.rl.mlp import Layers, forward
 from mec_rllib.rl.q_function import QFunction, acts_with_target_network
 from mec_rllib.rl.replay import Transitions
+from mec_rllib.sim.streams import Purpose, seed_of
 
 
 class NoisyLinear(nn.Module):
@@ -108,7 +109,9 @@ class NoisyLearner(GatedDQNTorchLearner):
     def build(self) -> None:
         """Builds RLlib's parts, and the generator of the noise."""
         super().build()
-        self._noise = torch.Generator().manual_seed(self.config.seed or 0)
+        self._noise = torch.Generator().manual_seed(
+            seed_of(self.config.seed or 0, Purpose.WEIGHT_NOISE)
+        )
 
     def get_state(self, *args: Any, **kwargs: Any) -> StateDict:
         """RLlib's state, and the generator's."""

@@ -11,6 +11,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.streams import Purpose, generator
 
 
 class Transitions(NamedTuple):
@@ -54,7 +55,7 @@ class PrioritizedReplay:
         seed: int = 0,
     ):
         self.capacity, self.alpha, self.beta = capacity, alpha, beta
-        self._rng = np.random.default_rng(seed)
+        self._rng = generator(seed, Purpose.REPLAY)
         self._rows = Transitions(
             np.zeros((capacity, obs_size), np.float32),
             np.zeros(capacity, np.int64),

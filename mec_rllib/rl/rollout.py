@@ -7,6 +7,7 @@ import numpy as np
 
 from mec_rllib.rl.replay import Transitions
 from mec_rllib.sim.jobs import Floats, Ints
+from mec_rllib.sim.streams import Purpose, generator
 
 
 class Rollout:
@@ -22,7 +23,7 @@ class Rollout:
     def __init__(self, capacity: int, servers: int, batch: int = 1, seed: int = 0):
         self._slots, self._servers, self._batch = max(capacity // servers, 1), servers, batch
         self._parts: list[Transitions] = []  # columns of shape (slots, N, ...)
-        self.rng = np.random.default_rng(seed)
+        self.rng = generator(seed, Purpose.MINIBATCHES)
         self.added = 0  # transitions ever
 
     def __len__(self) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 from mec_rllib.sim import slot
 from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
 from mec_rllib.sim.slot import WAITING, Now, Rules, Servers, Tally
+from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.workloads import Workload, of_seed
 
 TrainingMode = Literal["drain", "backfill", "pause"]  # in the order of Rules.mode
@@ -36,7 +37,7 @@ class ServerBatch:
             when the demand is already free, fits beside it). "pause": running jobs freeze while
             it runs, nothing starts; waits go on. Known is only that it takes all C for one slot.
         seed: any non-negative int.
-        first_index: index of the first server; index k draws from the generator (seed, k).
+        first_index: index of the first server; index k has a stream of jobs of its own.
 
     Raises:
         ValueError: a parameter out of its range.
@@ -131,7 +132,7 @@ class ServerBatch:
         )
         self.mask, self.units_in_use, self.is_empty, self.is_idle = self.now[:4]
         self.reward_terms, self.rewards, self.completed = self.now[4:]
-        self.rngs = [np.random.default_rng([seed, self.first_index + i]) for i in range(n)]
+        self.rngs = [generator(seed, Purpose.ARRIVALS, self.first_index + i) for i in range(n)]
         self._draw_chunk()
         slot.open_first_slot(self.servers, self.tally, self._stream, self._cursor)
         self.refresh()
