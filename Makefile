@@ -1,9 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
-RUN := runs/demo
+RUN := $(if $(TRACE),runs/demo_$(basename $(notdir $(TRACE))),runs/demo)
 FUZZ_SECONDS := 600
 
-.PHONY: help setup demo bench test chaos fuzz lint check image-test cluster-test docs clean
+.PHONY: help setup demo bench test test-long chaos fuzz lint check image-test cluster-test docs clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -18,9 +18,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(VENV)/bin/pip install -q --no-deps -e .
 	@touch $@
 
-demo: setup ## the main job into runs/demo; TRACE=file.csv runs it on a recorded workload
-	rm -rf $(RUN)
-	$(VENV)/bin/mec-rllib tune tune_configs/demo.yaml --out $(RUN) \
+demo: setup ## the main job into runs/demo (RUN=...); an interrupted one goes on; TRACE=file.csv runs it on a recorded workload; SET="slots=5000 seeds=[0]" changes keys
+	$(VENV)/bin/mec-rllib tune tune_configs/demo.yaml --out '$(RUN)' --resume $(foreach s,$(SET),--set '$(s)') \
 	  $(if $(TRACE),--set env.workload=trace --set env.trace.path='$(TRACE)')
 
 bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about an hour)
@@ -29,6 +28,9 @@ bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about an
 
 test: setup ## run the tests, two files at a time
 	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile
+
+test-long: setup ## run the tests that take minutes, too (marked slow)
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile -m 'slow and not hosts'
 
 chaos: setup ## inject faults, the long set, and print what was survived (SOAK_MINUTES=30)
 	$(VENV)/bin/python -m pytest -q -m chaos --long tests/test_chaos.py
@@ -53,7 +55,7 @@ cluster-test: setup ## three hosts as network namespaces, two of them lost (root
 docs: setup ## write docs/config.md from the typed config
 	$(VENV)/bin/python -m mec_rllib.experiments.config_reference > docs/config.md
 
-check: lint test ## everything that CI runs
+check: lint test ## lint and tests, in this folder; CI does it in a clone (.ci/run)
 
 clean: ## remove runs and caches, not .venv
 	rm -rf runs .pytest_cache .ruff_cache .mypy_cache .hypothesis

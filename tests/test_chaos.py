@@ -19,8 +19,8 @@ import ray
 import yaml
 from ray.cluster_utils import Cluster
 
-from callbacks.metrics import MetricsCallback
-from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.callbacks.metrics import MetricsCallback
+from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.experiments.checkpoints import check_checkpoint, checkpoints, write_checkpoint
 from mec_rllib.gates import PTS
 from mec_rllib.rl import fleet

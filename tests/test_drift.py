@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.envs.afterstates import AfterstateEncoder
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.gates import Ideal

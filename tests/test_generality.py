@@ -13,8 +13,8 @@ import pytest
 import torch
 from test_training_cost import Line
 
-from callbacks.metrics import MetricsCallback
-from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.callbacks.metrics import MetricsCallback
+from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import build as build_experiment
 from mec_rllib.experiments.nodes import modules_to_send

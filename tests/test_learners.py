@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from callbacks.metrics import MetricsCallback
-from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.callbacks.metrics import MetricsCallback
+from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import build
 from mec_rllib.gates import GATES

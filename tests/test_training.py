@@ -10,9 +10,9 @@ from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 
-from callbacks.corrupt_q import CorruptQCallback
-from callbacks.metrics import MetricsCallback
-from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.callbacks.corrupt_q import CorruptQCallback
+from mec_rllib.callbacks.metrics import MetricsCallback
+from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.gates import GATES
 from mec_rllib.rl.algorithm import GatedDQNConfig

@@ -96,7 +96,7 @@ def gated_dqn(
     warm_up: int = 4 * WARM_UP,
 ) -> Work:
     """Training slots of this project, after `warm_up` slots that fill the replay."""
-    from callbacks.training_gate import TrainingGateCallback
+    from mec_rllib.callbacks.training_gate import TrainingGateCallback
     from mec_rllib.rl.algorithm import GatedDQNConfig
 
     paid = schedule == "ats"

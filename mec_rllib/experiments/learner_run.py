@@ -4,9 +4,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from callbacks.corrupt_q import CorruptQCallback
-from callbacks.metrics import MetricsCallback
-from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.callbacks.corrupt_q import CorruptQCallback
+from mec_rllib.callbacks.metrics import MetricsCallback
+from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.strategies import Strategy
 from mec_rllib.rl.actor_critic_algorithms import GatedPPOConfig, GatedSACConfig

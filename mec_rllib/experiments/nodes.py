@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-import callbacks
 import mec_rllib
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import Experiment
@@ -153,10 +152,11 @@ def _make_folder(folder: Path) -> list[Path]:
 
 def _versions() -> dict[str, str]:
     """Versions of all that results depend on; of our own code, which may be edited, a digest."""
-    digest = hashlib.sha256()
-    for package in (mec_rllib, callbacks):
-        root = Path(package.__path__[0])
-        for path in sorted(root.rglob("*.py")):
+    digest, root = hashlib.sha256(), mec_rllib.__path__[0]
+    # Links are followed: in a clone `mec_rllib/callbacks` is one, in a wheel a folder.
+    walk = ((Path(place), files) for place, _, files in os.walk(root, followlinks=True))
+    for path in sorted(place / name for place, files in walk for name in files):
+        if path.suffix == ".py":
             digest.update(str(path.relative_to(root)).encode() + path.read_bytes())
     found = {name: version(name) for name in PACKAGES}
     return {"Python": python_version(), **found, "mec-rllib code": digest.hexdigest()[:12]}

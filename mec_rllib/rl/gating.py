@@ -51,6 +51,6 @@ def find_gating(callbacks: list[Any]) -> GatingCallback:
     if len(found) != 1:
         raise ValueError(
             f"GatedDQN needs exactly one GatingCallback, found {len(found)}; "
-            "see callbacks.training_gate.TrainingGateCallback"
+            "see mec_rllib.callbacks.training_gate.TrainingGateCallback"
         )
     return found[0]
