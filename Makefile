@@ -53,7 +53,7 @@ cluster-test: setup ## three hosts as network namespaces, two of them lost (root
 	$(VENV)/bin/python -m pytest -q -s -m hosts tests/test_cluster.py
 
 docs: setup ## write docs/config.md from the typed config
-	$(VENV)/bin/python -m mec_rllib.experiments.config_reference > docs/config.md
+	$(VENV)/bin/python -m mec_rllib.config.reference > docs/config.md
 
 check: lint test ## lint and tests, in this folder; CI does it in a clone (.ci/run)
 

@@ -15,8 +15,8 @@ from mec_rllib.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mec_rllib.experiments.config import Experiment
-    from mec_rllib.experiments.play import Player
+    from mec_rllib.config.experiment import Experiment
+    from mec_rllib.launch.launcher import Player
 
 app = typer.Typer(
     help="Edge servers whose scheduler learns while it works, and pays for learning.",
@@ -59,7 +59,7 @@ def train(
 
     Example: mec-rllib train tune_configs/demo.yaml --set gate.period=200 --out runs/ats
     """
-    from mec_rllib.experiments.config import load
+    from mec_rllib.config.experiment import load
 
     experiment = load(config, set_ or [])
     first = {"strategies": experiment.strategies[:1], "seeds": experiment.seeds[:1]}
@@ -79,7 +79,7 @@ def tune(
 
     Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
     """
-    from mec_rllib.experiments.config import load
+    from mec_rllib.config.experiment import load
 
     _begin(load(config, set_ or []), out, address, dashboard, resume_)
 
@@ -124,7 +124,7 @@ def evaluate(
 
     Example: mec-rllib evaluate --scheduler sjf --config tune_configs/demo.yaml --seeds 0,1,2
     """
-    from mec_rllib.experiments.config import load
+    from mec_rllib.config.experiment import load
 
     overrides = list(set_ or [])
     overrides += [f"slots={slots}"] if slots is not None else []
@@ -134,11 +134,11 @@ def evaluate(
         raise ConfigError("evaluate: needs either --checkpoint or --scheduler")
     from rich.console import Console
 
-    from mec_rllib.experiments.evaluate import policy_of, scheduler_of
-    from mec_rllib.experiments.progress import ExperimentProgress
-    from mec_rllib.experiments.report import print_rows
-    from mec_rllib.experiments.results import finite
-    from mec_rllib.experiments.trial import evaluate as play
+    from mec_rllib.launch.progress import ExperimentProgress
+    from mec_rllib.results.folder import finite
+    from mec_rllib.results.report import print_rows
+    from mec_rllib.trials.evaluate import policy_of, scheduler_of
+    from mec_rllib.trials.trial import evaluate as play
 
     if scheduler is not None:
         label, player = scheduler_of(experiment, scheduler)
@@ -160,7 +160,7 @@ def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment"
 
     Example: mec-rllib report runs/demo
     """
-    from mec_rllib.experiments.report import report as show
+    from mec_rllib.results.report import report as show
 
     show(folder, _console())
 
@@ -176,9 +176,9 @@ def status(
 
     Example: mec-rllib status runs/demo
     """
-    from mec_rllib.experiments.results import finite
-    from mec_rllib.experiments.status import print_status
-    from mec_rllib.experiments.status import status as look
+    from mec_rllib.results.folder import finite
+    from mec_rllib.results.status import print_status
+    from mec_rllib.results.status import status as look
 
     found = look(folder)
     if json_:
@@ -237,8 +237,8 @@ def _player(out: Path, address: str | None, dashboard: bool) -> "Player":
         # Whoever reaches a Ray can run code in it: ours listens on this machine only. Ray reads
         # this switch (made for desktops) when it is imported, and hands it to its processes.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from mec_rllib.experiments.cluster import Cluster
-    from mec_rllib.experiments.play import Player
+    from mec_rllib.launch.cluster import Cluster
+    from mec_rllib.launch.launcher import Player
 
     return Player(out, Cluster(address, dashboard), _console(), _warn)
 
@@ -247,7 +247,7 @@ def _begin(
     experiment: "Experiment", out: Path, address: str | None, dashboard: bool, go_on: bool
 ) -> None:
     player = _player(out, address, dashboard)
-    from mec_rllib.experiments.play import holds_experiment
+    from mec_rllib.launch.launcher import holds_experiment
 
     if go_on and holds_experiment(out):
         _play(out, lambda: player.go_on(experiment))

@@ -2,7 +2,7 @@
 
 import json
 
-from mec_rllib.experiments.results import finite
+from mec_rllib.results.folder import finite
 
 
 def without_time(result):

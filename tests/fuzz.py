@@ -13,9 +13,9 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["mec_rllib", "yaml", "csv"]):
+    from mec_rllib.config.experiment import load
+    from mec_rllib.config.strategies import resolve
     from mec_rllib.errors import ConfigError
-    from mec_rllib.experiments.config import load
-    from mec_rllib.experiments.strategies import resolve
     from mec_rllib.sim.traces import TraceWorkload, read_trace
 
 ROOT = Path(__file__).parent.parent

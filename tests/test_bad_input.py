@@ -12,10 +12,10 @@ import yaml
 from gymnasium import spaces
 
 from mec_rllib.cli import main
+from mec_rllib.config.experiment import build
+from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.checkpoints import MANIFEST, write_checkpoint
-from mec_rllib.experiments.config import build
-from mec_rllib.experiments.strategies import resolve
+from mec_rllib.trials.checkpoints import MANIFEST, write_checkpoint
 
 GOOD = {
     "strategies": [

@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from mec_rllib.experiments.board import CHARTS, Board
+from mec_rllib.launch.tensorboard import CHARTS, Board
 
 HPARAMS = "_hparams_/"
 
@@ -90,5 +90,5 @@ def test_a_trial_without_results_has_no_hyperparameters(trial):
 
 
 def test_the_driver_does_not_load_torch():
-    code = "import sys, mec_rllib.experiments.play; sys.exit('torch' in sys.modules)"
+    code = "import sys, mec_rllib.launch.launcher; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -21,7 +21,6 @@ from ray.cluster_utils import Cluster
 
 from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
-from mec_rllib.experiments.checkpoints import check_checkpoint, checkpoints, write_checkpoint
 from mec_rllib.gates import PTS
 from mec_rllib.rl import fleet
 from mec_rllib.rl.algorithm import GatedDQNConfig
@@ -30,6 +29,7 @@ from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
 from mec_rllib.sim.workloads import BernoulliWorkload
+from mec_rllib.trials.checkpoints import check_checkpoint, checkpoints, write_checkpoint
 
 pytestmark = pytest.mark.chaos
 

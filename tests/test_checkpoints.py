@@ -9,7 +9,13 @@ import pytest
 import yaml
 from comparing import without_time
 
-from mec_rllib.experiments.checkpoints import (
+from mec_rllib.config.experiment import build
+from mec_rllib.config.strategies import resolve
+from mec_rllib.launch.trainable import start_run
+from mec_rllib.results.folder import read_experiment
+from mec_rllib.rl.exploration import Decay, Greedy
+from mec_rllib.sim.totals import Totals
+from mec_rllib.trials.checkpoints import (
     MANIFEST,
     CheckpointError,
     DamagedCheckpointError,
@@ -18,13 +24,7 @@ from mec_rllib.experiments.checkpoints import (
     newest_good_checkpoint,
     write_checkpoint,
 )
-from mec_rllib.experiments.config import build
-from mec_rllib.experiments.results import read_experiment
-from mec_rllib.experiments.strategies import resolve
-from mec_rllib.experiments.trial import Trial
-from mec_rllib.experiments.tune_trial import start_run
-from mec_rllib.rl.exploration import Decay, Greedy
-from mec_rllib.sim.totals import Totals
+from mec_rllib.trials.trial import Trial
 
 OF = {"strategy": "ats", "seed": 0}  # whose the checkpoints of these tests are
 CONFIG = {"seeds": [0], "evaluation": {"slots": 2000}, "env": {"load": 0.4}}

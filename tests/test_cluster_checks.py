@@ -3,9 +3,9 @@
 import pytest
 import ray
 
+from mec_rllib.config.experiment import build
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments import nodes as nodes
-from mec_rllib.experiments.config import build
+from mec_rllib.launch import cluster_check as nodes
 
 
 def experiment(**values):

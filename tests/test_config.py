@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from mec_rllib.config.experiment import build, load, with_values
+from mec_rllib.config.reference import reference
+from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.config import build, load, with_values
-from mec_rllib.experiments.config_reference import reference
-from mec_rllib.experiments.pretraining import pretraining_of
-from mec_rllib.experiments.runner import stages
-from mec_rllib.experiments.search import _sampled, cores_of_sample
-from mec_rllib.experiments.strategies import resolve
+from mec_rllib.launch.pretraining import pretraining_of
+from mec_rllib.launch.search import _sampled, cores_of_sample
+from mec_rllib.launch.stages import stages
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))

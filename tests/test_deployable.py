@@ -7,13 +7,13 @@ import pytest
 import torch
 import yaml
 
+from mec_rllib.config.experiment import build, load
+from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.afterstates import AfterstateEncoder
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.envs.observation import Encoder
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.config import build, load
-from mec_rllib.experiments.runner import stages
-from mec_rllib.experiments.strategies import resolve
+from mec_rllib.launch.stages import stages
 from mec_rllib.rl.afterstate_replay import AfterstateReplay
 from mec_rllib.rl.exploration import Boltzmann
 from mec_rllib.rl.n_step import NStep
@@ -263,7 +263,7 @@ def test_a_wrong_agent_is_one_line(values, message, tmp_path):
 @pytest.fixture
 def new_algorithm(cluster):
     """Builds the algorithm of a strategy with the deployable agent."""
-    from mec_rllib.experiments.learner_run import algorithm_config
+    from mec_rllib.trials.learner_run import algorithm_config
 
     built = []
 

@@ -10,13 +10,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from mec_rllib.experiments.checkpoints import checkpoint_at
-from mec_rllib.experiments.config import load
-from mec_rllib.experiments.results import finite, read_experiment
-from mec_rllib.experiments.trial import SchedulerRun, Trial
+from mec_rllib.config.experiment import load
+from mec_rllib.results.folder import finite, read_experiment
 from mec_rllib.rl.policy_file import load_policy
 from mec_rllib.schedulers import SJF, Reservation, run
 from mec_rllib.sim.totals import Totals
+from mec_rllib.trials.checkpoints import checkpoint_at
+from mec_rllib.trials.trial import SchedulerRun, Trial
 
 ROOT = Path(__file__).parent.parent
 ROW = {
@@ -320,7 +320,7 @@ def test_a_search_is_judged_on_fresh_seeds(tmp_path):
 @pytest.mark.ray
 def test_a_stage_that_needs_more_cores_than_the_one_before_gets_them():
     code = (
-        "import ray\nfrom mec_rllib.experiments.cluster import Cluster, start_ray\n"
+        "import ray\nfrom mec_rllib.launch.cluster import Cluster, start_ray\n"
         "for cpus in (1, 50, 2):\n"
         "    start_ray(Cluster(), cpus)\n"
         "    print(ray.cluster_resources()['CPU'] >= cpus)"

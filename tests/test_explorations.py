@@ -8,10 +8,10 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from torch.nn.functional import huber_loss
 
+from mec_rllib.config.experiment import build
+from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.config import build
-from mec_rllib.experiments.strategies import resolve
 from mec_rllib.rl.exploration import Bootstrapped, Noisy
 from mec_rllib.rl.noisy import NoisyLinear
 from mec_rllib.rl.policy import GreedyPolicy, acting_function
@@ -26,7 +26,7 @@ KINDS = ("bootstrapped", "noisy")
 @pytest.fixture
 def new_algorithm(cluster):
     """Builds the algorithm of the paper's agent with another exploration."""
-    from mec_rllib.experiments.learner_run import algorithm_config
+    from mec_rllib.trials.learner_run import algorithm_config
 
     built = []
 

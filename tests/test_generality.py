@@ -15,11 +15,11 @@ from test_training_cost import Line
 
 from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
+from mec_rllib.config.experiment import build as build_experiment
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.config import build as build_experiment
-from mec_rllib.experiments.nodes import modules_to_send
-from mec_rllib.experiments.runner import stages
 from mec_rllib.gates import GATES, Gate
+from mec_rllib.launch.cluster_check import modules_to_send
+from mec_rllib.launch.stages import stages
 from mec_rllib.rl.algorithm import GatedDQNConfig
 from mec_rllib.rl.q_function import QFunction
 

@@ -4,10 +4,10 @@ import gate_slots
 import numpy as np
 import pytest
 
+from mec_rllib.config.experiment import build
+from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.envs.config import EnvConfig
-from mec_rllib.experiments.config import build
-from mec_rllib.experiments.strategies import resolve
 from mec_rllib.gates import ATS, ATSKinds
 from mec_rllib.schedulers import SJF
 from mec_rllib.sim.bursts import Bursts
@@ -147,7 +147,7 @@ def strategy_of(servers=1, runners=0, agent="paper", **gate):
 @pytest.fixture
 def trained(cluster):
     """Builds an algorithm, notes the batches that it draws, and trains it."""
-    from mec_rllib.experiments.learner_run import algorithm_config
+    from mec_rllib.trials.learner_run import algorithm_config
 
     built = []
 
@@ -191,7 +191,7 @@ def test_every_update_is_paid_for_by_its_kind(trained, strategy, kinds):
 
 @pytest.mark.ray
 def test_a_world_with_other_kinds_than_the_gate_pays_for_is_refused(cluster):
-    from mec_rllib.experiments.learner_run import algorithm_config
+    from mec_rllib.trials.learner_run import algorithm_config
 
     config = algorithm_config(strategy_of(gate="ats_kinds"), seed=0)
     with pytest.raises(ValueError, match="2 kinds of training jobs"):

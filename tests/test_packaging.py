@@ -1,4 +1,4 @@
-"""The package as it is installed: a wheel, a folder in PYTHONPATH, and a user's own modules beside."""
+"""The package as it is installed: a wheel, a folder in PYTHONPATH, a user's own modules beside."""
 
 import os
 import shutil
@@ -79,6 +79,8 @@ def test_a_clone_works_that_is_only_in_pythonpath(tmp_path):
 
 
 def test_a_clone_and_a_wheel_have_the_same_digest(wheel, tmp_path):
-    code = "from mec_rllib.experiments.nodes import _versions; print(_versions()['mec-rllib code'])"
+    code = (
+        "from mec_rllib.launch.cluster_check import _versions; print(_versions()['mec-rllib code'])"
+    )
     digests = [imported(path, tmp_path, code) for path in (wheel, ROOT)]
     assert digests[0] == digests[1]

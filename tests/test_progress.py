@@ -5,8 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from mec_rllib.experiments import progress
-from mec_rllib.experiments.progress import ExperimentProgress
+from mec_rllib.launch import progress
+from mec_rllib.launch.progress import ExperimentProgress
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ import pytest
 import yaml
 from rich.console import Console
 
+from mec_rllib.config.experiment import Experiment
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments.config import Experiment
-from mec_rllib.experiments.health import examine
-from mec_rllib.experiments.report import report
-from mec_rllib.experiments.results import TrialResults
+from mec_rllib.results.folder import TrialResults
+from mec_rllib.results.gate_health import examine
+from mec_rllib.results.report import report
 
 REPORTS = 20
 

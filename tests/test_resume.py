@@ -14,9 +14,9 @@ from comparing import without_time
 from processes import named
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mec_rllib.experiments.checkpoints import write_checkpoint
-from mec_rllib.experiments.locks import hold
-from mec_rllib.experiments.search_log import SAMPLES, what_is_left_of_search
+from mec_rllib.launch.search_log import SAMPLES, what_is_left_of_search
+from mec_rllib.trials.checkpoints import write_checkpoint
+from mec_rllib.trials.locks import hold
 
 KILLED = {
     "strategies": ["ats", "sjf"],

@@ -9,10 +9,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
 
-from mec_rllib.experiments.claims import CLAIMS, decide
-from mec_rllib.experiments.config import Experiment
-from mec_rllib.experiments.results import TrialResults
-from mec_rllib.experiments.stats import Interval, holm, interval, p_value, verdict
+from mec_rllib.config.experiment import Experiment
+from mec_rllib.results.claims import CLAIMS, decide
+from mec_rllib.results.folder import TrialResults
+from mec_rllib.results.stats import Interval, holm, interval, p_value, verdict
 
 
 def test_the_interval_by_hand():

@@ -7,10 +7,10 @@ import sys
 import pytest
 import yaml
 
-from mec_rllib.experiments.results import read_config
-from mec_rllib.experiments.resume import what_is_left
-from mec_rllib.experiments.runner import Stage
-from mec_rllib.experiments.status import SILENT_S, status
+from mec_rllib.launch.resume import what_is_left
+from mec_rllib.launch.stages import Stage
+from mec_rllib.results.folder import read_config
+from mec_rllib.results.status import SILENT_S, status
 
 NOW = 1_000_000.0
 

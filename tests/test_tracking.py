@@ -7,9 +7,9 @@ from importlib.util import find_spec
 import pytest
 import yaml
 
+from mec_rllib.config.experiment import build
 from mec_rllib.errors import ConfigError
-from mec_rllib.experiments import tracking
-from mec_rllib.experiments.config import build
+from mec_rllib.launch import tracking
 
 CONFIG = {"strategies": ["sjf", "ats"], "slots": 1000, "evaluation": {"slots": 800}}
 

@@ -4,8 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_report import trial
 
-from mec_rllib.experiments.config import Experiment
-from mec_rllib.experiments.trade_off import pareto_front, trade_off
+from mec_rllib.config.experiment import Experiment
+from mec_rllib.results.trade_off import pareto_front, trade_off
 
 FEW = st.integers(0, 4).map(float)  # few values: many ties
 

@@ -8,9 +8,9 @@ from pydantic import Field, model_validator
 
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.job_configs import BurstsConfig, ClassConfig, DriftConfig, Load, TraceConfig
-from mec_rllib.envs.section import Name, Section
 from mec_rllib.envs.training_cost import COSTS, TrainingCostWrapper
-from mec_rllib.imports import find, is_import_path
+from mec_rllib.lookup import find, is_import_path
+from mec_rllib.section import Name, Section
 from mec_rllib.sim.drift import DriftWorkload
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, field_validator
 
-from mec_rllib.envs.section import Name, Section
+from mec_rllib.section import Name, Section
 from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import JobClass
 from mec_rllib.sim.traces import DEFAULT_RULES, ClassRule, TraceWorkload, read_trace

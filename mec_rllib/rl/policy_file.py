@@ -13,7 +13,7 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from mec_rllib.imports import nearest
+from mec_rllib.lookup import nearest
 from mec_rllib.rl.actor_critic import GatedSACModule
 from mec_rllib.rl.afterstate_module import AfterstateModule
 from mec_rllib.rl.bootstrapped import BootstrappedModule

@@ -1,0 +1,1 @@
+"""Many trials, on Ray Tune: on this machine or on a cluster."""

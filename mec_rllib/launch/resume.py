@@ -1,0 +1,46 @@
+"""What an interrupted experiment still has to do."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from mec_rllib.config.strategies import resolve
+from mec_rllib.launch.report_files import take_back
+from mec_rllib.launch.stages import Left, Stage
+from mec_rllib.launch.trainable import origin, trial_name
+from mec_rllib.results.folder import read_experiment
+from mec_rllib.trials.checkpoints import newest_good_checkpoint
+
+TUNE_STATE = ("experiment_state-*", "basic-variant-state-*", "searcher-state-*", "search_gen_*")
+
+
+def what_is_left(stage: Stage, warn: Callable[[str], None]) -> Left:
+    """Looks into the folder of a stage, and takes its logs back to the checkpoints.
+
+    A damaged checkpoint is passed over and said. Nothing is changed before all of them are found.
+
+    Raises:
+        ConfigError: the folder holds no experiment of ours, or a checkpoint cannot be used.
+    """
+    _, trials = read_experiment(stage.folder)
+    strategies = {s.label: s for s in resolve(stage.experiment)}
+    finished = frozenset(trial_name(t.strategy, t.seed) for t in trials if t.is_finished)
+    found: dict[str, Path | None] = {}
+    for trial in trials:
+        if not trial.is_finished:
+            of = origin(strategies[trial.strategy], trial.seed)
+            name = trial_name(trial.strategy, trial.seed)
+            found[name] = newest_good_checkpoint(stage.folder / name, of, warn)
+    remove_tune_state(stage.folder)
+    for name in found:  # its failures are of the run before
+        (stage.folder / name / "error.txt").unlink(missing_ok=True)
+    reports = {name: take_back(stage.folder / name, path) for name, path in found.items()}
+    # A trial may have come to its end, and the driver may have been killed before it noted that.
+    finished |= {name for name, made in reports.items() if made and "row" in made[-1]}
+    return Left(finished, {name: path for name, path in found.items() if path}, reports)
+
+
+def remove_tune_state(folder: Path) -> None:
+    """Removes what Tune noted of earlier parts of the run: it does not go on from there."""
+    for pattern in TUNE_STATE:
+        for path in folder.glob(pattern):
+            path.unlink()

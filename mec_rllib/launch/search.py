@@ -1,0 +1,265 @@
+"""Hyper-parameter search through Ray Tune: on lifetime reward, on seeds that are not reported.
+
+The first strategy of the config is searched. Its winner joins the experiment as one more
+strategy, so it is judged on fresh seeds beside the untuned one.
+"""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from ray import tune
+from ray.tune.schedulers import AsyncHyperBandScheduler
+from ray.tune.search.basic_variant import BasicVariantGenerator
+from ray.tune.search.optuna import OptunaSearch
+
+from mec_rllib.config.experiment import Experiment, build
+from mec_rllib.config.sections import SearchConfig
+from mec_rllib.config.strategies import Strategy, resolve
+from mec_rllib.errors import ConfigError
+from mec_rllib.launch.cluster import Cluster, cores_of, start_ray
+from mec_rllib.launch.progress import ExperimentProgress
+from mec_rllib.launch.report_files import ReportFiles
+from mec_rllib.launch.search_log import (
+    METRIC,
+    SampleLog,
+    SampleNames,
+    SearchLeft,
+    what_is_left_of_search,
+)
+from mec_rllib.launch.stages import ShowProgress, Stage
+from mec_rllib.launch.stopping import CleanStop
+from mec_rllib.launch.tensorboard import Board
+from mec_rllib.launch.trainable import CheckpointedTrial, start_run
+from mec_rllib.results.folder import write_json
+from mec_rllib.trials.checkpoints import newest_good_checkpoint
+from mec_rllib.trials.trial import REPORTS, Trial
+
+SEARCH = "search"  # folder in the experiment's
+TUNED = "-tuned"  # suffix of the winner's label
+GRACE_REPORTS = 20  # before ASHA may stop a config
+
+
+def check_search(experiment: Experiment) -> None:
+    """Tries one sample.
+
+    Raises:
+        ConfigError: the space names a key that the strategy does not have, or bad values.
+    """
+    assert experiment.search is not None
+    sample = {
+        key: domain.sample(random_state=np.random.RandomState(0))
+        for key, domain in _space(experiment.search).items()
+    }
+    _sampled(experiment, sample).check()
+
+
+def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> Experiment:
+    """Searches, or goes on; writes `search.json`, returns the experiment to run.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+        RuntimeError: no config came to an end.
+    """
+    experiment, search = stage.experiment, stage.experiment.search
+    assert search is not None
+    left = what_is_left_of_search(stage.folder)
+    if search.samples > len(left.tried):
+        _try_samples(stage, left, cluster, progress)
+        left = what_is_left_of_search(stage.folder)
+    tried = left.tried
+    complete = [sample for sample in tried if sample["is_complete"] and not sample["error"]]
+    winner = max(complete, key=lambda sample: sample[METRIC], default=None)
+    write_json(stage.folder / "search.json", {"winner": winner, "tried": tried})
+    if winner is None:
+        raise RuntimeError(f"no config came to an end; see {stage.folder}/search.json")
+    entry = _entry(experiment, winner["values"])
+    return experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
+
+
+def _try_samples(
+    stage: Stage, left: SearchLeft, cluster: Cluster, progress: ExperimentProgress
+) -> None:
+    experiment, search = stage.experiment, stage.experiment.search
+    assert search is not None
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    bundles = cores_of_sample(resolve(experiment)[0], len(search.seeds))
+    start_ray(cluster, sum(bundle["CPU"] for bundle in bundles))
+    stop = CleanStop(after_report=False)
+    tuner = tune.Tuner(
+        tune.with_resources(
+            tune.with_parameters(
+                SearchTrial,
+                experiment=experiment.model_dump(mode="json"),
+                folder=stage.folder,
+            ),
+            tune.PlacementGroupFactory(bundles),
+        ),
+        param_space=_space(search),
+        tune_config=tune.TuneConfig(
+            metric=METRIC,
+            mode="max",
+            num_samples=search.samples - len(left.tried),
+            search_alg=_proposer(search, left),
+            scheduler=_early_stopping() if search.early_stopping else None,
+            reuse_actors=True,
+            trial_name_creator=SampleNames(left.unfinished),
+            trial_dirname_creator=str,
+        ),
+        run_config=tune.RunConfig(
+            name=stage.folder.name,
+            storage_path=str(stage.folder.parent),
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[
+                ReportFiles(stage.folder, str, left.reports, Board({})),
+                ShowProgress(progress, str),
+                SampleLog(stage.folder, search.slots),
+                stop,
+            ],
+            stop=stop,
+            verbose=0,
+        ),
+    )
+    with stop.listening():
+        tuner.fit()
+    if stop.is_asked:
+        raise KeyboardInterrupt
+
+
+class SearchTrial(CheckpointedTrial):
+    """One sample of the space: plays all search seeds side by side and reports their mean."""
+
+    def setup(self, config: dict[str, Any], experiment: dict[str, Any], folder: Path) -> None:
+        """Starts the first sample; the actor may be reused for others."""
+        self._experiment, self._search_folder = build(experiment, "experiment"), folder
+        self.start(config)
+
+    def start(self, config: dict[str, Any]) -> None:
+        """Starts one run per seed, or goes on with them."""
+        search = self._experiment.search
+        assert search is not None
+        strategy = _sampled(self._experiment, config)
+        played = strategy.experiment.model_copy(update={"slots": search.slots})
+        self._trials = [
+            Trial(strategy.label, seed, played, start_run(strategy, seed)) for seed in search.seeds
+        ]
+        of, mine = {"sample": config}, self._search_folder / self.trial_name
+        self.begin(mine, of, newest_good_checkpoint(mine, of, logging.getLogger(__name__).warning))
+
+    def play(self) -> dict[str, Any]:
+        """One report of every seed."""
+        results = [trial.play_report() for trial in self._trials]
+        lifetime = float(np.mean([r["reward"]["lifetime"] for r in results]))
+        return {
+            METRIC: lifetime,
+            "reward": {"lifetime": lifetime},
+            "timesteps_total": results[0]["timesteps_total"],
+            "share_training": float(np.mean([r["share_training"] for r in results])),
+            "done": self.is_done,
+        }
+
+    def save_trials(self, folder: Path) -> None:
+        """Every seed in a folder of its own."""
+        for k, trial in enumerate(self._trials):
+            (folder / str(k)).mkdir()
+            trial.save(folder / str(k))
+
+    def load_trials(self, folder: Path) -> None:
+        """Goes on with every seed."""
+        for k, trial in enumerate(self._trials):
+            trial.restore(folder / str(k))
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Tune's own is not used."""
+
+
+def cores_of_sample(strategy: Strategy, seeds: int) -> list[dict[str, float]]:
+    """As `cores_of`: a sample plays all seeds side by side, each with runners of its own.
+
+    RLlib puts the k-th runner of every algorithm into the k-th bundle, and waits for it for ever.
+    """
+    one, *runners = cores_of(strategy)
+    return [one, *({"CPU": seeds * runner["CPU"]} for runner in runners)]
+
+
+def _early_stopping() -> AsyncHyperBandScheduler:
+    """Compares after equal numbers of reports; the last report ends a trial, not ASHA."""
+    return AsyncHyperBandScheduler(max_t=REPORTS + 1, grace_period=GRACE_REPORTS)
+
+
+def _space(search: SearchConfig) -> dict[str, Any]:
+    make = {
+        "uniform": tune.uniform,
+        "loguniform": tune.loguniform,
+        "randint": lambda low, high: tune.randint(low, high + 1),
+        "choice": lambda *values: tune.choice(values),
+    }
+    return {
+        key: make[kind](*values)
+        for key, distribution in search.space.items()
+        for kind, values in distribution.items()
+    }
+
+
+def _sampled(experiment: Experiment, values: Mapping[str, Any]) -> Strategy:
+    entry = _entry(experiment, values)
+    try:
+        (strategy,) = resolve(experiment.model_copy(update={"strategies": [entry]}))
+    except ConfigError as error:
+        raise ConfigError(f"search.space: {error}") from None
+    return strategy
+
+
+def _entry(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The first strategy's entry under `strategies:`, with these values."""
+    (first, *_) = resolve(experiment)
+    given = experiment.strategies[0]
+    if isinstance(given, str):
+        given = {"gate" if first.gate is not None else "scheduler": given}
+    # What is searched takes the place of the entry's own value.
+    given = {key: value for key, value in given.items() if f"gate.{key}" not in values}
+    args = {k.removeprefix("args."): v for k, v in values.items() if k.startswith("args.")}
+    keys = {k: v for k, v in values.items() if not k.startswith("args.")}
+    entry = given | {"label": f"{first.label}{TUNED}", "set": given.get("set", {}) | keys}
+    if args or "args" in given:
+        entry["args"] = given.get("args", {}) | args
+    return entry
+
+
+def _proposer(search: SearchConfig, left: SearchLeft) -> Any:
+    """Who proposes: first the samples that were under way."""
+    # A search that goes on must not propose its first samples again.
+    seed = len(left.tried) + len(left.unfinished)
+    if search.searcher == "random":
+        return BasicVariantGenerator(
+            points_to_evaluate=list(left.unfinished.values()), random_state=seed
+        )
+    return _OptunaGoesOn(seed, left)
+
+
+class _OptunaGoesOn(OptunaSearch):
+    """Optuna that knows what was tried, and begins with the samples that were under way."""
+
+    def __init__(self, seed: int, left: SearchLeft):
+        known = [sample for sample in left.tried if sample[METRIC] is not None]
+        super().__init__(
+            seed=seed,
+            points_to_evaluate=[sample["values"] for sample in known] or None,
+            evaluated_rewards=[sample[METRIC] for sample in known] or None,
+        )
+        self._unfinished = list(left.unfinished.values())
+
+    def set_search_properties(self, *args: Any, **kwargs: Any) -> bool:
+        """Takes the space over."""
+        is_set = super().set_search_properties(*args, **kwargs)
+        for values in self._unfinished:
+            self._ot_study.enqueue_trial(values)
+        return is_set
+
+
+def search_stage(experiment: Experiment, out: Path) -> Stage:
+    """Where the search of an experiment runs."""
+    return Stage(experiment, out.absolute() / SEARCH, None)

@@ -1,0 +1,198 @@
+"""From config to results: one strategy with one seed is a Tune trial, whatever the strategy is.
+
+`train` and `tune` both go through `stages` and `run_stage`; the folder they leave is Tune's.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ray import tune
+from ray.tune.search.basic_variant import BasicVariantGenerator
+
+from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.strategies import Strategy, resolve
+from mec_rllib.launch.cluster import Cluster, cores_of, start_ray
+from mec_rllib.launch.pretraining import check_networks, pretraining_of, pretraining_seed
+from mec_rllib.launch.progress import ExperimentProgress
+from mec_rllib.launch.report_files import ReportFiles, Reports
+from mec_rllib.launch.stopping import CleanStop
+from mec_rllib.launch.tensorboard import board
+from mec_rllib.launch.tracking import check_tracking, trackers
+from mec_rllib.launch.trainable import StrategyTrial, trial_name
+from mec_rllib.results.folder import RESTARTS
+from mec_rllib.trials.checkpoints import checkpoint_at
+
+PRETRAINED = "pretrained"  # folder in the experiment's
+
+
+class Stage(NamedTuple):
+    """A part of an experiment: trials that run together, in a folder of their own."""
+
+    experiment: Experiment
+    folder: Path
+    pretrained: Path | None  # folder of the stage that trained the policies to start from
+
+    @property
+    def trials(self) -> int:
+        """How many there are."""
+        return len(self.experiment.strategies) * len(self.experiment.seeds)
+
+
+def stages(experiment: Experiment, out: Path) -> list[Stage]:
+    """What has to run, in this order: pretraining, if there is any, and the experiment.
+
+    Raises:
+        ConfigError: whatever would fail at the start of a trial.
+    """
+    for strategy in resolve(experiment):
+        strategy.check()
+    check_tracking(experiment)
+    out = out.absolute()
+    if experiment.pretrain is None:
+        return [Stage(experiment, out, None)]
+    pretraining = pretraining_of(experiment)
+    before = stages(pretraining, out / PRETRAINED)
+    check_networks(experiment, pretraining)
+    return [*before, Stage(experiment, out, out / PRETRAINED)]
+
+
+class Left(NamedTuple):
+    """What an interrupted stage has, by name of the trial."""
+
+    finished: frozenset[str]  # have a row and are not played again
+    checkpoints: dict[str, Path]  # where others go on from; the rest starts at slot 0
+    reports: dict[str, Reports]  # what those have reported up to there
+
+
+NOTHING_YET = Left(frozenset(), {}, {})
+
+
+def run_stage(
+    stage: Stage, cluster: Cluster, progress: ExperimentProgress, left: Left = NOTHING_YET
+) -> list[str]:
+    """Runs strategies x seeds through Ray Tune; the folder becomes Tune's experiment folder.
+
+    Args:
+        stage: what to run.
+        cluster: where.
+        progress: shows the reports.
+        left: of a stage that goes on.
+
+    Returns:
+        One line per trial that failed, with the place of its traceback.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted.
+    """
+    strategies = resolve(stage.experiment)
+    trials = [
+        {"seed": seed, "strategy": strategy.label}
+        for seed in stage.experiment.seeds
+        for strategy in strategies
+        if trial_name(strategy.label, seed) not in left.finished
+    ]
+    if not trials:
+        return []
+    start_ray(cluster, max(sum(b["CPU"] for b in cores_of(s)) for s in strategies))
+    stop = CleanStop()
+    tuner = tune.Tuner(
+        _trainable(stage, strategies, left),
+        param_space={
+            "seed": tune.choice(stage.experiment.seeds),
+            "strategy": tune.choice([s.label for s in strategies]),
+        },
+        tune_config=tune.TuneConfig(
+            search_alg=BasicVariantGenerator(points_to_evaluate=trials),  # exactly these
+            num_samples=len(trials),
+            reuse_actors=True,
+            trial_name_creator=_name,
+            trial_dirname_creator=_name,
+        ),
+        run_config=tune.RunConfig(
+            name=stage.folder.name,
+            storage_path=str(stage.folder.parent),
+            failure_config=tune.FailureConfig(max_failures=RESTARTS),
+            # Trials write their own: whole or not at all, and with a manifest.
+            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+            callbacks=[
+                ReportFiles(stage.folder, _name, left.reports, board(strategies)),
+                *trackers(stage.experiment),
+                ShowProgress(progress, _name),
+                stop,
+            ],
+            stop=stop,
+            verbose=0,
+        ),
+    )
+    with stop.listening():
+        results = tuner.fit()
+    if stop.is_asked and any("row" not in (r.metrics or {}) for r in results):
+        raise KeyboardInterrupt
+    return [
+        f"{Path(r.path).name}: {str(r.error).strip().splitlines()[-1]} (see {r.path}/error.txt)"
+        for r in results
+        if r.error
+    ]
+
+
+def _trainable(stage: Stage, strategies: list[Strategy], left: Left) -> Any:
+    resources = {s.label: _placed(cores_of(s)) for s in strategies}
+    trainable = tune.with_parameters(
+        StrategyTrial,
+        experiment=stage.experiment.model_dump(mode="json"),
+        folder=stage.folder,
+        pretrained=_pretrained_policies(stage),
+        checkpoints=left.checkpoints,
+    )
+    return tune.with_resources(trainable, lambda config: resources[config["strategy"]])
+
+
+def _placed(cores: list[dict[str, float]]) -> tune.PlacementGroupFactory:
+    """Trials spread over the nodes of a cluster; the runners of one trial stay close to it.
+
+    Weights and transitions travel between them in every iteration.
+    """
+    return tune.PlacementGroupFactory(cores, strategy="PACK" if len(cores) > 1 else "SPREAD")
+
+
+def _pretrained_policies(stage: Stage) -> dict[int, Path]:
+    """Checkpoints to start from, by seed."""
+    if stage.pretrained is None:
+        return {}
+    return {
+        seed: checkpoint_at(stage.pretrained / trial_name("ideal", pretraining_seed(seed)))[0]
+        for seed in stage.experiment.seeds
+    }
+
+
+class ShowProgress(tune.Callback):
+    """Hands the trials' reports to the display, under their names."""
+
+    def __init__(self, progress: ExperimentProgress, name: Callable[[Any], str]):
+        self._progress: ExperimentProgress | None = progress
+        self._name = name
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune stores its callbacks with the experiment; a display cannot be stored."""
+        return {"_progress": None, "_name": None}
+
+    def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
+        """A report."""
+        if self._progress:
+            self._progress.show(self._name(trial), result)
+
+    def on_trial_recover(self, iteration, trials, trial, **info) -> None:
+        """Its process or node was lost, or it failed: Tune starts it again."""
+        if self._progress:
+            failures, node = trial.run_metadata.num_failures, (trial.last_result or {}).get("node")
+            self._progress.restart(self._name(trial), f"{failures} of {RESTARTS}", node)
+
+    def on_trial_error(self, iteration, trials, trial, **info) -> None:
+        """A failure."""
+        if self._progress:
+            self._progress.fail(self._name(trial))
+
+
+def _name(trial: Any) -> str:
+    return trial_name(trial.config["strategy"], trial.config["seed"])

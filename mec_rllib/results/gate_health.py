@@ -1,0 +1,130 @@
+"""Gate health: names the ways in which a training gate is known to fail, with the figures."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.strategies import Strategy, resolve
+from mec_rllib.gates import ATS, Ideal, Never, PsiGate
+from mec_rllib.results.folder import TrialResults
+from mec_rllib.results.measures import SETTLED_SHARE, window_rewards
+
+TOO_OFTEN = 2.0  # times as often as the percentile means
+BUSIER = 0.05  # share of the capacity, above the average
+ENOUGH_UPDATES = 1000  # to expect progress from
+
+
+class Finding(NamedTuple):
+    """A failure signature that was seen."""
+
+    strategy: str
+    signature: str
+    figures: str
+
+
+def examine(experiment: Experiment, trials: Sequence[TrialResults]) -> list[Finding]:
+    """What is wrong with the gates, judged on finished trials, all seeds together."""
+    findings = []
+    for strategy in resolve(experiment):
+        mine = [t for t in trials if t.strategy == strategy.label and t.is_finished]
+        if strategy.gate is None or strategy.gate is Never or not mine:
+            continue
+        for signature, check in SIGNATURES.items():
+            findings += [Finding(strategy.label, signature, f) for f in check(strategy, mine)]
+    return findings
+
+
+def _too_often(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+    if strategy.gate is not ATS:
+        return
+    expected = 1.0 - (strategy.args or {})["percentile"] / 100.0
+    settled = [_settled(t) for t in trials]
+    trusting = [
+        (start, end)
+        for reports in settled
+        for start, end in pairwise(reports)
+        if end["gate"]["fallback_share"] == 0.0
+    ]
+    if not trusting:
+        return
+    jobs = sum(end["training"]["jobs"] - start["training"]["jobs"] for start, end in trusting)
+    slots = sum(end["timesteps_total"] - start["timesteps_total"] for start, end in trusting)
+    if jobs > TOO_OFTEN * expected * slots:
+        above = np.mean([end["gate"]["psi"] >= end["gate"]["psi_threshold"] for _, end in trusting])
+        yield (
+            f"{jobs / slots:.1%} of the slots bring a training job where the percentile means "
+            f"{expected:.1%}; psi was at or above its threshold in {above:.0%} of the reports"
+        )
+
+
+def _never(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+    if strategy.gate is Ideal or strategy.experiment.gate.until is not None:
+        return
+    idle = [t for t in trials if not _jobs(_settled(t))]
+    if idle:
+        yield f"no training job in the last {SETTLED_SHARE:.0%} of the slots, {_seeds(idle)}"
+
+
+def _bad_moments(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+    rows = [t.row for t in trials if t.is_finished and t.row.get("use_at_training") is not None]
+    if not rows:
+        return
+    at, average = (np.mean([row[key] for row in rows]) for key in ("use_at_training", "server_use"))
+    if at > average + BUSIER:
+        yield f"{at:.0%} of the server is in use when it asks to train, {average:.0%} on average"
+
+
+def _no_progress(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+    load = strategy.experiment.env.load
+    updates = np.mean([t.row["learner_updates"] for t in trials if t.is_finished])
+    if isinstance(load, list) or updates < ENOUGH_UPDATES:  # a rising load lowers every curve
+        return
+    rewards = [window_rewards(t) for t in trials]
+    fifth = max(int(SETTLED_SHARE * min(map(len, rewards))), 1)
+    first, last = (
+        np.nanmean([np.nanmean(r[part]) for r in rewards])
+        for part in (slice(None, fifth), slice(-fifth, None))
+    )
+    if last <= first:
+        yield (
+            f"R {first:.3f} in the first fifth, {last:.3f} in the last, "
+            f"after {updates:,.0f} updates"
+        )
+
+
+def _never_lets_go(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+    if strategy.gate is None or not issubclass(strategy.gate, PsiGate):
+        return
+    shares = [np.mean([r["gate"]["fallback_share"] for r in _settled(t)]) for t in trials]
+    if np.mean(shares) > 0.5:
+        td = np.mean([_settled(t)[-1]["gate"]["td_statistic"] for t in trials])
+        cutoff = (strategy.args or {})["td_cutoff"]
+        yield (
+            f"trains periodically in {np.mean(shares):.0%} of the last {SETTLED_SHARE:.0%} of the "
+            f"slots; TD statistic {td:.2f}, cutoff {cutoff:g}"
+        )
+
+
+SIGNATURES: dict[str, Callable[[Strategy, Sequence[TrialResults]], Iterator[str]]] = {
+    "trains too often": _too_often,
+    "never trains": _never,
+    "trains at bad moments": _bad_moments,
+    "learns too slowly": _no_progress,
+    "fallback never let go": _never_lets_go,
+}
+
+
+def _settled(trial: TrialResults) -> list[dict]:
+    slots = trial.reports[-1]["timesteps_total"]
+    return [r for r in trial.reports if r["timesteps_total"] >= (1.0 - SETTLED_SHARE) * slots]
+
+
+def _jobs(reports: list[dict]) -> int:
+    return reports[-1]["training"]["jobs"] - reports[0]["training"]["jobs"]
+
+
+def _seeds(trials: Sequence[TrialResults]) -> str:
+    return f"seed{'s' if len(trials) > 1 else ''} {', '.join(str(t.seed) for t in trials)}"

@@ -1,0 +1,161 @@
+"""The DQN under a gate, as a trial plays it."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mec_rllib.callbacks.corrupt_q import CorruptQCallback
+from mec_rllib.callbacks.metrics import MetricsCallback
+from mec_rllib.callbacks.training_gate import TrainingGateCallback
+from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.strategies import Strategy
+from mec_rllib.rl.actor_critic_algorithms import GatedPPOConfig, GatedSACConfig
+from mec_rllib.rl.algorithm import PLAY, GatedAlgorithm, GatedConfig, GatedDQNConfig
+from mec_rllib.rl.exploration import (
+    Boltzmann,
+    Bootstrapped,
+    EpsilonGreedy,
+    Greedy,
+    Guided,
+    Noisy,
+    Sampled,
+)
+from mec_rllib.rl.policy import GreedyPolicy
+from mec_rllib.rl.policy_file import load_policy, save_policy
+from mec_rllib.schedulers import Scheduler
+from mec_rllib.sim.totals import Sums
+
+
+class LearnerRun:
+    """A DQN under a gate, from scratch or from the policy of a checkpoint."""
+
+    def __init__(self, strategy: Strategy, seed: int, start_from: Path | None = None):
+        self._observe = strategy.experiment.learner.observe.model_dump()
+        self._algorithm: GatedAlgorithm = algorithm_config(strategy, seed).build_algo()
+        if start_from is not None:
+            self._algorithm.start_from(load_policy(start_from)[0])
+
+    @property
+    def totals(self) -> Sums:
+        """Sums since the start."""
+        totals = self._algorithm.totals
+        assert totals is not None  # something has been played
+        return totals
+
+    @property
+    def learner_updates(self) -> int:
+        """Updates since the start."""
+        return self._algorithm.learner_updates
+
+    @property
+    def updates_of_kinds(self) -> list[int]:
+        """Updates since the start that each kind of training jobs has paid for."""
+        return self._algorithm.updates.tolist()
+
+    def play(self, slots: int) -> dict[str, Any]:
+        """One iteration of the algorithm."""
+        self._algorithm.slots_per_iteration = slots
+        result = self._algorithm.train()
+        shown = ("timesteps_total", "reward", "miss_rate", "server", "share_training")
+        learned = ("training", "gate", "learner", "training_slots", "faults")
+        return {name: result[name] for name in shown + learned}
+
+    def policy(self) -> Scheduler:
+        """The greedy policy."""
+        return GreedyPolicy(self._algorithm.get_module(), self._observe)
+
+    def save(self, folder: Path, to_go_on: bool) -> None:
+        """An RLlib checkpoint, the policy and its optimizer or all of it; and a policy file."""
+        state = self._algorithm.get_state(not_components=None if to_go_on else PLAY)
+        self._algorithm.save_to_path(folder.absolute(), state=state)
+        save_policy(self._algorithm.get_module(), folder, self._observe)
+
+    def restore(self, folder: Path, slots: int) -> None:
+        """Goes on from a checkpoint that holds all of it."""
+        self._algorithm.restore_from_path(folder.absolute())
+
+    def stop(self) -> None:
+        """Ends its runners."""
+        self._algorithm.stop()
+
+
+def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
+    """The AlgorithmConfig of a strategy that learns."""
+    experiment = strategy.experiment
+    learner, runners = experiment.learner, experiment.runners
+    assert strategy.gate is not None
+    exploration, exploration_args = exploration_of(strategy, seed)
+    config, training = _learner_of(strategy)
+    return (
+        config.environment(env_config=experiment.env.model_dump(mode="json"))
+        .env_runners(num_env_runners=runners.num, num_envs_per_env_runner=runners.servers)
+        .rl_module(model_config=_network_of(experiment))
+        .training(
+            gamma=learner.gamma,
+            train_batch_size_per_learner=learner.batch,
+            **training,
+        )
+        .gating(
+            gate=strategy.gate,
+            gate_args=dict(strategy.args or {}),
+            updates_per_job=strategy.updates_of_kinds,
+            batch_per_job=strategy.batch_of_kinds,
+            training_kind=strategy.training_kind,
+            td_rate=experiment.gate.td_rate,
+            train_until=experiment.gate.until,
+        )
+        .replay(
+            capacity=learner.replay,
+            alpha=learner.alpha,
+            beta=learner.beta,
+            learning_starts=learner.learning_starts,
+        )
+        .acting(
+            exploration=exploration,
+            exploration_args=exploration_args,
+            observe=learner.observe.model_dump(),
+        )
+        .corrupting(**learner.corrupt.model_dump())
+        .callbacks([TrainingGateCallback, MetricsCallback, CorruptQCallback])
+        .debugging(seed=seed, log_level="ERROR")
+    )
+
+
+def _network_of(experiment: Experiment) -> dict[str, Any]:
+    """RLlib's model_config."""
+    learner = experiment.learner
+    network = {
+        "fcnet_hiddens": learner.hidden,
+        "fcnet_activation": "relu",
+        "act_with": learner.act_with,
+    }
+    heads = {"heads": learner.bootstrap.heads} if experiment.exploration == "bootstrapped" else {}
+    return network | heads
+
+
+def _learner_of(strategy: Strategy) -> tuple[GatedConfig, dict[str, Any]]:
+    """The config of the algorithm that is asked for, and what only it is told."""
+    learner = strategy.experiment.learner
+    if learner.algorithm == "ppo":
+        return GatedPPOConfig(), {"lr": learner.lr}
+    targets = {"tau": learner.tau, "n_step": learner.n_step}
+    if learner.algorithm == "sac":
+        rates = ("actor_lr", "critic_lr", "alpha_lr")
+        return GatedSACConfig(), targets | dict.fromkeys(rates, learner.lr)
+    noise = {"noisy": strategy.experiment.exploration == "noisy", "sigma0": learner.sigma0}
+    return GatedDQNConfig(), targets | noise | {"lr": learner.lr}
+
+
+def exploration_of(strategy: Strategy, seed: int) -> tuple[type[Greedy], dict[str, Any]]:
+    """The exploration that a config names, and its arguments."""
+    learner = strategy.experiment.learner
+    if strategy.experiment.exploration == "epsilon_greedy":
+        return EpsilonGreedy, learner.epsilon.model_dump()
+    if strategy.experiment.exploration == "boltzmann":
+        return Boltzmann, learner.temperature.model_dump()
+    if strategy.experiment.exploration == "guided":
+        return Guided, {"guide": partial(strategy.build_guide, seed), "slots": learner.guide.slots}
+    if strategy.experiment.exploration == "bootstrapped":
+        return Bootstrapped, {"slots": learner.bootstrap.slots}
+    without_arguments = {"sampled": Sampled, "noisy": Noisy, "none": Greedy}
+    return without_arguments[strategy.experiment.exploration], {}
