@@ -33,12 +33,12 @@ test-long: setup ## run the tests that take minutes, too (marked slow)
 	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile -m 'slow and not hosts'
 
 chaos: setup ## inject faults, the long set, and print what was survived (SOAK_MINUTES=30)
-	$(VENV)/bin/python -m pytest -q -m chaos --long tests/test_chaos.py
+	$(VENV)/bin/python -m pytest -q -m chaos --long tests/whole/test_chaos.py
 
 fuzz: setup ## fuzz the readers of configs and traces (FUZZ_SECONDS=600 each)
 	$(VENV)/bin/pip install -q 'atheris>=3'
-	$(VENV)/bin/python tests/fuzz.py config $(FUZZ_SECONDS)
-	$(VENV)/bin/python tests/fuzz.py trace $(FUZZ_SECONDS)
+	$(VENV)/bin/python tests/helpers/fuzz.py config $(FUZZ_SECONDS)
+	$(VENV)/bin/python tests/helpers/fuzz.py trace $(FUZZ_SECONDS)
 
 lint: setup ## ruff, mypy and hadolint
 	$(VENV)/bin/ruff check .
@@ -50,7 +50,7 @@ image-test: setup ## build the image with buildah and try it (root; 5 minutes)
 	deploy/image-test.sh
 
 cluster-test: setup ## three hosts as network namespaces, two of them lost (root; 7 minutes)
-	$(VENV)/bin/python -m pytest -q -s -m hosts tests/test_cluster.py
+	$(VENV)/bin/python -m pytest -q -s -m hosts tests/whole/test_cluster.py
 
 docs: setup ## write docs/config.md from the typed config
 	$(VENV)/bin/python -m mec_rllib.config.reference > docs/config.md

@@ -11,7 +11,8 @@ import ray
 # networks, beside another busy process, made an update 50 times as slow.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+HERE = Path(__file__).parent
+README = (HERE.parent / "README.md").read_text()
 
 
 @pytest.fixture
@@ -28,13 +29,13 @@ def readme_examples(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def cluster():
-    """One Ray for every test that builds algorithms in this process."""
+    """One Ray for all tests that build algorithms here; its workers find the classes of tests."""
     ray.init(
         address="local",
         num_cpus=3,
         include_dashboard=False,
         log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},  # test classes
+        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(map(str, HERE.glob("*/")))}},
     )
     yield
     ray.shutdown()

@@ -18,7 +18,7 @@ from mec_rllib.sim.totals import Totals
 from mec_rllib.trials.checkpoints import checkpoint_at
 from mec_rllib.trials.trial import SchedulerRun, Trial
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 ROW = {
     *("strategy", "seed", "slots", "reward_lifetime", "reward_last20", "reward_greedy"),
     *("miss_rate", "share_training", "share_blocked", "training_jobs", "learner_updates"),

@@ -11,7 +11,7 @@ import gymnasium
 import numpy as np
 import pytest
 import torch
-from test_training_cost import Line
+from gym_worlds import Line
 
 from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
@@ -23,7 +23,7 @@ from mec_rllib.launch.stages import stages
 from mec_rllib.rl.algorithm import GatedDQNConfig
 from mec_rllib.rl.q_function import QFunction
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 assert Line is not None  # registers Line-v0
 
 needs_ray = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]

@@ -12,7 +12,7 @@ import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
 LAUNCHER = sorted(DEPLOY.glob("ray-up-*.yaml"))
 KUBERAY = sorted((DEPLOY / "kuberay").glob("ray*.yaml"))

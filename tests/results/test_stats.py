@@ -86,7 +86,7 @@ def test_near_means_within_the_margin():
     assert claims_of(trials)["ats_near_ideal_lifetime"]["verdict"] == "holds"
 
 
-PAGE = (Path(__file__).parent.parent / "docs" / "claims.md").read_text()
+PAGE = (Path(__file__).parents[2] / "docs" / "claims.md").read_text()
 DIFFERENCES = re.findall(r"^\| `(\S+)` \|.*\| ([\w.-]+) - ([\w.-]+)(?:, last 20 %)? \|", PAGE, re.M)
 
 

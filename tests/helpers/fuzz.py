@@ -1,6 +1,6 @@
 """Coverage-guided fuzzing of what users hand in: `make fuzz`, or
 
-    python tests/fuzz.py config|trace [SECONDS]
+    python tests/helpers/fuzz.py config|trace [SECONDS]
 
 Whatever the bytes are, a reader returns or raises its own error of one line; anything else is a
 finding, and atheris writes the input that leads to it.
@@ -18,7 +18,7 @@ with atheris.instrument_imports(include=["mec_rllib", "yaml", "csv"]):
     from mec_rllib.errors import ConfigError
     from mec_rllib.sim.traces import TraceWorkload, read_trace
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 HEADER = b"arrival_s,duration_s,demand,job_class\n"
 SEEDS = {
     "config": [path.read_bytes() for path in sorted((ROOT / "tune_configs").glob("*.yaml"))],

@@ -21,7 +21,7 @@ from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
 from mec_rllib.sim.workloads import BernoulliWorkload
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 INSTANCES = 200
 
 

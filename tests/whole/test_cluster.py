@@ -16,7 +16,7 @@ import mec_rllib
 
 pytestmark = [pytest.mark.ray, pytest.mark.hosts]
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "tune_configs/demo.yaml"
 TUNE = [sys.executable, "-m", "mec_rllib", "tune"]
 SMALL = ["slots=40000", "seeds=[0, 1, 2]", "strategies=[ats, pts, idle, reservation]"]

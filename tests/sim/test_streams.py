@@ -13,7 +13,7 @@ from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.streams import Purpose, generator, seed_of, sequence_of
 from mec_rllib.sim.workloads import BernoulliWorkload
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 
 
 def test_no_two_purposes_coincide_for_a_thousand_seeds():

@@ -12,7 +12,7 @@ from mec_rllib.launch.pretraining import pretraining_of
 from mec_rllib.launch.search import _sampled, cores_of_sample
 from mec_rllib.launch.stages import stages
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
 
 
