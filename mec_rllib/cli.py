@@ -15,7 +15,7 @@ from mec_rllib.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mec_rllib.config.experiment import Experiment
+    from mec_rllib.config.study import Study
     from mec_rllib.launch.launcher import Player
 
 app = typer.Typer(
@@ -59,11 +59,12 @@ def train(
 
     Example: mec-rllib train tune_configs/demo.yaml --set gate.period=200 --out runs/ats
     """
-    from mec_rllib.config.experiment import load
+    from mec_rllib.config.load import load
+    from mec_rllib.config.strategies import resolve
 
     experiment = load(config, set_ or [])
     first = {"strategies": experiment.strategies[:1], "seeds": experiment.seeds[:1]}
-    _begin(experiment.model_copy(update=first), out, None, dashboard, resume_)
+    _begin(resolve(experiment.model_copy(update=first)), out, None, dashboard, resume_)
 
 
 @app.command()
@@ -79,9 +80,10 @@ def tune(
 
     Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
     """
-    from mec_rllib.config.experiment import load
+    from mec_rllib.config.load import load
+    from mec_rllib.config.strategies import resolve
 
-    _begin(load(config, set_ or []), out, address, dashboard, resume_)
+    _begin(resolve(load(config, set_ or [])), out, address, dashboard, resume_)
 
 
 @app.command()
@@ -124,7 +126,7 @@ def evaluate(
 
     Example: mec-rllib evaluate --scheduler sjf --config tune_configs/demo.yaml --seeds 0,1,2
     """
-    from mec_rllib.config.experiment import load
+    from mec_rllib.config.load import load
 
     overrides = list(set_ or [])
     overrides += [f"slots={slots}"] if slots is not None else []
@@ -243,16 +245,14 @@ def _player(out: Path, address: str | None, dashboard: bool) -> "Player":
     return Player(out, Cluster(address, dashboard), _console(), _warn)
 
 
-def _begin(
-    experiment: "Experiment", out: Path, address: str | None, dashboard: bool, go_on: bool
-) -> None:
+def _begin(study: "Study", out: Path, address: str | None, dashboard: bool, go_on: bool) -> None:
     player = _player(out, address, dashboard)
     from mec_rllib.launch.launcher import holds_experiment
 
     if go_on and holds_experiment(out):
-        _play(out, lambda: player.go_on(experiment))
+        _play(out, lambda: player.go_on(study))
     else:
-        _play(out, lambda: player.begin(experiment))
+        _play(out, lambda: player.begin(study))
 
 
 def _warn(message: str) -> None:

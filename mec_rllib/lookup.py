@@ -30,8 +30,18 @@ def find(name: str, builtin: Mapping[str, T], kind: str) -> T | Any:
         if name not in builtin:
             raise ValueError(f"unknown {kind} {name!r}; {nearest(name, builtin)}")
         return builtin[name]
-    module_name, _, attribute = name.partition(":")
     try:
-        return getattr(importlib.import_module(module_name), attribute)
+        return load_path(name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise ValueError(f"{kind} {name!r} cannot be imported: {error}") from None
+
+
+def load_path(path: str) -> Any:
+    """What `module:name` leads to; raises what the import raises."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def path_of(found: Any) -> str:
+    """The import path of a class or function."""
+    return f"{found.__module__}:{found.__qualname__}"

@@ -1,15 +1,9 @@
-"""The config file: the experiment that it describes, `--set` overrides, errors of one line.
+"""An experiment as it is written down: strategies x seeds on one environment, typed and checked."""
 
-An experiment is data: strategies x seeds on one environment. `load` turns a YAML file into an
-`Experiment` or says in one line what is wrong, where, and what the nearest right value is.
-"""
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import Any, Literal, Self, get_args
-
-import yaml
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mec_rllib.config.sections import (
     NETWORKS_OF_THEIR_OWN,
@@ -23,8 +17,6 @@ from mec_rllib.config.sections import (
     TrackingConfig,
 )
 from mec_rllib.envs.config import EnvConfig
-from mec_rllib.errors import ConfigError
-from mec_rllib.lookup import nearest
 from mec_rllib.section import Name, Section
 
 Agent = Literal["paper", "deployable", "sac", "ppo"]
@@ -161,160 +153,3 @@ def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
         elif not rest and place not in filled:
             filled[place] = default
     return filled
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key may not be given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """A dict; raises on a repeated key."""
-        seen: list[Any] = []  # a key need not be hashable here
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", key_node.start_mark
-                )
-            seen.append(key)
-        return super().construct_mapping(node, deep)
-
-
-def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
-    """Reads a config file and applies `--set` overrides.
-
-    Args:
-        path: YAML file.
-        overrides: "a.b=value", the value in YAML; numbers index lists.
-
-    Raises:
-        ConfigError: one line: what, where, the nearest right value.
-    """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
-        raise ConfigError(f"{path}: cannot be read ({reason})") from None
-    values = _parse_yaml(text, str(path))
-    if values is None:
-        values = {}
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path}: must hold keys and values, not a {type(values).__name__}")
-    for override in overrides:
-        _override(values, override)
-    return build(values, str(path))
-
-
-def build(values: Mapping[str, Any], source: str) -> Experiment:
-    """A checked experiment from plain values; `source` names them in errors."""
-    try:
-        return Experiment.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(f"{source}: {_one_line(error)}") from None
-    except RecursionError:
-        raise ConfigError(f"{source}: nested too deeply") from None
-
-
-def with_values(experiment: Experiment, values: Mapping[str, Any], source: str) -> Experiment:
-    """A copy with the dotted keys set, checked again."""
-    plain = experiment.model_dump()
-    for key, value in values.items():
-        _set(plain, str(key), value, source)
-    return build(plain, source)
-
-
-def _parse_yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"{source}: {place}{error.problem or error.context}") from None
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{source}: no valid YAML: {reason}") from None
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    source = f"--set {override}"
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"{source}: must have the form a.b=value")
-    _set(values, key.strip(), _parse_yaml(text, source), source)
-
-
-def _set(values: dict[str, Any], key: str, value: Any, source: str) -> None:
-    *parents, last = key.split(".")
-    place: Any = values
-    for part in parents:
-        if isinstance(place, dict):
-            if place.get(part) is None:  # absent, or an empty section in the file
-                place[part] = {}
-            place = place[part]
-        else:
-            place = _item(place, part, source)
-    if isinstance(place, dict):
-        place[last] = value
-    else:
-        _item(place, last, source)
-        place[int(last)] = value
-
-
-def _item(place: Any, part: str, source: str) -> Any:
-    if not isinstance(place, list):
-        raise ConfigError(f"{source}: {part!r} is below a value that has no keys")
-    if not part.isdigit() or int(part) >= len(place):
-        raise ConfigError(f"{source}: {part!r} is no index of a list of {len(place)}")
-    return place[int(part)]
-
-
-def _one_line(error: ValidationError) -> str:
-    """The first problem: its place, what is wrong, and the nearest right key."""
-    problems = error.errors(include_url=False)
-    # In a union every alternative complains; the longest place is the one the user meant.
-    first = max(problems, key=lambda p: (p["type"] == "extra_forbidden", len(p["loc"])))
-    model, shown = _walk(first["loc"])
-    where = ".".join(shown) or "config"
-    if first["type"] == "extra_forbidden" and model is not None:
-        return f"{where}: unknown key; {nearest(shown[-1], model.model_fields)}"
-    message = first["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    if first["type"] == "value_error" or first["type"] == "missing":
-        return f"{where}: {_clean(message)}"
-    return f"{where}: {_clean(message)}, not {_short(first['input'])}"
-
-
-def _walk(loc: Iterable[int | str]) -> tuple[type[BaseModel] | None, list[str]]:
-    """The model that the place is in, and the place without pydantic's union labels."""
-    model: type[BaseModel] | None = Experiment
-    shown: list[str] = []
-    for part in loc:
-        field = model.model_fields.get(part) if model and isinstance(part, str) else None
-        if field:
-            model = _model_of(field.annotation)
-        if field or not shown or not _is_union_label(part):
-            shown.append(str(part))
-    return model, shown
-
-
-def _is_union_label(part: int | str) -> bool:
-    if isinstance(part, int):
-        return False
-    return part in ("float", "int", "str", "constrained-int", "constrained-float") or "[" in part
-
-
-def _model_of(annotation: Any) -> type[BaseModel] | None:
-    """The section inside an annotation such as `list[ClassConfig]` or `TraceConfig | None`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for inner in get_args(annotation):
-        if found := _model_of(inner):
-            return found
-    return None
-
-
-def _clean(text: str) -> str:
-    return " ".join(text.split())
-
-
-def _short(value: Any) -> str:
-    text = _clean(repr(value))
-    return text if len(text) <= 60 else text[:57] + "..."

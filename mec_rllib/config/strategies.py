@@ -1,19 +1,18 @@
-"""What competes: each entry under `strategies:` names a scheduler, or a gate for the DQN."""
+"""What competes: each entry under `strategies:` names a scheduler, or a gate for the agent."""
 
 import inspect
-import pickle
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
-from mec_rllib.config.experiment import AGENTS, Experiment, with_values
+from mec_rllib.config.experiment import AGENTS, Experiment
+from mec_rllib.config.load import with_values
 from mec_rllib.config.sections import GateConfig
-from mec_rllib.envs.afterstates import encoder_of
+from mec_rllib.config.study import Strategy, Study
 from mec_rllib.errors import ConfigError
-from mec_rllib.gates import GATES, Gate, Idle, Never, ServerEmpty
-from mec_rllib.lookup import find, is_import_path, nearest
-from mec_rllib.schedulers import SCHEDULERS, Scheduler
+from mec_rllib.gates import GATES, Gate, Never
+from mec_rllib.lookup import find, is_import_path, nearest, path_of
+from mec_rllib.schedulers import SCHEDULERS
 
 # Training every slot, or every other slot, pays for one update each, not for 32.
 ONE_UPDATE_GATES = ("ideal", "always")
@@ -24,123 +23,8 @@ OF_ALL_GATES = ("td_rate", "updates_per_job", "until", "kind")
 SHARED = ("strategies", "seeds", "slots", "name", "pretrain", "search", "tracking")
 
 
-@dataclass(frozen=True)
-class Strategy:
-    """One competitor: a gate that trains a DQN, or a scheduler that learns nothing.
-
-    Its experiment is the whole config as this strategy sees it (after its `set` keys).
-    """
-
-    label: str
-    experiment: Experiment
-    gate: type[Gate] | None = None
-    scheduler: Callable[..., Scheduler] | None = None
-    args: Mapping[str, Any] | None = None  # of the gate or the scheduler
-    updates_per_job: int = 0  # where the kind of training job does not say
-
-    @property
-    def updates_of_kinds(self) -> list[int]:
-        """K of each kind of training jobs."""
-        kinds = self.experiment.env.kinds_of_training
-        return [kind.updates or self.updates_per_job for kind in kinds]
-
-    @property
-    def batch_of_kinds(self) -> list[int]:
-        """Transitions per update, for each kind of training jobs."""
-        kinds = self.experiment.env.kinds_of_training
-        return [kind.batch or self.experiment.learner.batch for kind in kinds]
-
-    @property
-    def training_kind(self) -> int:
-        """Index of the kind that the gate asks for, unless it chooses itself."""
-        names = [kind.name for kind in self.experiment.env.kinds_of_training]
-        wanted = self.experiment.gate.kind
-        return 0 if wanted is None else names.index(wanted)
-
-    def build_scheduler(self, seed: int) -> Scheduler:
-        """The scheduler; one that draws gets the seed."""
-        assert self.scheduler is not None
-        return _build(self.scheduler, self.args or {}, seed)
-
-    def build_guide(self, seed: int) -> Scheduler:
-        """The rule that acts first (`exploration: guided`).
-
-        Raises:
-            ConfigError: an unknown rule, or arguments that it does not take.
-        """
-        guide, place = self.experiment.learner.guide, f"strategy {self.label}: learner.guide"
-        found = _find("scheduler", guide.scheduler, place)
-        _check_arguments(found, guide.args, place)
-        return _build(found, guide.args, seed)
-
-    def check(self) -> None:
-        """Builds once everything that can be built without Ray.
-
-        Raises:
-            ConfigError: whatever would fail at the start of a trial.
-        """
-        env = self.experiment.env
-        try:
-            if env.gym is None:
-                env.build_workload()
-            else:
-                self._check_gym(env.build_world(1))
-        except ValueError as error:
-            raise ConfigError(f"env: {error}") from None
-        try:
-            if self.gate is not None:
-                self.gate(self.experiment.runners.servers, **(self.args or {}))
-                if self.experiment.exploration == "guided":
-                    self.build_guide(seed=0)
-                return
-            scheduler = self.build_scheduler(seed=0)
-            if hasattr(scheduler, "prepare"):
-                scheduler.prepare(env.build_world(1))
-        except ConfigError:
-            raise
-        except (ValueError, TypeError) as error:
-            raise ConfigError(f"strategy {self.label}: {error}") from None
-
-    def _check_gym(self, world: Any) -> None:
-        """What an environment of Gymnasium has no meaning for is refused."""
-        encoder_of(world, **self.experiment.learner.observe.model_dump())
-        self._check_world_says_what_the_gate_asks(world)
-        rules = {self.scheduler}
-        if self.gate is not None and self.experiment.exploration == "guided":
-            rules = {SCHEDULERS.get(self.experiment.learner.guide.scheduler)}
-        if jobs := rules & (set(SCHEDULERS.values()) - {SCHEDULERS["random"]}):
-            name = next(n for n, rule in SCHEDULERS.items() if rule in jobs)
-            raise ConfigError(
-                f"strategy {self.label}: {name} schedules jobs, and gym.id has none; "
-                "take random, or a rule of your own (package.module:Class)"
-            )
-        try:
-            pickle.dumps(world.get_state())
-        except Exception as error:
-            raise ConfigError(
-                f"env.gym: it cannot be saved in a checkpoint ({type(error).__name__}: {error})"
-            ) from None
-
-    def _check_world_says_what_the_gate_asks(self, world: Any) -> None:
-        args = self.args or {}
-        asked = "is_idle" if self.gate is Idle or args.get("fallback") == "idle" else None
-        if self.gate is ServerEmpty or args.get("fallback") == "server_empty":
-            asked = "is_empty"
-        if asked is not None and not hasattr(world.envs[0].unwrapped, asked):
-            raise ConfigError(
-                f"strategy {self.label}: asks for {asked}, an attribute that "
-                f"{type(world.envs[0].unwrapped).__name__} does not have"
-            )
-
-
-def _build(scheduler: Callable[..., Scheduler], args: Mapping[str, Any], seed: int) -> Scheduler:
-    if "seed" in inspect.signature(scheduler).parameters:
-        args = {"seed": seed} | dict(args)
-    return scheduler(**args)
-
-
-def resolve(experiment: Experiment) -> list[Strategy]:
-    """All strategies of an experiment, with labels that differ.
+def resolve(experiment: Experiment) -> Study:
+    """The study of an experiment: all its strategies, with labels that differ.
 
     Raises:
         ConfigError: an unknown name or key, an import path that leads nowhere, a label twice.
@@ -154,7 +38,7 @@ def resolve(experiment: Experiment) -> list[Strategy]:
                 f"({{..., label: {strategy.label}2}})"
             )
         strategies.append(strategy)
-    return strategies
+    return Study(experiment, tuple(strategies))
 
 
 def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str) -> Strategy:
@@ -166,7 +50,7 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
     else:
         kind = "gate" if "gate" in options else "scheduler"
         name = str(options.pop(kind))
-    found = _find(kind, name, place)
+    found = find_strategy(kind, name, place)
     label = str(options.pop("label", name.rpartition(":")[2]))
     if not LABEL.fullmatch(label):  # it names a folder
         raise ConfigError(
@@ -188,11 +72,21 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
         known = ["scheduler", "label", "args", "set"]
         key = next(iter(options))
         raise ConfigError(f"{place}: unknown key {key!r}; {nearest(key, known)}")
-    _check_arguments(found, own_args, place)
-    return Strategy(label, experiment, scheduler=found, args=own_args)
+    check_arguments(found, own_args, place)
+    return Strategy(label, False, _path(name, found), dict(own_args), experiment)
 
 
-def _find(kind: str | None, name: str, place: str) -> Any:
+def find_strategy(kind: str | None, name: str, place: str) -> Any:
+    """The class that a name or an import path leads to.
+
+    Args:
+        kind: "gate" or "scheduler"; None: either.
+        name: of a built-in one, or `package.module:Class`.
+        place: in the config, for errors.
+
+    Raises:
+        ConfigError: it leads nowhere, or to something else.
+    """
     gates: dict[str, Any] = {} if kind == "scheduler" else GATES
     builtin = gates | ({} if kind == "gate" else SCHEDULERS)
     try:
@@ -205,6 +99,10 @@ def _find(kind: str | None, name: str, place: str) -> Any:
     if not is_gate and not callable(getattr(found, "select", None)):
         raise ConfigError(f"{place}: {name} is neither a Gate nor a scheduler with `select`")
     return found
+
+
+def _path(name: str, found: Any) -> str:
+    return name if is_import_path(name) else path_of(found)
 
 
 def _gate(
@@ -229,10 +127,10 @@ def _gate(
     _check_kind(experiment, gate, f"{place}: {label}")
     if "kind_costs" in takes:
         args |= {"kind_costs": [kind.cost for kind in experiment.env.kinds_of_training]}
-    _check_arguments(gate, {"num_servers": 1, **args}, place)
+    check_arguments(gate, {"num_servers": 1, **args}, place)
     default = 1 if name in ONE_UPDATE_GATES else DEFAULT_UPDATES_PER_JOB
     updates = experiment.gate.updates_per_job or default
-    return Strategy(label, experiment, gate=gate, args=args, updates_per_job=updates)
+    return Strategy(label, True, _path(name, gate), args, experiment, updates)
 
 
 def _check_kind(experiment: Experiment, gate: type[Gate], place: str) -> None:
@@ -270,7 +168,8 @@ def _with_overrides(experiment: Experiment, values: Any, place: str) -> Experime
     return with_values(experiment, values, place) if values else experiment
 
 
-def _check_arguments(target: Callable, args: Mapping[str, Any], place: str) -> None:
+def check_arguments(target: Callable, args: Mapping[str, Any], place: str) -> None:
+    """Raises ConfigError if a class or function does not take these arguments."""
     try:
         inspect.signature(target).bind(**args)
     except TypeError as error:

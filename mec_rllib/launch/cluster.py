@@ -11,8 +11,7 @@ from typing import Any, NamedTuple
 
 import ray
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.strategies import Strategy
+from mec_rllib.config.study import Strategy, Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster_check import check_cluster, describe, modules_to_send
 
@@ -37,14 +36,14 @@ class Cluster(NamedTuple):
             )
 
 
-def join(address: str, experiment: Experiment, out: Path) -> str:
+def join(address: str, study: Study, out: Path) -> str:
     """Connects to a running cluster that can play the experiment; returns a line about it.
 
     Raises:
         ConfigError: there is no cluster, or one of its nodes is not ready (`check_cluster`).
     """
-    start_ray(Cluster(address), 0, modules_to_send(experiment))
-    return describe(check_cluster(experiment, out), out)
+    start_ray(Cluster(address), 0, modules_to_send(study))
+    return describe(check_cluster(study, out), out)
 
 
 def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> None:
@@ -120,5 +119,5 @@ def _check_address(address: str) -> None:
 
 def cores_of(strategy: Strategy) -> list[dict[str, float]]:
     """What a trial needs, as Ray's bundles: a core for it, and one for each remote runner."""
-    runners = strategy.experiment.runners.num if strategy.gate is not None else 0
+    runners = strategy.experiment.runners.num if strategy.learns else 0
     return [{"CPU": 1.0}] * (1 + runners)

@@ -12,16 +12,15 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from platform import python_version
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import mec_rllib
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.strategies import resolve
+from mec_rllib.config.study import Study
 from mec_rllib.errors import ConfigError
-from mec_rllib.lookup import is_import_path
+from mec_rllib.lookup import is_import_path, load_path
 from mec_rllib.results.summary import PACKAGES
 
 PROBE_S = 120.0  # a node starts a process and imports the package
@@ -43,11 +42,11 @@ class Answer(NamedTuple):
     complaint: str | None
 
 
-def check_cluster(experiment: Experiment, out: Path) -> list[Node]:
+def check_cluster(study: Study, out: Path) -> list[Node]:
     """Makes sure that every node of the connected cluster can play the experiment.
 
     Args:
-        experiment: what is to run.
+        study: what is to run.
         out: its folder; may not exist yet, and is left as it was.
 
     Raises:
@@ -68,7 +67,7 @@ def check_cluster(experiment: Experiment, out: Path) -> list[Node]:
         probe = ray.remote(num_cpus=0, max_retries=0)(_answer)
         answers = [
             probe.options(scheduling_strategy=NodeAffinitySchedulingStrategy(n.id, soft=False))
-            .remote(files[0], file, token, _inputs(experiment))
+            .remote(files[0], file, token, _inputs(study))
             for n, file in zip(nodes, files[1:], strict=True)
         ]  # fmt: skip
         here = _versions()
@@ -162,21 +161,20 @@ def _versions() -> dict[str, str]:
     return {"Python": python_version(), **found, "mec-rllib code": digest.hexdigest()[:12]}
 
 
-def _inputs(experiment: Experiment) -> list[Path]:
+def _inputs(study: Study) -> list[Path]:
     """Files that every trial reads."""
-    traces = [s.experiment.env.trace for s in resolve(experiment)]
+    traces = [s.experiment.env.trace for s in study.strategies]
     return list({Path(trace.path) for trace in traces if trace is not None})
 
 
-def modules_to_send(experiment: Experiment) -> list[str]:
+def modules_to_send(study: Study) -> list[str]:
     """Where the user's own gates, schedulers, workloads and environments lie: they travel, too.
 
     What is installed (in site-packages) does not: it has to be installed on the nodes, too.
     """
     modules = set[str]()
-    for strategy in resolve(experiment):
-        kinds: tuple[Any, ...] = (strategy.gate, strategy.scheduler)
-        modules |= {kind.__module__ for kind in kinds if kind is not None}
+    for strategy in study.strategies:
+        modules |= {strategy.path.partition(":")[0], load_path(strategy.path).__module__}
         modules |= strategy.experiment.env.modules
         guide = strategy.experiment.learner.guide.scheduler
         if strategy.experiment.exploration == "guided" and is_import_path(guide):

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.strategies import resolve
+from mec_rllib.config.study import Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster, join
 from mec_rllib.launch.progress import ExperimentProgress
@@ -32,7 +33,7 @@ class Player:
     def __init__(self, out: Path, cluster: Cluster, console: Console, warn: Callable[[str], None]):
         self._out, self._cluster, self._console, self._warn = out, cluster, console, warn
 
-    def begin(self, experiment: Experiment) -> list[str]:
+    def begin(self, study: Study) -> list[str]:
         """Plays a new experiment; returns a line per trial that failed.
 
         Raises:
@@ -45,16 +46,16 @@ class Player:
                 f"--out {self._out}: is taken; name a folder that is new or empty, "
                 "or go on with what is in it (--resume)"
             )
-        plan = stages(experiment, self._out)
-        self._join(experiment)
-        if experiment.search is not None:
-            check_search(experiment)
-            write_config(experiment, self._out / SEARCH)
+        plan = stages(study, self._out)
+        self._join(study)
+        if study.experiment.search is not None:
+            check_search(study)
+            write_config(study.experiment, self._out / SEARCH)
         else:
             _write_configs(plan)
         return self._play(plan, go_on=False)
 
-    def go_on(self, same: Experiment | None = None) -> list[str]:
+    def go_on(self, same: Study | None = None) -> list[str]:
         """Plays what is left of the experiment in the folder; see `begin`.
 
         Args:
@@ -63,7 +64,7 @@ class Player:
         searched = self._out / SEARCH
         begun = read_config(searched if (searched / CONFIG_FILE).is_file() else self._out)
         if same is not None:
-            there, here = begun.model_dump(mode="json"), same.model_dump(mode="json")
+            there, here = begun.model_dump(mode="json"), same.experiment.model_dump(mode="json")
             if difference := first_difference(there, here):
                 key, was, wanted = difference
                 raise ConfigError(
@@ -71,22 +72,23 @@ class Player:
                     f"{wanted}; go on as it began (mec-rllib resume {self._out}), or elsewhere"
                 )
         found = read_config(self._out) if (self._out / CONFIG_FILE).is_file() else begun
-        plan = stages(found, self._out)
-        self._join(found)
+        study = resolve(found)
+        plan = stages(study, self._out)
+        self._join(study)
         return self._play(plan, go_on=True)
 
-    def _join(self, experiment: Experiment) -> None:
+    def _join(self, study: Study) -> None:
         """Looks at the cluster before anything is written."""
         self._cluster.check()
         if self._cluster.address is not None:
-            line = join(self._cluster.address, experiment, self._out)
+            line = join(self._cluster.address, study, self._out)
             self._console.print(line, highlight=False, soft_wrap=True)
 
     def _play(self, plan: list[Stage], go_on: bool) -> list[str]:
         started, failures = time.monotonic(), list[str]()
         lock = hold(self._out)
         if not (self._out / CONFIG_FILE).is_file():
-            plan = stages(self._search(plan[-1].experiment), self._out)
+            plan = stages(self._search(plan[-1].study), self._out)
             _write_configs(plan)
         for stage in plan:
             failures = self._run(stage, go_on)
@@ -105,25 +107,27 @@ class Player:
         left = what_is_left(stage, self._warn) if go_on else NOTHING_YET
         trials = stage.trials - len(left.finished)
         if stage.folder != self._out.absolute() or go_on:
-            self._console.print(f"{stage.experiment.name} ({trials} trials)", highlight=False)
+            self._console.print(f"{stage.study.experiment.name} ({trials} trials)", highlight=False)
         behind = {
             name: reports[-1]["timesteps_total"]
             for name, reports in left.reports.items()
             if reports and name not in left.finished
         }
-        with ExperimentProgress(self._console, trials, stage.experiment.slots, behind) as progress:
+        with ExperimentProgress(
+            self._console, trials, stage.study.experiment.slots, behind
+        ) as progress:
             return run_stage(stage, self._cluster, progress, left)
 
-    def _search(self, experiment: Experiment) -> Experiment:
-        """The experiment with the winner of its search in it."""
-        search = experiment.search
+    def _search(self, study: Study) -> Study:
+        """The study with the winner of its search in it."""
+        search = study.experiment.search
         assert search is not None
-        stage = search_stage(experiment, self._out)
+        stage = search_stage(study, self._out)
         line = f"search: {search.samples} samples x {len(search.seeds)} seeds, {stage.folder}"
         self._console.print(line, highlight=False, soft_wrap=True)
         with ExperimentProgress(self._console, search.samples, search.slots) as progress:
             found = run_search(stage, self._cluster, progress)
-        winner = found.strategies[-1]
+        winner = found.experiment.strategies[-1]
         self._console.print(f"winner: {winner}", highlight=False, soft_wrap=True, markup=False)
         return found
 
@@ -135,4 +139,4 @@ def holds_experiment(folder: Path) -> bool:
 
 def _write_configs(plan: list[Stage]) -> None:
     for stage in plan:
-        write_config(stage.experiment, stage.folder)
+        write_config(stage.study.experiment, stage.folder)

@@ -2,15 +2,22 @@
 
 from typing import Any
 
-from mec_rllib.config.experiment import Experiment, with_values
+from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.load import with_values
 from mec_rllib.config.sections import NETWORKS_OF_THEIR_OWN
 from mec_rllib.config.strategies import resolve
+from mec_rllib.config.study import Study
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
 
 
-def pretraining_of(experiment: Experiment) -> Experiment:
-    """The same agent without a gate, on jobs that the experiment itself does not bring."""
+def pretraining_of(study: Study) -> Study:
+    """The same agent without a gate, on jobs that the experiment itself does not bring.
+
+    Raises:
+        ConfigError: a bad value in `pretrain.set`.
+    """
+    experiment = study.experiment
     assert experiment.pretrain is not None
     changes = {
         "name": f"{experiment.name[:80]}: pretraining",
@@ -23,7 +30,8 @@ def pretraining_of(experiment: Experiment) -> Experiment:
         "gate.updates_per_job": None,
         "learner.corrupt.slot": None,
     }
-    return with_values(experiment, changes | experiment.pretrain.set, "pretrain.set")
+    values = changes | experiment.pretrain.set
+    return resolve(with_values(experiment, values, "pretrain.set"))
 
 
 def pretraining_seed(seed: int) -> int:
@@ -31,15 +39,15 @@ def pretraining_seed(seed: int) -> int:
     return (seed + 1_000_000) % 2**31
 
 
-def check_networks(experiment: Experiment, pretraining: Experiment) -> None:
+def check_networks(study: Study, pretraining: Study) -> None:
     """A policy can only be taken over by a network like its own.
 
     Raises:
         ConfigError: a strategy with another one; the message names the key.
     """
-    theirs = _network(pretraining)
-    for strategy in resolve(experiment):
-        for key, value in _network(strategy.experiment).items() if strategy.gate else ():
+    theirs = _network(pretraining.experiment)
+    for strategy in study.strategies:
+        for key, value in _network(strategy.experiment).items() if strategy.learns else ():
             if value != theirs[key]:
                 raise ConfigError(
                     f"strategy {strategy.label}: pretrain trains another network: {key} is "

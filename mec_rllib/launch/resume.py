@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mec_rllib.config.strategies import resolve
 from mec_rllib.launch.report_files import take_back
 from mec_rllib.launch.stages import Left, Stage
 from mec_rllib.launch.trainable import origin, trial_name
@@ -22,12 +21,11 @@ def what_is_left(stage: Stage, warn: Callable[[str], None]) -> Left:
         ConfigError: the folder holds no experiment of ours, or a checkpoint cannot be used.
     """
     _, trials = read_experiment(stage.folder)
-    strategies = {s.label: s for s in resolve(stage.experiment)}
     finished = frozenset(trial_name(t.strategy, t.seed) for t in trials if t.is_finished)
     found: dict[str, Path | None] = {}
     for trial in trials:
         if not trial.is_finished:
-            of = origin(strategies[trial.strategy], trial.seed)
+            of = origin(stage.study.by_label[trial.strategy], trial.seed)
             name = trial_name(trial.strategy, trial.seed)
             found[name] = newest_good_checkpoint(stage.folder / name, of, warn)
     remove_tune_state(stage.folder)

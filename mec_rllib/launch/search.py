@@ -16,9 +16,9 @@ from ray.tune.schedulers import AsyncHyperBandScheduler
 from ray.tune.search.basic_variant import BasicVariantGenerator
 from ray.tune.search.optuna import OptunaSearch
 
-from mec_rllib.config.experiment import Experiment, build
 from mec_rllib.config.sections import SearchConfig
-from mec_rllib.config.strategies import Strategy, resolve
+from mec_rllib.config.strategies import resolve
+from mec_rllib.config.study import Strategy, Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster, cores_of, start_ray
 from mec_rllib.launch.progress import ExperimentProgress
@@ -33,9 +33,11 @@ from mec_rllib.launch.search_log import (
 from mec_rllib.launch.stages import ShowProgress, Stage
 from mec_rllib.launch.stopping import CleanStop
 from mec_rllib.launch.tensorboard import Board
-from mec_rllib.launch.trainable import CheckpointedTrial, start_run
+from mec_rllib.launch.trainable import CheckpointedTrial
 from mec_rllib.results.folder import write_json
+from mec_rllib.trials.check import check
 from mec_rllib.trials.checkpoints import newest_good_checkpoint
+from mec_rllib.trials.players import start_run
 from mec_rllib.trials.trial import REPORTS, Trial
 
 SEARCH = "search"  # folder in the experiment's
@@ -43,28 +45,29 @@ TUNED = "-tuned"  # suffix of the winner's label
 GRACE_REPORTS = 20  # before ASHA may stop a config
 
 
-def check_search(experiment: Experiment) -> None:
+def check_search(study: Study) -> None:
     """Tries one sample.
 
     Raises:
         ConfigError: the space names a key that the strategy does not have, or bad values.
     """
-    assert experiment.search is not None
+    search = study.experiment.search
+    assert search is not None
     sample = {
         key: domain.sample(random_state=np.random.RandomState(0))
-        for key, domain in _space(experiment.search).items()
+        for key, domain in _space(search).items()
     }
-    _sampled(experiment, sample).check()
+    check(_sampled(study, sample))
 
 
-def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> Experiment:
-    """Searches, or goes on; writes `search.json`, returns the experiment to run.
+def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> Study:
+    """Searches, or goes on; writes `search.json`, returns the study to run.
 
     Raises:
         KeyboardInterrupt: it was interrupted.
         RuntimeError: no config came to an end.
     """
-    experiment, search = stage.experiment, stage.experiment.search
+    experiment, search = stage.study.experiment, stage.study.experiment.search
     assert search is not None
     left = what_is_left_of_search(stage.folder)
     if search.samples > len(left.tried):
@@ -76,24 +79,25 @@ def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> 
     write_json(stage.folder / "search.json", {"winner": winner, "tried": tried})
     if winner is None:
         raise RuntimeError(f"no config came to an end; see {stage.folder}/search.json")
-    entry = _entry(experiment, winner["values"])
-    return experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
+    entry = _entry(stage.study, winner["values"])
+    found = experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
+    return resolve(found)
 
 
 def _try_samples(
     stage: Stage, left: SearchLeft, cluster: Cluster, progress: ExperimentProgress
 ) -> None:
-    experiment, search = stage.experiment, stage.experiment.search
+    search = stage.study.experiment.search
     assert search is not None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    bundles = cores_of_sample(resolve(experiment)[0], len(search.seeds))
+    bundles = cores_of_sample(stage.study.strategies[0], len(search.seeds))
     start_ray(cluster, sum(bundle["CPU"] for bundle in bundles))
     stop = CleanStop(after_report=False)
     tuner = tune.Tuner(
         tune.with_resources(
             tune.with_parameters(
                 SearchTrial,
-                experiment=experiment.model_dump(mode="json"),
+                study=stage.study,
                 folder=stage.folder,
             ),
             tune.PlacementGroupFactory(bundles),
@@ -132,16 +136,16 @@ def _try_samples(
 class SearchTrial(CheckpointedTrial):
     """One sample of the space: plays all search seeds side by side and reports their mean."""
 
-    def setup(self, config: dict[str, Any], experiment: dict[str, Any], folder: Path) -> None:
+    def setup(self, config: dict[str, Any], study: Study, folder: Path) -> None:
         """Starts the first sample; the actor may be reused for others."""
-        self._experiment, self._search_folder = build(experiment, "experiment"), folder
+        self._study, self._search_folder = study, folder
         self.start(config)
 
     def start(self, config: dict[str, Any]) -> None:
         """Starts one run per seed, or goes on with them."""
-        search = self._experiment.search
+        search = self._study.experiment.search
         assert search is not None
-        strategy = _sampled(self._experiment, config)
+        strategy = _sampled(self._study, config)
         played = strategy.experiment.model_copy(update={"slots": search.slots})
         self._trials = [
             Trial(strategy.label, seed, played, start_run(strategy, seed)) for seed in search.seeds
@@ -204,21 +208,20 @@ def _space(search: SearchConfig) -> dict[str, Any]:
     }
 
 
-def _sampled(experiment: Experiment, values: Mapping[str, Any]) -> Strategy:
-    entry = _entry(experiment, values)
+def _sampled(study: Study, values: Mapping[str, Any]) -> Strategy:
+    sample = study.experiment.model_copy(update={"strategies": [_entry(study, values)]})
     try:
-        (strategy,) = resolve(experiment.model_copy(update={"strategies": [entry]}))
+        (strategy,) = resolve(sample).strategies
     except ConfigError as error:
         raise ConfigError(f"search.space: {error}") from None
     return strategy
 
 
-def _entry(experiment: Experiment, values: Mapping[str, Any]) -> dict[str, Any]:
+def _entry(study: Study, values: Mapping[str, Any]) -> dict[str, Any]:
     """The first strategy's entry under `strategies:`, with these values."""
-    (first, *_) = resolve(experiment)
-    given = experiment.strategies[0]
+    first, given = study.strategies[0], study.experiment.strategies[0]
     if isinstance(given, str):
-        given = {"gate" if first.gate is not None else "scheduler": given}
+        given = {"gate" if first.learns else "scheduler": given}
     # What is searched takes the place of the entry's own value.
     given = {key: value for key, value in given.items() if f"gate.{key}" not in values}
     args = {k.removeprefix("args."): v for k, v in values.items() if k.startswith("args.")}
@@ -260,6 +263,6 @@ class _OptunaGoesOn(OptunaSearch):
         return is_set
 
 
-def search_stage(experiment: Experiment, out: Path) -> Stage:
-    """Where the search of an experiment runs."""
-    return Stage(experiment, out.absolute() / SEARCH, None)
+def search_stage(study: Study, out: Path) -> Stage:
+    """Where the search of a study runs."""
+    return Stage(study, out.absolute() / SEARCH, None)

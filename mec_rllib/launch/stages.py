@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 from ray import tune
 from ray.tune.search.basic_variant import BasicVariantGenerator
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.strategies import Strategy, resolve
+from mec_rllib.config.study import Study
 from mec_rllib.launch.cluster import Cluster, cores_of, start_ray
 from mec_rllib.launch.pretraining import check_networks, pretraining_of, pretraining_seed
 from mec_rllib.launch.progress import ExperimentProgress
@@ -21,6 +20,7 @@ from mec_rllib.launch.tensorboard import board
 from mec_rllib.launch.tracking import check_tracking, trackers
 from mec_rllib.launch.trainable import StrategyTrial, trial_name
 from mec_rllib.results.folder import RESTARTS
+from mec_rllib.trials.check import check
 from mec_rllib.trials.checkpoints import checkpoint_at
 
 PRETRAINED = "pretrained"  # folder in the experiment's
@@ -29,32 +29,32 @@ PRETRAINED = "pretrained"  # folder in the experiment's
 class Stage(NamedTuple):
     """A part of an experiment: trials that run together, in a folder of their own."""
 
-    experiment: Experiment
+    study: Study
     folder: Path
     pretrained: Path | None  # folder of the stage that trained the policies to start from
 
     @property
     def trials(self) -> int:
         """How many there are."""
-        return len(self.experiment.strategies) * len(self.experiment.seeds)
+        return len(self.study.trials)
 
 
-def stages(experiment: Experiment, out: Path) -> list[Stage]:
+def stages(study: Study, out: Path) -> list[Stage]:
     """What has to run, in this order: pretraining, if there is any, and the experiment.
 
     Raises:
         ConfigError: whatever would fail at the start of a trial.
     """
-    for strategy in resolve(experiment):
-        strategy.check()
-    check_tracking(experiment)
+    for strategy in study.strategies:
+        check(strategy)
+    check_tracking(study.experiment)
     out = out.absolute()
-    if experiment.pretrain is None:
-        return [Stage(experiment, out, None)]
-    pretraining = pretraining_of(experiment)
+    if study.experiment.pretrain is None:
+        return [Stage(study, out, None)]
+    pretraining = pretraining_of(study)
     before = stages(pretraining, out / PRETRAINED)
-    check_networks(experiment, pretraining)
-    return [*before, Stage(experiment, out, out / PRETRAINED)]
+    check_networks(study, pretraining)
+    return [*before, Stage(study, out, out / PRETRAINED)]
 
 
 class Left(NamedTuple):
@@ -85,22 +85,21 @@ def run_stage(
     Raises:
         KeyboardInterrupt: it was interrupted.
     """
-    strategies = resolve(stage.experiment)
+    study = stage.study
     trials = [
         {"seed": seed, "strategy": strategy.label}
-        for seed in stage.experiment.seeds
-        for strategy in strategies
+        for strategy, seed in study.trials
         if trial_name(strategy.label, seed) not in left.finished
     ]
     if not trials:
         return []
-    start_ray(cluster, max(sum(b["CPU"] for b in cores_of(s)) for s in strategies))
+    start_ray(cluster, max(sum(b["CPU"] for b in cores_of(s)) for s in study.strategies))
     stop = CleanStop()
     tuner = tune.Tuner(
-        _trainable(stage, strategies, left),
+        _trainable(stage, left),
         param_space={
-            "seed": tune.choice(stage.experiment.seeds),
-            "strategy": tune.choice([s.label for s in strategies]),
+            "seed": tune.choice(study.experiment.seeds),
+            "strategy": tune.choice([s.label for s in study.strategies]),
         },
         tune_config=tune.TuneConfig(
             search_alg=BasicVariantGenerator(points_to_evaluate=trials),  # exactly these
@@ -116,8 +115,8 @@ def run_stage(
             # Trials write their own: whole or not at all, and with a manifest.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[
-                ReportFiles(stage.folder, _name, left.reports, board(strategies)),
-                *trackers(stage.experiment),
+                ReportFiles(stage.folder, _name, left.reports, board(study.strategies)),
+                *trackers(study.experiment),
                 ShowProgress(progress, _name),
                 stop,
             ],
@@ -136,11 +135,11 @@ def run_stage(
     ]
 
 
-def _trainable(stage: Stage, strategies: list[Strategy], left: Left) -> Any:
-    resources = {s.label: _placed(cores_of(s)) for s in strategies}
+def _trainable(stage: Stage, left: Left) -> Any:
+    resources = {s.label: _placed(cores_of(s)) for s in stage.study.strategies}
     trainable = tune.with_parameters(
         StrategyTrial,
-        experiment=stage.experiment.model_dump(mode="json"),
+        study=stage.study,
         folder=stage.folder,
         pretrained=_pretrained_policies(stage),
         checkpoints=left.checkpoints,
@@ -162,7 +161,7 @@ def _pretrained_policies(stage: Stage) -> dict[int, Path]:
         return {}
     return {
         seed: checkpoint_at(stage.pretrained / trial_name("ideal", pretraining_seed(seed)))[0]
-        for seed in stage.experiment.seeds
+        for seed in stage.study.experiment.seeds
     }
 
 

@@ -28,7 +28,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import (
 )
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-from mec_rllib.config.strategies import Strategy
+from mec_rllib.config.study import Strategy
 
 PREFIX = "ray/tune/"  # of every tag, as Tune's own logger writes them
 CHARTS = {  # group: chart: tags; the "Custom Scalars" tab of TensorBoard
@@ -118,9 +118,8 @@ def board(strategies: Sequence[Strategy]) -> Board:
 
 def hyperparameters(strategy: Strategy) -> dict[str, Any]:
     """What a strategy can be tuned by: numbers, texts and switches, by the config's keys."""
-    rule = strategy.gate or strategy.scheduler
-    found: dict[str, Any] = {"rule": getattr(rule, "__name__", str(rule)), **(strategy.args or {})}
-    if strategy.gate is not None:
+    found: dict[str, Any] = {"rule": strategy.path.rpartition(":")[2], **strategy.args}
+    if strategy.learns:
         found["updates_per_job"] = strategy.updates_per_job
         learner = strategy.experiment.learner.model_dump(mode="json")
         found |= flatten_dict({"learner": learner}, delimiter=".")

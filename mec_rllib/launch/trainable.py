@@ -13,8 +13,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from mec_rllib.config.experiment import build
-from mec_rllib.config.strategies import Strategy, resolve
+from mec_rllib.config.study import Strategy, Study
 from mec_rllib.results.folder import CONFIG_FILE
 from mec_rllib.trials.checkpoints import (
     KEPT,
@@ -24,7 +23,8 @@ from mec_rllib.trials.checkpoints import (
     write_checkpoint,
 )
 from mec_rllib.trials.locks import hold
-from mec_rllib.trials.trial import SchedulerRun, StrategyRun, Trial
+from mec_rllib.trials.players import start_run
+from mec_rllib.trials.trial import Trial
 
 CHECKPOINT_EVERY_REPORTS = 10
 CHECKPOINT_EVERY_S = 60.0  # long reports leave one each
@@ -127,15 +127,14 @@ class StrategyTrial(CheckpointedTrial):
     def setup(
         self,
         config: dict[str, Any],
-        experiment: dict[str, Any],
+        study: Study,
         folder: Path,
         pretrained: Mapping[int, Path],
         checkpoints: Mapping[str, Path],
     ) -> None:
         """Starts the strategy; the actor may be reused for another one."""
-        self._experiment_folder, self._pretrained = folder, pretrained
+        self._study, self._experiment_folder, self._pretrained = study, folder, pretrained
         self._checkpoints = checkpoints
-        self._strategies = {s.label: s for s in resolve(build(experiment, "experiment"))}
         self._node = ray.util.get_node_ip_address()
         if not (folder / CONFIG_FILE).is_file():  # a node that joined after the check at the start
             raise RuntimeError(
@@ -145,7 +144,7 @@ class StrategyTrial(CheckpointedTrial):
 
     def start(self, config: dict[str, Any]) -> None:
         """Starts the strategy with the seed, or goes on with them."""
-        strategy, seed = self._strategies[config["strategy"]], config["seed"]
+        strategy, seed = self._study.by_label[config["strategy"]], config["seed"]
         strategy_run = start_run(strategy, seed, self._pretrained.get(seed))
         trial = Trial(strategy.label, seed, strategy.experiment, strategy_run, self._node)
         self._trials = [trial]
@@ -175,18 +174,6 @@ class StrategyTrial(CheckpointedTrial):
         super().cleanup()
 
 
-def start_run(strategy: Strategy, seed: int, pretrained: Path | None = None) -> StrategyRun:
-    """The strategy at slot 0; `pretrained` is a checkpoint whose policy it starts from."""
-    if strategy.gate is not None:
-        # Torch and RLlib take seconds to import: in the trial, not in the driver that waits for it.
-        from mec_rllib.trials.learner_run import LearnerRun
-
-        return LearnerRun(strategy, seed, pretrained)
-    runners = strategy.experiment.runners
-    batch = strategy.experiment.env.build_world(max(runners.num, 1) * runners.servers, seed)
-    return SchedulerRun(strategy.build_scheduler(seed), batch)
-
-
 def restart_point(folder: Path) -> Path | None:
     """Where a trial goes on whose process or node was lost: its newest checkpoint that is whole.
 
@@ -212,11 +199,10 @@ def origin(strategy: Strategy, seed: int) -> dict[str, Any]:
     """Whose a checkpoint is: what must be equal in a run that goes on from it."""
     # Others may join or leave an experiment without a change of this trial.
     shared = {"name", "strategies", "seeds", "search"}
-    kind: Any = strategy.gate or strategy.scheduler
     return {
         "strategy": strategy.label,
         "seed": seed,
-        "class": f"{kind.__module__}:{kind.__qualname__}",
-        "args": json.loads(json.dumps(dict(strategy.args or {}), default=str)),
+        "class": strategy.path,
+        "args": json.loads(json.dumps(dict(strategy.args), default=str)),
         "config": strategy.experiment.model_dump(mode="json", exclude=shared),
     }

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from mec_rllib.config.experiment import Experiment, load
+from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.load import load
 from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
 
@@ -50,7 +51,7 @@ def read_experiment(folder: Path) -> tuple[Experiment, list[TrialResults]]:
     experiment = read_config(folder)
     trials = [
         TrialResults(s.label, seed, read_reports(folder / f"{s.label}_seed{seed}" / RESULT_FILE))
-        for s in resolve(experiment)
+        for s in resolve(experiment).strategies
         for seed in experiment.seeds
     ]
     return experiment, trials

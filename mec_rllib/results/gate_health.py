@@ -7,7 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.strategies import Strategy, resolve
+from mec_rllib.config.strategies import resolve
+from mec_rllib.config.study import Strategy
 from mec_rllib.gates import ATS, Ideal, Never, PsiGate
 from mec_rllib.results.folder import TrialResults
 from mec_rllib.results.measures import SETTLED_SHARE, window_rewards
@@ -28,7 +29,7 @@ class Finding(NamedTuple):
 def examine(experiment: Experiment, trials: Sequence[TrialResults]) -> list[Finding]:
     """What is wrong with the gates, judged on finished trials, all seeds together."""
     findings = []
-    for strategy in resolve(experiment):
+    for strategy in resolve(experiment).strategies:
         mine = [t for t in trials if t.strategy == strategy.label and t.is_finished]
         if strategy.gate is None or strategy.gate is Never or not mine:
             continue

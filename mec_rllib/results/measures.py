@@ -27,7 +27,7 @@ class Finished:
 
     def __init__(self, experiment: Experiment, trials: Sequence[TrialResults]):
         self.experiment = experiment
-        self.strategies = {s.label: s for s in resolve(experiment)}
+        self.strategies = {s.label: s for s in resolve(experiment).strategies}
         self._trials: dict[str, dict[int, TrialResults]] = {}
         for trial in trials:
             if trial.is_finished:

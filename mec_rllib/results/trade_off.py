@@ -42,7 +42,7 @@ def trade_off(experiment: Experiment, trials: Sequence[TrialResults]) -> list[Po
     Fewer than three of them are no trade-off: then there are no points.
     """
     points = []
-    for strategy in resolve(experiment):
+    for strategy in resolve(experiment).strategies:
         rows = [t.row for t in trials if t.strategy == strategy.label and t.is_finished]
         if strategy.gate is None or not strategy.gate.occupies or not rows:
             continue

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,9 @@ from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
 from mec_rllib.schedulers import Scheduler
+from mec_rllib.trials.check import check
 from mec_rllib.trials.checkpoints import MANIFEST, checkpoint_at, checkpoints
+from mec_rllib.trials.players import build_scheduler
 
 RLLIB_METADATA = "rllib_checkpoint.json"
 Player = tuple[str, Callable[[int], Scheduler]]  # label, and what plays a seed
@@ -23,9 +26,9 @@ def scheduler_of(experiment: Experiment, name: str) -> Player:
         ConfigError: an unknown name, or an environment that cannot be built.
     """
     asked = experiment.model_copy(update={"strategies": [{"scheduler": name}]})
-    (strategy,) = resolve(asked)
-    strategy.check()
-    return strategy.label, strategy.build_scheduler
+    (strategy,) = resolve(asked).strategies
+    check(strategy)
+    return strategy.label, partial(build_scheduler, strategy)
 
 
 def policy_of(experiment: Experiment, place: Path, allow_pickle: bool = False) -> Player:

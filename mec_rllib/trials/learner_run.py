@@ -8,7 +8,7 @@ from mec_rllib.callbacks.corrupt_q import CorruptQCallback
 from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.strategies import Strategy
+from mec_rllib.config.study import Strategy
 from mec_rllib.rl.actor_critic_algorithms import GatedPPOConfig, GatedSACConfig
 from mec_rllib.rl.algorithm import PLAY, GatedAlgorithm, GatedConfig, GatedDQNConfig
 from mec_rllib.rl.exploration import (
@@ -24,6 +24,7 @@ from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.sim.totals import Sums
+from mec_rllib.trials.players import build_guide
 
 
 class LearnerRun:
@@ -83,7 +84,8 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
     """The AlgorithmConfig of a strategy that learns."""
     experiment = strategy.experiment
     learner, runners = experiment.learner, experiment.runners
-    assert strategy.gate is not None
+    gate = strategy.gate
+    assert gate is not None
     exploration, exploration_args = exploration_of(strategy, seed)
     config, training = _learner_of(strategy)
     return (
@@ -96,8 +98,8 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
             **training,
         )
         .gating(
-            gate=strategy.gate,
-            gate_args=dict(strategy.args or {}),
+            gate=gate,
+            gate_args=dict(strategy.args),
             updates_per_job=strategy.updates_of_kinds,
             batch_per_job=strategy.batch_of_kinds,
             training_kind=strategy.training_kind,
@@ -154,7 +156,7 @@ def exploration_of(strategy: Strategy, seed: int) -> tuple[type[Greedy], dict[st
     if strategy.experiment.exploration == "boltzmann":
         return Boltzmann, learner.temperature.model_dump()
     if strategy.experiment.exploration == "guided":
-        return Guided, {"guide": partial(strategy.build_guide, seed), "slots": learner.guide.slots}
+        return Guided, {"guide": partial(build_guide, strategy, seed), "slots": learner.guide.slots}
     if strategy.experiment.exploration == "bootstrapped":
         return Bootstrapped, {"slots": learner.bootstrap.slots}
     without_arguments = {"sampled": Sampled, "noisy": Noisy, "none": Greedy}

@@ -9,95 +9,19 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 from mec_rllib.config.experiment import Experiment
-from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.world import totals_from_json, totals_of
 from mec_rllib.schedulers import Scheduler, run
-from mec_rllib.sim.server import ServerBatch
-from mec_rllib.sim.totals import Sums, Totals, world_figures
+from mec_rllib.sim.totals import Sums, Totals
+from mec_rllib.trials.players import SchedulerRun, StrategyRun
 
 REPORTS = 100  # per trial
 TRIAL_FILE = "trial.json"  # in a checkpoint
 LAST_SHARE = 0.2  # of the slots that `reward_last20` looks at
 # The greedy evaluation must not see the jobs that the agent learned on.
 EVALUATION_SEED = 2**31
-
-
-class StrategyRun(Protocol):
-    """A strategy in motion."""
-
-    @property
-    def totals(self) -> Sums:
-        """Sums since the start, once something has been played."""
-        ...
-
-    @property
-    def learner_updates(self) -> int:
-        """Updates since the start."""
-        ...
-
-    @property
-    def updates_of_kinds(self) -> list[int]:
-        """Updates since the start that each kind of training jobs has paid for."""
-        ...
-
-    def play(self, slots: int) -> dict[str, Any]:
-        """Plays about so many slots and returns the figures to report."""
-        ...
-
-    def policy(self) -> Scheduler:
-        """What the strategy would do now, without exploring or learning."""
-        ...
-
-    def save(self, folder: Path, to_go_on: bool) -> None:
-        """Writes what has been learned; `to_go_on`: and all that `restore` needs."""
-        ...
-
-    def restore(self, folder: Path, slots: int) -> None:
-        """Goes on from what `save` wrote after so many slots."""
-        ...
-
-    def stop(self) -> None:
-        """Gives everything back."""
-        ...
-
-
-class SchedulerRun:
-    """A scheduler at work: it learns nothing and pays for nothing."""
-
-    learner_updates = 0
-    updates_of_kinds: ClassVar[list[int]] = []
-
-    def __init__(self, scheduler: Scheduler, batch: ServerBatch | GymBatch):
-        self._scheduler, self._batch = scheduler, batch
-
-    @property
-    def totals(self) -> Sums:
-        """Sums since the start."""
-        return totals_of(self._batch)
-
-    def play(self, slots: int) -> dict[str, Any]:
-        """Plays the slots (rounded up to whole slots of all servers)."""
-        before = self.totals
-        run(self._batch, self._scheduler, -(-slots // self._batch.num_servers))
-        faults = {"faults": {"workload": self._batch.workload_faults}}
-        return world_figures(self.totals, before) | faults
-
-    def policy(self) -> Scheduler:
-        """The scheduler."""
-        return self._scheduler
-
-    def save(self, folder: Path, to_go_on: bool) -> None:
-        """A rule has nothing to keep."""
-
-    def restore(self, folder: Path, slots: int) -> None:
-        """Plays these slots again: that is fast, and needs no file."""
-        self.play(slots)
-
-    def stop(self) -> None:
-        """Holds nothing."""
 
 
 class Trial:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mec_rllib.config.experiment import build, load, with_values
+from mec_rllib.config.load import build, load, with_values
 from mec_rllib.config.reference import reference
 from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
@@ -27,28 +27,29 @@ def config(tmp_path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_the_configs_that_we_ship_are_good(path):
-    assert stages(load(path), Path("out"))
+    assert stages(resolve(load(path)), Path("out"))
 
 
 def test_overrides_are_yaml_and_reach_into_lists(config):
     overrides = ["env.load=[[0, 0.1], [100, 0.3]]", "strategies.1.period=50", "env.trace=null"]
     experiment = load(config, overrides)
     assert experiment.env.load == [(0, 0.1), (100, 0.3)]
-    assert resolve(experiment)[1].args == {"period": 50}
+    assert resolve(experiment).strategies[1].args == {"period": 50}
 
 
 def test_a_strategy_sees_its_own_values(config):
     own = "strategies=[{gate: ats, percentile: 90, set: {learner.epsilon.floor: 0.02}}, ats]"
     with pytest.raises(ConfigError, match="label 'ats' is taken"):
         resolve(load(config, [own]))
-    first, second = resolve(load(config, [own.replace("90", "90, label: a")]))
+    own = own.replace("90", "90, label: a")
+    first, second = resolve(load(config, [own])).strategies
     assert (first.args["percentile"], second.args["percentile"]) == (90, 99)
     assert first.experiment.learner.epsilon.floor == 0.02
     assert second.experiment.learner.epsilon.floor == 0.1
 
 
 def test_free_training_and_naive_training_pay_for_one_update(config):
-    strategies = resolve(load(config, ["strategies=[ideal, always, ats, pts]"]))
+    strategies = resolve(load(config, ["strategies=[ideal, always, ats, pts]"])).strategies
     assert [s.updates_per_job for s in strategies] == [1, 1, 32, 32]
 
 
@@ -113,7 +114,7 @@ def test_bad_values_are_named_in_one_line(config, override):
     if "/no/such" in override:
         overrides.append("env.workload=trace")
     with pytest.raises(ConfigError) as caught:
-        stages(load(config, overrides), Path("out"))
+        stages(resolve(load(config, overrides)), Path("out"))
     assert BAD[override] in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -140,14 +141,14 @@ def test_bad_files_are_named_in_one_line(tmp_path, text, message):
 
 
 def test_what_is_searched_takes_the_place_of_the_entrys_own_value():
-    experiment = build({"strategies": [{"gate": "ats", "percentile": 98}]}, "test")
-    assert _sampled(experiment, {"gate.percentile": 91.5}).args["percentile"] == 91.5
-    assert _sampled(experiment, {"gate.window": 2000}).args["percentile"] == 98
+    study = resolve(build({"strategies": [{"gate": "ats", "percentile": 98}]}, "test"))
+    assert _sampled(study, {"gate.percentile": 91.5}).args["percentile"] == 91.5
+    assert _sampled(study, {"gate.window": 2000}).args["percentile"] == 98
 
 
 def test_a_sample_asks_for_the_runners_of_all_its_seeds():
     values = {"strategies": ["pts", "sjf"], "runners": {"num": 2}}
-    pts, sjf = resolve(build(values, "test"))
+    pts, sjf = resolve(build(values, "test")).strategies
     assert cores_of_sample(pts, seeds=3) == [{"CPU": 1.0}, {"CPU": 3.0}, {"CPU": 3.0}]
     assert cores_of_sample(sjf, seeds=3) == [{"CPU": 1.0}]
 
@@ -155,7 +156,7 @@ def test_a_sample_asks_for_the_runners_of_all_its_seeds():
 def test_damage_and_the_end_of_training_are_not_of_the_pretraining():
     values = {"pretrain": {}, "learner.corrupt.slot": 50, "gate.until": 100}
     experiment = with_values(build({}, "test"), values | {"gate.updates_per_job": 32}, "test")
-    pretraining = pretraining_of(experiment)
+    pretraining = pretraining_of(resolve(experiment)).experiment
     assert pretraining.learner.corrupt.slot is pretraining.gate.until is None
     assert pretraining.gate.updates_per_job is None
     assert experiment.learner.corrupt.slot == 50

@@ -4,7 +4,7 @@ import gate_slots
 import numpy as np
 import pytest
 
-from mec_rllib.config.experiment import build
+from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.envs.config import EnvConfig
@@ -141,7 +141,7 @@ def strategy_of(servers=1, runners=0, agent="paper", **gate):
         "env": {"training_jobs": JOBS, "load": 0.3},
         "runners": {"servers": servers, "num": runners},
     }
-    return resolve(build(values, "test"))[0]
+    return resolve(build(values, "test")).strategies[0]
 
 
 @pytest.fixture

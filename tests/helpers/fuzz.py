@@ -13,7 +13,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["mec_rllib", "yaml", "csv"]):
-    from mec_rllib.config.experiment import load
+    from mec_rllib.config.load import load
     from mec_rllib.config.strategies import resolve
     from mec_rllib.errors import ConfigError
     from mec_rllib.sim.traces import TraceWorkload, read_trace

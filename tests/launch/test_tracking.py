@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import pytest
 import yaml
 
-from mec_rllib.config.experiment import build
+from mec_rllib.config.load import build
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch import tracking
 

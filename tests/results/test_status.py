@@ -7,6 +7,7 @@ import sys
 import pytest
 import yaml
 
+from mec_rllib.config.strategies import resolve
 from mec_rllib.launch.resume import what_is_left
 from mec_rllib.launch.stages import Stage
 from mec_rllib.results.folder import read_config
@@ -77,7 +78,7 @@ def test_a_report_that_its_driver_did_not_write_down_has_no_time(folder):
 
 def test_failures_before_a_resume_do_not_count(folder):
     experiment = read_config(folder)
-    what_is_left(Stage(experiment, folder, None), print)
+    what_is_left(Stage(resolve(experiment), folder, None), print)
     found = status(folder, now=NOW)
     assert (found["failed"], found["state"]) == (0, "running")
 

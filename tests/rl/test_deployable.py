@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from mec_rllib.config.experiment import build, load
+from mec_rllib.config.load import build, load
 from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.afterstates import AfterstateEncoder
 from mec_rllib.envs.config import EnvConfig
@@ -222,7 +222,8 @@ def test_each_strategy_may_have_an_agent_of_its_own():
     entry = {"gate": "ats", "agent": "deployable", "set": {"learner.n_step": 1}, "label": "one"}
     entries = ["ats", entry, {"gate": "pts", "agent": "paper"}]
     for top in ("paper", "deployable"):
-        plain, deployable, paper = resolve(build({"strategies": entries, "agent": top}, "test"))
+        values = {"strategies": entries, "agent": top}
+        plain, deployable, paper = resolve(build(values, "test")).strategies
         assert plain.experiment.learner.observe.afterstates == (top == "deployable")
         assert deployable.experiment.learner.observe.afterstates
         assert deployable.experiment.learner.n_step == 1
@@ -255,7 +256,7 @@ def test_each_strategy_may_have_an_agent_of_its_own():
 )
 def test_a_wrong_agent_is_one_line(values, message, tmp_path):
     with pytest.raises(ConfigError) as error:
-        stages(build(values, "test"), tmp_path)
+        stages(resolve(build(values, "test")), tmp_path)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -277,7 +278,7 @@ def new_algorithm(cluster):
                 },
                 "test",
             )
-        )
+        ).strategies
         built.append(algorithm_config(strategy, seed=3).build_algo())
         built[-1].slots_per_iteration = 1500
         return built[-1]

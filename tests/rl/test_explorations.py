@@ -8,7 +8,7 @@ import torch
 from ray.rllib.core import DEFAULT_MODULE_ID
 from torch.nn.functional import huber_loss
 
-from mec_rllib.config.experiment import build
+from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
@@ -37,7 +37,7 @@ def new_algorithm(cluster):
             "learner": {"bootstrap": {"heads": HEADS, "slots": 40}} | learner,
             "runners": {"num": runners, "servers": 2},
         }
-        (strategy,) = resolve(build(values, "test"))
+        (strategy,) = resolve(build(values, "test")).strategies
         built.append(algorithm_config(strategy, seed=3).build_algo())
         built[-1].slots_per_iteration = slots
         return built[-1]

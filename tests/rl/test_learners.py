@@ -6,7 +6,7 @@ import torch
 
 from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
-from mec_rllib.config.experiment import build
+from mec_rllib.config.load import build
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import GATES
 from mec_rllib.rl.actor_critic import SoftActorCritic, log_policy

@@ -9,9 +9,8 @@ import pytest
 import yaml
 from comparing import without_time
 
-from mec_rllib.config.experiment import build
+from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
-from mec_rllib.launch.trainable import start_run
 from mec_rllib.results.folder import read_experiment
 from mec_rllib.rl.exploration import Decay, Greedy
 from mec_rllib.sim.totals import Totals
@@ -24,6 +23,7 @@ from mec_rllib.trials.checkpoints import (
     newest_good_checkpoint,
     write_checkpoint,
 )
+from mec_rllib.trials.players import start_run
 from mec_rllib.trials.trial import Trial
 
 OF = {"strategy": "ats", "seed": 0}  # whose the checkpoints of these tests are
@@ -149,7 +149,7 @@ RESUMED = [
 def test_a_restored_trial_goes_on_bit_for_bit(tmp_path, gate, seed, runners):
     """Saved in the middle of one run; another goes on from there, and ends in the same place."""
     config = CONFIG | {"strategies": [gate], "slots": 2000, "runners": {"num": runners}}
-    (strategy,) = resolve(build(config, "test"))
+    (strategy,) = resolve(build(config, "test")).strategies
     straight, results = Trial(gate, seed, strategy.experiment, start_run(strategy, seed)), []
     while not straight.is_done:
         results.append(straight.play_report())

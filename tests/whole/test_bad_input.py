@@ -12,9 +12,10 @@ import yaml
 from gymnasium import spaces
 
 from mec_rllib.cli import main
-from mec_rllib.config.experiment import build
+from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
+from mec_rllib.trials.check import check as check_strategy
 from mec_rllib.trials.checkpoints import MANIFEST, write_checkpoint
 
 GOOD = {
@@ -107,8 +108,8 @@ def test_a_hostile_number_is_refused(refused, tmp_path, part):
 
 def check(config):
     """All that is looked at before a trial starts."""
-    for strategy in resolve(build(config, "hostile")):
-        strategy.check()
+    for strategy in resolve(build(config, "hostile")).strategies:
+        check_strategy(strategy)
 
 
 def test_no_hostile_number_gets_as_far_as_a_trial():

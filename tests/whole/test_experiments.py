@@ -10,13 +10,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
-from mec_rllib.config.experiment import load
+from mec_rllib.config.load import load
 from mec_rllib.results.folder import finite, read_experiment
 from mec_rllib.rl.policy_file import load_policy
 from mec_rllib.schedulers import SJF, Reservation, run
 from mec_rllib.sim.totals import Totals
 from mec_rllib.trials.checkpoints import checkpoint_at
-from mec_rllib.trials.trial import SchedulerRun, Trial
+from mec_rllib.trials.players import SchedulerRun
+from mec_rllib.trials.trial import Trial
 
 ROOT = Path(__file__).parents[2]
 ROW = {

@@ -15,7 +15,8 @@ from gym_worlds import Line
 
 from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
-from mec_rllib.config.experiment import build as build_experiment
+from mec_rllib.config.load import build as build_experiment
+from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import GATES, Gate
 from mec_rllib.launch.cluster_check import modules_to_send
@@ -216,22 +217,22 @@ def test_the_documented_environment_of_ones_own(tmp_path):
 )
 def test_what_has_no_meaning_there_is_refused_in_one_line(tmp_path, values, message):
     with pytest.raises(ConfigError) as error:
-        stages(build_experiment(values, "test"), tmp_path)
+        stages(resolve(build_experiment(values, "test")), tmp_path)
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_an_environment_of_ones_own_travels_to_the_nodes():
     gym = {"id": "examples.inventory:Inventory-v0", "cost": "fixed"}
-    (place,) = modules_to_send(build_experiment({"env": {"gym": gym}}, "test"))
+    (place,) = modules_to_send(resolve(build_experiment({"env": {"gym": gym}}, "test")))
     assert Path(place) == ROOT / "examples"
-    assert modules_to_send(build_experiment({"env": {"gym": CARTPOLE}}, "test")) == []
+    assert modules_to_send(resolve(build_experiment({"env": {"gym": CARTPOLE}}, "test"))) == []
 
 
 def test_a_guide_of_ones_own_travels_to_the_nodes():
     guide = {"scheduler": "examples.rules:Mine"}
     values = {"exploration": "guided", "learner": {"guide": guide}}
-    (place,) = modules_to_send(build_experiment(values, "test"))
+    (place,) = modules_to_send(resolve(build_experiment(values, "test")))
     assert Path(place) == ROOT / "examples"
 
 
@@ -239,7 +240,7 @@ def test_a_fallback_to_what_an_environment_cannot_say_is_refused(tmp_path):
     strategies = [{"gate": "ats", "fallback": "idle"}]
     experiment = build_experiment({"env": {"gym": CARTPOLE}, "strategies": strategies}, "test")
     with pytest.raises(ConfigError, match="asks for is_idle"):
-        stages(experiment, tmp_path)
+        stages(resolve(experiment), tmp_path)
 
 
 def test_our_environments_are_plain_gymnasium_environments():

@@ -1,0 +1,83 @@
+"""A study: an experiment and its strategies, resolved once and handed on. Data only."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from mec_rllib.config.experiment import Experiment
+from mec_rllib.lookup import load_path
+
+if TYPE_CHECKING:
+    from mec_rllib.gates import Gate
+    from mec_rllib.schedulers import Scheduler
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One competitor: a gate that trains an agent, or a scheduler that learns nothing.
+
+    Classes are kept by their import path, and looked up where they act.
+
+    Attributes:
+        label: its name in this study; it names a folder.
+        learns: whether it is a gate with an agent.
+        path: `module:Class` of the gate or the scheduler.
+        args: arguments of that class, but for the number of servers and the seed.
+        experiment: the whole config as this strategy sees it (after its agent and `set` keys).
+        updates_per_job: K, where the kind of training job does not say; 0 for schedulers.
+    """
+
+    label: str
+    learns: bool
+    path: str
+    args: Mapping[str, Any]
+    experiment: Experiment
+    updates_per_job: int = 0
+
+    @property
+    def gate(self) -> "type[Gate] | None":
+        """The class of its gate; None if it learns nothing."""
+        return load_path(self.path) if self.learns else None
+
+    @property
+    def scheduler(self) -> "Callable[..., Scheduler] | None":
+        """The class of its scheduler; None if it learns."""
+        return None if self.learns else load_path(self.path)
+
+    @property
+    def updates_of_kinds(self) -> list[int]:
+        """K of each kind of training jobs."""
+        kinds = self.experiment.env.kinds_of_training
+        return [kind.updates or self.updates_per_job for kind in kinds]
+
+    @property
+    def batch_of_kinds(self) -> list[int]:
+        """Transitions per update, for each kind of training jobs."""
+        kinds = self.experiment.env.kinds_of_training
+        return [kind.batch or self.experiment.learner.batch for kind in kinds]
+
+    @property
+    def training_kind(self) -> int:
+        """Index of the kind that the gate asks for, unless it chooses itself."""
+        names = [kind.name for kind in self.experiment.env.kinds_of_training]
+        wanted = self.experiment.gate.kind
+        return 0 if wanted is None else names.index(wanted)
+
+
+@dataclass(frozen=True)
+class Study:
+    """An experiment, resolved: what the driver and every trial's process are given."""
+
+    experiment: Experiment
+    strategies: tuple[Strategy, ...]
+
+    @cached_property
+    def by_label(self) -> dict[str, Strategy]:
+        """The strategies by their labels."""
+        return {strategy.label: strategy for strategy in self.strategies}
+
+    @property
+    def trials(self) -> list[tuple[Strategy, int]]:
+        """Every strategy with every seed, in the order in which they start."""
+        return [(s, seed) for seed in self.experiment.seeds for s in self.strategies]

@@ -1,0 +1,74 @@
+"""Builds once what a strategy needs and what can be built without Ray, before anything starts."""
+
+import pickle
+from typing import Any
+
+from mec_rllib.config.study import Strategy
+from mec_rllib.envs.afterstates import encoder_of
+from mec_rllib.errors import ConfigError
+from mec_rllib.gates import Idle, ServerEmpty
+from mec_rllib.schedulers import SCHEDULERS
+from mec_rllib.trials.players import build_guide, build_scheduler
+
+
+def check(strategy: Strategy) -> None:
+    """Builds world, gate, guide or scheduler once.
+
+    Raises:
+        ConfigError: whatever would fail at the start of a trial.
+    """
+    env = strategy.experiment.env
+    try:
+        if env.gym is None:
+            env.build_workload()
+        else:
+            _check_gym(strategy, env.build_world(1))
+    except ValueError as error:
+        raise ConfigError(f"env: {error}") from None
+    try:
+        if strategy.gate is not None:
+            strategy.gate(strategy.experiment.runners.servers, **strategy.args)
+            if strategy.experiment.exploration == "guided":
+                build_guide(strategy, seed=0)
+            return
+        scheduler = build_scheduler(strategy, seed=0)
+        if hasattr(scheduler, "prepare"):
+            scheduler.prepare(env.build_world(1))
+    except ConfigError:
+        raise
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"strategy {strategy.label}: {error}") from None
+
+
+def _check_gym(strategy: Strategy, world: Any) -> None:
+    """What an environment of Gymnasium has no meaning for is refused."""
+    encoder_of(world, **strategy.experiment.learner.observe.model_dump())
+    _check_world_says_what_the_gate_asks(strategy, world)
+    rules = {strategy.scheduler}
+    if strategy.learns and strategy.experiment.exploration == "guided":
+        rules = {SCHEDULERS.get(strategy.experiment.learner.guide.scheduler)}
+    if jobs := rules & (set(SCHEDULERS.values()) - {SCHEDULERS["random"]}):
+        name = next(n for n, rule in SCHEDULERS.items() if rule in jobs)
+        raise ConfigError(
+            f"strategy {strategy.label}: {name} schedules jobs, and gym.id has none; "
+            "take random, or a rule of your own (package.module:Class)"
+        )
+    try:
+        pickle.dumps(world.get_state())
+    except Exception as error:
+        raise ConfigError(
+            f"env.gym: it cannot be saved in a checkpoint ({type(error).__name__}: {error})"
+        ) from None
+
+
+def _check_world_says_what_the_gate_asks(strategy: Strategy, world: Any) -> None:
+    fallback, asked = strategy.args.get("fallback"), None
+    if strategy.gate is Idle or fallback == "idle":
+        asked = "is_idle"
+    if strategy.gate is ServerEmpty or fallback == "server_empty":
+        asked = "is_empty"
+    if asked is not None and not hasattr(world.envs[0].unwrapped, asked):
+        raise ConfigError(
+            f"strategy {strategy.label}: asks for {asked}, an attribute that "
+            f"{type(world.envs[0].unwrapped).__name__} does not have"
+        )
