@@ -137,7 +137,7 @@ def evaluate(
     from rich.console import Console
 
     from mec_rllib.launch.progress import ExperimentProgress
-    from mec_rllib.results.folder import finite
+    from mec_rllib.results.files import finite
     from mec_rllib.results.report import print_rows
     from mec_rllib.trials.evaluate import policy_of, scheduler_of
     from mec_rllib.trials.trial import evaluate as play
@@ -178,7 +178,7 @@ def status(
 
     Example: mec-rllib status runs/demo
     """
-    from mec_rllib.results.folder import finite
+    from mec_rllib.results.files import finite
     from mec_rllib.results.status import print_status
     from mec_rllib.results.status import status as look
 
@@ -247,9 +247,9 @@ def _player(out: Path, address: str | None, dashboard: bool) -> "Player":
 
 def _begin(study: "Study", out: Path, address: str | None, dashboard: bool, go_on: bool) -> None:
     player = _player(out, address, dashboard)
-    from mec_rllib.launch.launcher import holds_experiment
+    from mec_rllib.results.folder import Folder
 
-    if go_on and holds_experiment(out):
+    if go_on and Folder(out).is_begun:
         _play(out, lambda: player.go_on(study))
     else:
         _play(out, lambda: player.begin(study))

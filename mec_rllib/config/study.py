@@ -1,6 +1,7 @@
 """A study: an experiment and its strategies, resolved once and handed on. Data only."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,25 @@ class Strategy:
         """The class of its scheduler; None if it learns."""
         return None if self.learns else load_path(self.path)
 
+    def to_json(self, study: Experiment) -> dict[str, Any]:
+        """What `study.json` says of it: `mec_rllib.results` reads that without any class.
+
+        Args:
+            study: the experiment that it is part of; only what differs from it is written down.
+        """
+        from mec_rllib.gates import PsiGate
+
+        gate, mine = self.gate, self.experiment.model_dump(mode="json")
+        return {
+            "label": self.label,
+            "learns": self.learns,
+            "path": self.path,
+            "args": json.loads(json.dumps(dict(self.args), default=str)),
+            "occupies": gate is not None and gate.occupies,
+            "has_fallback": gate is not None and issubclass(gate, PsiGate),
+            "settings": dict(differences(study.model_dump(mode="json"), mine)),
+        }
+
     @property
     def updates_of_kinds(self) -> list[int]:
         """K of each kind of training jobs."""
@@ -81,3 +101,19 @@ class Study:
     def trials(self) -> list[tuple[Strategy, int]]:
         """Every strategy with every seed, in the order in which they start."""
         return [(s, seed) for seed in self.experiment.seeds for s in self.strategies]
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The strategies, as `study.json` has them."""
+        return [strategy.to_json(self.experiment) for strategy in self.strategies]
+
+
+def differences(
+    one: Mapping[str, Any], other: Mapping[str, Any], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    """Dotted keys in which nested mappings differ, with the values of the other one."""
+    for key, value in other.items():
+        before = one.get(key)
+        if isinstance(value, Mapping) and isinstance(before, Mapping):
+            yield from differences(before, value, f"{prefix}{key}.")
+        elif value != before:
+            yield prefix + key, value

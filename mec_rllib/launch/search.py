@@ -34,13 +34,13 @@ from mec_rllib.launch.stages import ShowProgress, Stage
 from mec_rllib.launch.stopping import CleanStop
 from mec_rllib.launch.tensorboard import Board
 from mec_rllib.launch.trainable import CheckpointedTrial
-from mec_rllib.results.folder import write_json
+from mec_rllib.results.files import write_json
+from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.trials.check import check
 from mec_rllib.trials.checkpoints import newest_good_checkpoint
 from mec_rllib.trials.players import start_run
 from mec_rllib.trials.trial import REPORTS, Trial
 
-SEARCH = "search"  # folder in the experiment's
 TUNED = "-tuned"  # suffix of the winner's label
 GRACE_REPORTS = 20  # before ASHA may stop a config
 
@@ -76,9 +76,9 @@ def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> 
     tried = left.tried
     complete = [sample for sample in tried if sample["is_complete"] and not sample["error"]]
     winner = max(complete, key=lambda sample: sample[METRIC], default=None)
-    write_json(stage.folder / "search.json", {"winner": winner, "tried": tried})
+    write_json(stage.folder.search_result, {"winner": winner, "tried": tried})
     if winner is None:
-        raise RuntimeError(f"no config came to an end; see {stage.folder}/search.json")
+        raise RuntimeError(f"no config came to an end; see {stage.folder.search_result}")
     entry = _entry(stage.study, winner["values"])
     found = experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
     return resolve(found)
@@ -114,11 +114,11 @@ def _try_samples(
             trial_dirname_creator=str,
         ),
         run_config=tune.RunConfig(
-            name=stage.folder.name,
-            storage_path=str(stage.folder.parent),
+            name=stage.folder.path.name,
+            storage_path=str(stage.folder.path.parent),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[
-                ReportFiles(stage.folder, str, left.reports, Board({})),
+                ReportFiles(stage.folder.path, str, left.reports, Board({})),
                 ShowProgress(progress, str),
                 SampleLog(stage.folder, search.slots),
                 stop,
@@ -136,7 +136,7 @@ def _try_samples(
 class SearchTrial(CheckpointedTrial):
     """One sample of the space: plays all search seeds side by side and reports their mean."""
 
-    def setup(self, config: dict[str, Any], study: Study, folder: Path) -> None:
+    def setup(self, config: dict[str, Any], study: Study, folder: Folder) -> None:
         """Starts the first sample; the actor may be reused for others."""
         self._study, self._search_folder = study, folder
         self.start(config)
@@ -150,7 +150,7 @@ class SearchTrial(CheckpointedTrial):
         self._trials = [
             Trial(strategy.label, seed, played, start_run(strategy, seed)) for seed in search.seeds
         ]
-        of, mine = {"sample": config}, self._search_folder / self.trial_name
+        of, mine = {"sample": config}, TrialFolder(self._search_folder.path / self.trial_name)
         self.begin(mine, of, newest_good_checkpoint(mine, of, logging.getLogger(__name__).warning))
 
     def play(self) -> dict[str, Any]:
@@ -261,8 +261,3 @@ class _OptunaGoesOn(OptunaSearch):
         for values in self._unfinished:
             self._ot_study.enqueue_trial(values)
         return is_set
-
-
-def search_stage(study: Study, out: Path) -> Stage:
-    """Where the search of a study runs."""
-    return Stage(study, out.absolute() / SEARCH, None)

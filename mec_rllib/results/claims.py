@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from mec_rllib.config.experiment import Experiment
-from mec_rllib.results.folder import TrialResults
 from mec_rllib.results.measures import (
     Finished,
     above_always,
@@ -25,6 +24,7 @@ from mec_rllib.results.measures import (
     where_load_changes,
 )
 from mec_rllib.results.stats import holm, interval, p_value, verdict
+from mec_rllib.results.stored import TrialResults
 
 ABLATIONS = (  # strategies of ablation_agent.yaml
     "no-guide",

@@ -10,8 +10,8 @@ from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study import Strategy
 from mec_rllib.gates import ATS, Ideal, Never, PsiGate
-from mec_rllib.results.folder import TrialResults
 from mec_rllib.results.measures import SETTLED_SHARE, window_rewards
+from mec_rllib.results.stored import TrialResults
 
 TOO_OFTEN = 2.0  # times as often as the percentile means
 BUSIER = 0.05  # share of the capacity, above the average

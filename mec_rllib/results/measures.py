@@ -13,7 +13,7 @@ import numpy as np
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.strategies import resolve
 from mec_rllib.gates import ATS, PTS, Bandit, Budget, Idle, Price, ServerEmpty, TDSlope
-from mec_rllib.results.folder import TrialResults
+from mec_rllib.results.stored import TrialResults
 
 # Gates that pay for their training; `always` is judged against the worst of the others.
 PAYING = (PTS, Idle, ServerEmpty, ATS, Budget, Price, TDSlope, Bandit)

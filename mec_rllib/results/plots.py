@@ -10,8 +10,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from mec_rllib.config.experiment import Experiment
-from mec_rllib.results.folder import TrialResults, number
+from mec_rllib.results.files import number
 from mec_rllib.results.stats import interval
+from mec_rllib.results.stored import TrialResults
 from mec_rllib.results.trade_off import trade_off
 from mec_rllib.sim.workloads import LoadSchedule
 

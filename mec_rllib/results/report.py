@@ -15,10 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from mec_rllib.config.experiment import Experiment
-from mec_rllib.results.folder import TrialResults, read_experiment, write_json
+from mec_rllib.config.load import load
+from mec_rllib.results.files import write_json
 from mec_rllib.results.gate_health import SIGNATURES, Finding, examine
 from mec_rllib.results.plots import PICTURES, Results
 from mec_rllib.results.stats import Interval
+from mec_rllib.results.stored import TrialResults, read_study
 from mec_rllib.results.summary import summarize
 from mec_rllib.results.trade_off import Point, trade_off
 
@@ -42,7 +44,8 @@ def report(folder: Path, console: Console) -> None:
     Raises:
         ConfigError: the folder holds no experiment of ours.
     """
-    experiment, trials = read_experiment(folder)
+    stored = read_study(folder)
+    experiment, trials = load(stored.folder.config), stored.trials
     summary = summarize(experiment, trials)
     findings = examine(experiment, trials)
     points = trade_off(experiment, trials)

@@ -1,13 +1,14 @@
 """The content of `summary.json`: rows, their aggregate, and the claims that they decide."""
 
 import math
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.results.claims import decide
-from mec_rllib.results.folder import TrialResults
 from mec_rllib.results.stats import interval
+from mec_rllib.results.stored import TrialResults
 
 METRICS = (
     "reward_lifetime",
@@ -32,7 +33,7 @@ METRICS = (
 PACKAGES = ("mec-rllib", "ray", "torch", "gymnasium", "numpy", "numba")
 
 
-def summarize(experiment: Experiment, trials: list[TrialResults]) -> dict[str, Any]:
+def summarize(experiment: Experiment, trials: Sequence[TrialResults]) -> dict[str, Any]:
     """The content of `summary.json`."""
     rows = [trial.row for trial in trials if trial.is_finished]
     return {

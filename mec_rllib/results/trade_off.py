@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.strategies import resolve
-from mec_rllib.results.folder import TrialResults, number
+from mec_rllib.results.files import number
 from mec_rllib.results.stats import Interval, interval
+from mec_rllib.results.stored import TrialResults
 
 ENOUGH = 3  # strategies for a front
 

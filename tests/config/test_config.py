@@ -11,6 +11,7 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.launch.pretraining import pretraining_of
 from mec_rllib.launch.search import _sampled, cores_of_sample
 from mec_rllib.launch.stages import stages
+from mec_rllib.results.folder import Folder
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
@@ -27,7 +28,7 @@ def config(tmp_path):
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_the_configs_that_we_ship_are_good(path):
-    assert stages(resolve(load(path)), Path("out"))
+    assert stages(resolve(load(path)), Folder("out"))
 
 
 def test_overrides_are_yaml_and_reach_into_lists(config):
@@ -114,7 +115,7 @@ def test_bad_values_are_named_in_one_line(config, override):
     if "/no/such" in override:
         overrides.append("env.workload=trace")
     with pytest.raises(ConfigError) as caught:
-        stages(resolve(load(config, overrides)), Path("out"))
+        stages(resolve(load(config, overrides)), Folder("out"))
     assert BAD[override] in str(caught.value)
     assert "\n" not in str(caught.value)
 

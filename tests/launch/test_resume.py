@@ -14,9 +14,10 @@ from comparing import without_time
 from processes import named
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mec_rllib.launch.search_log import SAMPLES, what_is_left_of_search
+from mec_rllib.launch.search_log import what_is_left_of_search
+from mec_rllib.results.folder import Folder, TrialFolder
+from mec_rllib.results.locks import hold
 from mec_rllib.trials.checkpoints import write_checkpoint
-from mec_rllib.trials.locks import hold
 
 KILLED = {
     "strategies": ["ats", "sjf"],
@@ -193,7 +194,7 @@ def test_a_search_goes_on_with_the_samples_that_were_under_way(tmp_path):
 
 
 def test_a_search_passes_over_what_was_damaged(tmp_path):
-    (tmp_path / SAMPLES).write_text('{"name": "sample_a"}\n{"name": "samp')
+    Folder(tmp_path).samples.write_text('{"name": "sample_a"}\n{"name": "samp')
     values, folder = {"learner.lr": 0.001}, tmp_path / "sample_b"
     folder.mkdir()
     (folder / "params.json").write_text(json.dumps(values))
@@ -201,7 +202,7 @@ def test_a_search_passes_over_what_was_damaged(tmp_path):
     (folder / "result.json").write_text("\n".join(lines))
     for slots in (10, 20):
         newest = write_checkpoint(
-            folder,
+            TrialFolder(folder),
             slots,
             lambda path, slots=slots: (path / "report.json").write_text(
                 json.dumps({"timesteps_total": slots})
@@ -209,10 +210,10 @@ def test_a_search_passes_over_what_was_damaged(tmp_path):
             {"sample": values},
         )
     (newest / "report.json").write_text("{")
-    left = what_is_left_of_search(tmp_path)
+    left = what_is_left_of_search(Folder(tmp_path))
     assert [sample["name"] for sample in left.tried] == ["sample_a"]
     assert [report["timesteps_total"] for report in left.reports["sample_b"]] == [10]
-    assert (tmp_path / SAMPLES).read_text() == '{"name": "sample_a"}\n'
+    assert Folder(tmp_path).samples.read_text() == '{"name": "sample_a"}\n'
 
 
 @pytest.mark.ray

@@ -8,9 +8,9 @@ from rich.console import Console
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.errors import ConfigError
-from mec_rllib.results.folder import TrialResults
 from mec_rllib.results.gate_health import examine
 from mec_rllib.results.report import report
+from mec_rllib.results.stored import TrialResults
 
 REPORTS = 20
 

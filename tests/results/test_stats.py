@@ -11,8 +11,8 @@ from scipy import stats
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.results.claims import CLAIMS, decide
-from mec_rllib.results.folder import TrialResults
 from mec_rllib.results.stats import Interval, holm, interval, p_value, verdict
+from mec_rllib.results.stored import TrialResults
 
 
 def test_the_interval_by_hand():

@@ -7,10 +7,11 @@ import sys
 import pytest
 import yaml
 
+from mec_rllib.config.load import load
 from mec_rllib.config.strategies import resolve
 from mec_rllib.launch.resume import what_is_left
 from mec_rllib.launch.stages import Stage
-from mec_rllib.results.folder import read_config
+from mec_rllib.results.folder import Folder
 from mec_rllib.results.status import SILENT_S, status
 
 NOW = 1_000_000.0
@@ -77,8 +78,8 @@ def test_a_report_that_its_driver_did_not_write_down_has_no_time(folder):
 
 
 def test_failures_before_a_resume_do_not_count(folder):
-    experiment = read_config(folder)
-    what_is_left(Stage(resolve(experiment), folder, None), print)
+    study = resolve(load(folder / "config.yaml"))
+    what_is_left(Stage(study, Folder(folder), None), print)
     found = status(folder, now=NOW)
     assert (found["failed"], found["state"]) == (0, "running")
 

@@ -22,6 +22,7 @@ from ray.cluster_utils import Cluster
 from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.gates import PTS
+from mec_rllib.results.folder import TrialFolder
 from mec_rllib.rl import fleet
 from mec_rllib.rl.algorithm import GatedDQNConfig
 from mec_rllib.schedulers import SJF, run
@@ -29,7 +30,7 @@ from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
 from mec_rllib.sim.workloads import BernoulliWorkload
-from mec_rllib.trials.checkpoints import check_checkpoint, checkpoints, write_checkpoint
+from mec_rllib.trials.checkpoints import check_checkpoint, write_checkpoint
 
 pytestmark = pytest.mark.chaos
 
@@ -311,7 +312,9 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(chaos, small_disk):
     of = {"strategy": "ats"}
-    write_checkpoint(small_disk, 1, lambda folder: (folder / "a").write_bytes(bytes(400_000)), of)
+    write_checkpoint(
+        TrialFolder(small_disk), 1, lambda folder: (folder / "a").write_bytes(bytes(400_000)), of
+    )
     for k in range(5):
 
         def too_much(folder, k=k):
@@ -319,8 +322,8 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(chaos, small_disk):
                 (folder / f"{part}").write_bytes(bytes(100_000 + 150_000 * k))
 
         with pytest.raises(OSError, match="No space left"):
-            write_checkpoint(small_disk, 2 + k, too_much, of)
-        assert [path.name for path in checkpoints(small_disk)] == ["checkpoint_000001"]
+            write_checkpoint(TrialFolder(small_disk), 2 + k, too_much, of)
+        assert [path.name for path in TrialFolder(small_disk).checkpoints] == ["checkpoint_000001"]
         check_checkpoint(small_disk / "checkpoint_000001")
         assert os.listdir(small_disk) == ["checkpoint_000001"]
     chaos.row("disk full while a checkpoint is written", 5, 5, "0 checkpoints")
@@ -360,12 +363,12 @@ def test_soak(chaos, tmp_path):
         algorithm.train()
         iteration += 1
         if iteration % 10 == 0:
-            write_checkpoint(tmp_path, iteration, save, {})
+            write_checkpoint(TrialFolder(tmp_path), iteration, save, {})
             files = sum(path.is_file() for path in tmp_path.rglob("*"))
             points.append((time.monotonic() - started, resident_mb(), files))
     algorithm.stop()
     late = np.array(points[len(points) // 3 :])  # the replay is full by then
-    assert len(checkpoints(tmp_path)) <= 2
+    assert len(TrialFolder(tmp_path).checkpoints) <= 2
     lost = f"{late[-1, 2]:.0f} files"
     if chaos.is_long:
         slope = np.polyfit(late[:, 0] / 60, late[:, 1], 1)[0]

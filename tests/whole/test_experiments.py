@@ -11,7 +11,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from mec_rllib.config.load import load
-from mec_rllib.results.folder import finite, read_experiment
+from mec_rllib.results.files import finite
+from mec_rllib.results.stored import read_study
 from mec_rllib.rl.policy_file import load_policy
 from mec_rllib.schedulers import SJF, Reservation, run
 from mec_rllib.sim.totals import Totals
@@ -121,7 +122,7 @@ class TestDemo:
         assert events.Scalars("ray/tune/row/reward_greedy")[-1].step == 3000
 
     def test_reports_and_rows_name_the_node(self, demo):
-        _, trials = read_experiment(demo[0])
+        trials = read_study(demo[0]).trials
         nodes = {report["node"] for trial in trials for report in trial.reports}
         assert nodes == {row["node"] for row in demo[1]["rows"]}
         assert len(nodes) == 1

@@ -21,6 +21,7 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.gates import GATES, Gate
 from mec_rllib.launch.cluster_check import modules_to_send
 from mec_rllib.launch.stages import stages
+from mec_rllib.results.folder import Folder
 from mec_rllib.rl.algorithm import GatedDQNConfig
 from mec_rllib.rl.q_function import QFunction
 
@@ -217,7 +218,7 @@ def test_the_documented_environment_of_ones_own(tmp_path):
 )
 def test_what_has_no_meaning_there_is_refused_in_one_line(tmp_path, values, message):
     with pytest.raises(ConfigError) as error:
-        stages(resolve(build_experiment(values, "test")), tmp_path)
+        stages(resolve(build_experiment(values, "test")), Folder(tmp_path))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -240,7 +241,7 @@ def test_a_fallback_to_what_an_environment_cannot_say_is_refused(tmp_path):
     strategies = [{"gate": "ats", "fallback": "idle"}]
     experiment = build_experiment({"env": {"gym": CARTPOLE}, "strategies": strategies}, "test")
     with pytest.raises(ConfigError, match="asks for is_idle"):
-        stages(resolve(experiment), tmp_path)
+        stages(resolve(experiment), Folder(tmp_path))
 
 
 def test_our_environments_are_plain_gymnasium_environments():
