@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.study import Strategy
 from mec_rllib.envs.world import totals_from_json, totals_of
 from mec_rllib.schedulers import Scheduler, run
 from mec_rllib.sim.totals import Sums, Totals
@@ -134,6 +135,19 @@ class Trial:
             "training_jobs_by_kind": dict(zip(names, jobs, strict=True)),
             "learner_updates_by_kind": dict(zip(names, updates, strict=True)),
         }
+
+
+def origin(strategy: Strategy, seed: int) -> dict[str, Any]:
+    """Whose a checkpoint is: what must be equal in a run that goes on from it."""
+    # Others may join or leave an experiment without a change of this trial.
+    shared = {"name", "strategies", "seeds", "search"}
+    return {
+        "strategy": strategy.label,
+        "seed": seed,
+        "class": strategy.path,
+        "args": json.loads(json.dumps(dict(strategy.args), default=str)),
+        "config": strategy.experiment.model_dump(mode="json", exclude=shared),
+    }
 
 
 def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> float:
