@@ -32,6 +32,7 @@ from mec_rllib.experiments.search_log import (
     SearchLeft,
     what_is_left_of_search,
 )
+from mec_rllib.experiments.search_winner import pick_winner
 from mec_rllib.experiments.sections import SearchConfig
 from mec_rllib.experiments.stopping import CleanStop
 from mec_rllib.experiments.strategies import Strategy, resolve
@@ -57,12 +58,17 @@ def check_search(experiment: Experiment) -> None:
     _sampled(experiment, sample).check()
 
 
-def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> Experiment:
-    """Searches, or goes on; writes `search.json`, returns the experiment to run.
+def run_search(
+    stage: Stage, cluster: Cluster, progress: ExperimentProgress
+) -> tuple[Experiment, str]:
+    """Searches, or goes on; writes `search.json`.
+
+    Returns:
+        The experiment to run, and what a reader has to know about its winner (often nothing).
 
     Raises:
         KeyboardInterrupt: it was interrupted.
-        RuntimeError: no config came to an end.
+        RuntimeError: no config came to an end with an R.
     """
     experiment, search = stage.experiment, stage.experiment.search
     assert search is not None
@@ -70,14 +76,20 @@ def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> 
     if search.samples > len(left.tried):
         _try_samples(stage, left, cluster, progress)
         left = what_is_left_of_search(stage.folder)
-    tried = left.tried
-    complete = [sample for sample in tried if sample["is_complete"] and not sample["error"]]
-    winner = max(complete, key=lambda sample: sample[METRIC], default=None)
-    write_json(stage.folder / "search.json", {"winner": winner, "tried": tried})
+    untuned, *_ = resolve(experiment)
+    samples = [(sample, _sampled(experiment, sample["values"])) for sample in left.tried]
+    winner = pick_winner(untuned, samples)
+    found = {
+        "winner": winner and winner.sample,
+        "ties": winner.ties if winner and winner.note else [],
+        "tried": left.tried,
+    }
+    write_json(stage.folder / "search.json", found)
     if winner is None:
-        raise RuntimeError(f"no config came to an end; see {stage.folder}/search.json")
-    entry = _entry(experiment, winner["values"])
-    return experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
+        raise RuntimeError(f"no config came to an end with an R; see {stage.folder}/search.json")
+    entry = _entry(experiment, winner.sample["values"])
+    tuned = experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
+    return tuned, winner.note
 
 
 def _try_samples(

@@ -43,6 +43,11 @@ class StrategyRun(Protocol):
         """Updates since the start that each kind of training jobs has paid for."""
         ...
 
+    @property
+    def requests_by_reason(self) -> dict[str, int]:
+        """Training jobs asked for since the start, by the gate's reasons; {} where it has none."""
+        ...
+
     def play(self, slots: int) -> dict[str, Any]:
         """Plays about so many slots and returns the figures to report."""
         ...
@@ -69,6 +74,7 @@ class SchedulerRun:
 
     learner_updates = 0
     updates_of_kinds: ClassVar[list[int]] = []
+    requests_by_reason: ClassVar[dict[str, int]] = {}
 
     def __init__(self, scheduler: Scheduler, batch: ServerBatch | GymBatch):
         self._scheduler, self._batch = scheduler, batch
@@ -194,9 +200,15 @@ class Trial:
             "learner_updates": self.run.learner_updates,
             **totals.counts(),
             **self._kinds_row(),
+            **self._requests_row(),
             "wall_s": wall_s,
             "node": self._node,
         }
+
+    def _requests_row(self) -> dict[str, Any]:
+        """Requests to train, by reason, where the gate tells reasons apart."""
+        requests = self.run.requests_by_reason
+        return {"requests_by_reason": requests} if requests else {}
 
     def _kinds_row(self) -> dict[str, Any]:
         """Training jobs and updates by kind, where there are several."""
