@@ -94,8 +94,8 @@ def _stops(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
 
 
 def _bad_moments(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
-    rows = [t.row for t in trials if t.is_finished and t.row.get("use_at_training") is not None]
-    if not rows:
+    rows = [t.row for t in trials if t.row.get("use_at_training") is not None]
+    if sum(row["training_jobs"] for row in rows) < ENOUGH_JOBS:
         return
     at, average = (np.mean([row[key] for row in rows]) for key in ("use_at_training", "server_use"))
     if at > average + BUSIER:

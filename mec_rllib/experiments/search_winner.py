@@ -40,10 +40,10 @@ def pick_winner(
         for sample, strategy in samples
         if sample["is_complete"] and not sample["error"] and sample[METRIC] is not None
     ]
-    best = max((sample[METRIC] for sample, _ in complete), default=None)
-    equal = [(s, strategy) for s, strategy in complete if all_equal([s[METRIC], best])]
-    if not equal:
+    if not complete:
         return None
+    best = max(sample[METRIC] for sample, _ in complete)
+    equal = [(s, strategy) for s, strategy in complete if all_equal([s[METRIC], best])]
     differing: list[dict[str, Any]] = []  # samples that were drawn twice are no tie
     for sample, _ in equal:
         if sample["values"] not in [other["values"] for other in differing]:
