@@ -1,7 +1,7 @@
 """Claims of the source, decided from trials paired by seed; `docs/claims.md` lists the tests."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.results.measures import (
@@ -19,11 +19,19 @@ from mec_rllib.results.measures import (
     lowest_above_stopped,
     trains_in,
     trains_less,
-    trains_little,
     where_load,
     where_load_changes,
 )
-from mec_rllib.results.stats import holm, interval, p_value, verdict
+from mec_rllib.results.stats import (
+    Interval,
+    Verdict,
+    all_equal,
+    holm,
+    interval,
+    known,
+    p_value,
+    verdict,
+)
 from mec_rllib.results.stored import TrialResults
 
 ABLATIONS = (  # strategies of ablation_agent.yaml
@@ -43,7 +51,7 @@ REWARDS = {
 
 
 class Claim(NamedTuple):
-    """What `measure` gives, one value per seed, is on average above `margin`.
+    """What `measure` gives, one value per seed, is on average above `margin` (or below it).
 
     No values: the experiment has nothing to say about it.
     """
@@ -52,6 +60,8 @@ class Claim(NamedTuple):
     text: str
     measure: Callable[[Finished], list[float]]
     margin: float = 0.0
+    is_below: bool = False  # the margin is an upper bound
+    unit: Literal["R", "share"] = "R"
     of_mec: bool = False  # a figure of the source: says nothing about another environment
 
 
@@ -114,10 +124,23 @@ CLAIMS = [
     ),
     Claim("ats_adapts_faster", "ATS adapts faster than PTS", faster_than_pts),
     Claim(
-        "ats_trains_little", "ATS trains in less than 2 % of the slots", trains_little, of_mec=True
+        "ats_trains_little",
+        "ATS trains in less than 2 % of the slots",
+        trains_in("ats"),
+        0.02,
+        is_below=True,
+        unit="share",
+        of_mec=True,
     ),
-    Claim("fallback_acts", "corrupted Q makes ATS fall back to PTS", fallback_acts),
-    Claim("fallback_lets_go", "ATS leaves the fallback again", fallback_lets_go),
+    Claim("fallback_acts", "corrupted Q makes ATS fall back to PTS", fallback_acts, unit="share"),
+    Claim(
+        "fallback_lets_go",
+        "ATS leaves the fallback again",
+        fallback_lets_go,
+        0.1,
+        is_below=True,
+        unit="share",
+    ),
     Claim(
         "deployable_not_below_rule",
         "the deployable agent is not below the reservation rule",
@@ -206,6 +229,7 @@ CLAIMS = [
         "budget_trains_less",
         "budget trains less than half as much as ATS",
         trains_less("budget", "ats", 0.5),
+        unit="share",
     ),
     Claim(
         "budget_near_fixed",
@@ -229,6 +253,7 @@ CLAIMS = [
         "price trains in more than 0.1 % of the slots",
         trains_in("price"),
         0.001,
+        unit="share",
     ),
     Claim(
         "td_slope_above_pts",
@@ -246,7 +271,8 @@ def decide(experiment: Experiment, trials: Sequence[TrialResults]) -> list[dict[
     """Every claim that the experiment can say something about.
 
     The verdict is by the 95 % t-interval over seeds; `holm` says whether it survives the
-    Holm-Bonferroni correction for all claims in the list (5 % for the whole family).
+    Holm-Bonferroni correction for all claims in the list (5 % for the whole family). Where seeds
+    have no spread, nothing is decided; `note` says why.
     """
     finished = Finished(experiment, trials)
     claims = [c for c in CLAIMS if experiment.env.gym is None or not c.of_mec]
@@ -260,13 +286,31 @@ def decide(experiment: Experiment, trials: Sequence[TrialResults]) -> list[dict[
             {
                 "id": claim.id,
                 "text": claim.text,
-                "verdict": verdict(found, claim.margin),
+                "verdict": _verdict(claim, found),
                 "estimate": mean,
                 "ci95": [low, high],
                 "margin": claim.margin,
-                "n": len(values),
+                "is_below": claim.is_below,
+                "unit": claim.unit,
+                "n": len(known(values)),
                 "p": p,
                 "holm": survives,
+                "note": _why_undecided(values),
             }
         )
     return decided
+
+
+def _verdict(claim: Claim, found: Interval) -> Verdict:
+    if claim.is_below:
+        return verdict(Interval(-found.mean, -found.high, -found.low), -claim.margin)
+    return verdict(found, claim.margin)
+
+
+def _why_undecided(values: Sequence[float]) -> str:
+    """Why there is no interval; empty where there is one."""
+    if not (n := len(known(values))):
+        return "no figures"
+    if n == 1:
+        return "one seed"
+    return f"all {n} seeds equal" if all_equal(values) else ""

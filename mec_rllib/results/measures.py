@@ -1,7 +1,7 @@
 """What claims measure: differences between strategies, one value per seed.
 
 A measure takes the finished trials of an experiment; it returns no value where the experiment has
-nothing to say about it.
+nothing to say about it, and NaN for a seed in which no job was resolved.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +13,8 @@ import numpy as np
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.strategies import resolve
 from mec_rllib.gates import ATS, PTS, Bandit, Budget, Idle, Price, ServerEmpty, TDSlope
+from mec_rllib.results.files import number
+from mec_rllib.results.stats import interval
 from mec_rllib.results.stored import TrialResults
 
 # Gates that pay for their training; `always` is judged against the worst of the others.
@@ -52,13 +54,32 @@ class Finished:
         return [s for s in self._trials if self.strategies[s].scheduler is not None]
 
     def mean_reward(self, strategy: str, metric: str = "reward_lifetime") -> float:
-        """Lifetime reward, or another one, over the seeds."""
-        return float(np.mean([t.row[metric] for (t,) in self.of(strategy)]))
+        """Lifetime reward, or another one, over the seeds; NaN where none has one."""
+        return interval([figure(t, metric) for (t,) in self.of(strategy)]).mean
+
+    def best(self, strategies: Sequence[str], metric: str = "reward_lifetime") -> str | None:
+        """The strategy with the highest mean; None where none has one."""
+        means = {s: self.mean_reward(s, metric) for s in strategies}
+        return max((s for s in means if np.isfinite(means[s])), key=means.__getitem__, default=None)
+
+    def worst(self, strategies: Sequence[str]) -> str | None:
+        """The strategy with the lowest mean of R; None where none has one."""
+        means = {s: self.mean_reward(s) for s in strategies}
+        return min((s for s in means if np.isfinite(means[s])), key=means.__getitem__, default=None)
 
 
-def difference(better: str, worse: str, metric: str = "reward_lifetime") -> Callable:
-    """Measure: a metric of one strategy minus that of another."""
-    return lambda finished: [a.row[metric] - b.row[metric] for a, b in finished.of(better, worse)]
+def figure(trial: TrialResults, metric: str) -> float:
+    """A figure of a finished trial; NaN where there is none, as R where no job was resolved."""
+    return number(trial.row[metric])
+
+
+def difference(better: str | None, worse: str | None, metric: str = "reward_lifetime") -> Callable:
+    """Measure: a metric of one strategy minus that of another; nothing without the two."""
+    if better is None or worse is None:
+        return lambda finished: []
+    return lambda finished: [
+        figure(a, metric) - figure(b, metric) for a, b in finished.of(better, worse)
+    ]
 
 
 def ats_above_best_pts(finished: Finished) -> list[float]:
@@ -66,7 +87,7 @@ def ats_above_best_pts(finished: Finished) -> list[float]:
     periodic = finished.labels(PTS)
     if len(periodic) < 2:
         return []
-    return difference("ats", max(periodic, key=finished.mean_reward))(finished)
+    return difference("ats", finished.best(periodic))(finished)
 
 
 def deployable_above_best_rule(metric: str = "reward_lifetime") -> Callable:
@@ -76,8 +97,7 @@ def deployable_above_best_rule(metric: str = "reward_lifetime") -> Callable:
         rules = finished.rules
         if len(rules) < 2:
             return []
-        best = max(rules, key=lambda rule: finished.mean_reward(rule, metric))
-        return difference("deployable", best, metric)(finished)
+        return difference("deployable", finished.best(rules, metric), metric)(finished)
 
     return measured
 
@@ -85,9 +105,7 @@ def deployable_above_best_rule(metric: str = "reward_lifetime") -> Callable:
 def above_always(finished: Finished) -> list[float]:
     """The worst other gate that pays minus always; choosing it on these seeds favours always."""
     others = finished.labels(*PAYING)
-    if not others or "always" not in finished.strategies:
-        return []
-    return difference(min(others, key=finished.mean_reward), "always")(finished)
+    return difference(finished.worst(others), "always")(finished)
 
 
 def above_frozen(finished: Finished) -> list[float]:
@@ -105,11 +123,8 @@ def lowest_above_stopped(finished: Finished) -> list[float]:
     learning = [s for s in finished.labels(*PAYING) if s != "frozen"]
     periodic = finished.labels(PTS)
     rivals = [s for s in learning if s not in periodic]
-    if periodic:
-        rivals.append(max(periodic, key=finished.mean_reward))
-    if not rivals:
-        return []
-    return difference(min(rivals, key=finished.mean_reward), "frozen")(finished)
+    rivals += [best] if (best := finished.best(periodic)) else []
+    return difference(finished.worst(rivals), "frozen")(finished)
 
 
 def chooser_above_best_kind(finished: Finished) -> list[float]:
@@ -117,9 +132,7 @@ def chooser_above_best_kind(finished: Finished) -> list[float]:
     single = [
         s for s in finished.labels(ATS) if finished.strategies[s].experiment.gate.kind is not None
     ]
-    if not single:
-        return []
-    return difference("ats_kinds", max(single, key=finished.mean_reward))(finished)
+    return difference("ats_kinds", finished.best(single))(finished)
 
 
 def faster_than_pts(finished: Finished) -> list[float]:
@@ -132,7 +145,7 @@ def faster_than_pts(finished: Finished) -> list[float]:
     for ats, pts in finished.of("ats", "pts"):
         slots = np.array([report["timesteps_total"] for report in ats.reports])
         gap = window_rewards(ats) - window_rewards(pts)
-        values.append(float(np.nanmean(gap[slots > rises]) - np.nanmean(gap[slots <= rises])))
+        values.append(interval(gap[slots > rises]).mean - interval(gap[slots <= rises]).mean)
     return values
 
 
@@ -162,25 +175,20 @@ def window_rewards(trial: TrialResults) -> np.ndarray:
     return np.array([report["reward"]["window"] for report in trial.reports], float)
 
 
-def trains_little(finished: Finished) -> list[float]:
-    """How far ATS's share of slots that train stays below 2 %."""
-    return [0.02 - ats.row["share_training"] for (ats,) in finished.of("ats")]
-
-
 def fallback_acts(finished: Finished) -> list[float]:
     """Share of reports in fallback in the 10,000 slots after the damage, minus before it."""
     values = []
     for slots, fallback, damaged in _damaged(finished):
         before = fallback[(slots > damaged - AFTER_DAMAGE_SLOTS) & (slots <= damaged)]
         after = fallback[(slots > damaged) & (slots <= damaged + AFTER_DAMAGE_SLOTS)]
-        values.append(float(after.mean() - before.mean()))
+        values.append(interval(after).mean - interval(before).mean)
     return values
 
 
 def fallback_lets_go(finished: Finished) -> list[float]:
-    """How far the share of reports in fallback stays below 10 % in the last 20 % of the slots."""
+    """Share of reports in fallback in the last 20 % of the slots."""
     return [
-        0.1 - float(fallback[slots > (1.0 - SETTLED_SHARE) * slots[-1]].mean())
+        float(fallback[slots > (1.0 - SETTLED_SHARE) * slots[-1]].mean())
         for slots, fallback, _ in _damaged(finished)
     ]
 
@@ -207,8 +215,8 @@ def above_pts_of_equal_share(strategy: str) -> Callable:
             rows = sorted((t.row for t in others), key=lambda row: row["share_training"])
             shares = np.log([max(row["share_training"], TINY) for row in rows])
             share = np.log(max(trial.row["share_training"], TINY))
-            reward = np.interp(share, shares, [row["reward_lifetime"] for row in rows])
-            values.append(trial.row["reward_lifetime"] - float(reward))
+            reward = np.interp(share, shares, [number(row["reward_lifetime"]) for row in rows])
+            values.append(figure(trial, "reward_lifetime") - float(reward))
         return values
 
     return measured

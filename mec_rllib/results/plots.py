@@ -227,10 +227,8 @@ def draw_misses(results: Results) -> Figure | None:
     axes = figure.subplots()
     height = 0.8 / len(classes)
     for k, (name, colour) in enumerate(zip(classes, cycle(COLOURS), strict=False)):
-        rates = [
-            np.nanmean(
-                [np.nan_to_num(r["miss_rate_by_class"][name] or 0.0) for r in results.rows(s)]
-            )
+        rates = [  # NaN, no bar: no job of the class was resolved
+            interval([number(r["miss_rate_by_class"][name]) for r in results.rows(s)]).mean
             for s in finished
         ]
         places = np.arange(len(finished)) + (k - (len(classes) - 1) / 2) * height

@@ -7,6 +7,7 @@ from typing import Any
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.results.claims import decide
+from mec_rllib.results.files import number
 from mec_rllib.results.stats import interval
 from mec_rllib.results.stored import TrialResults
 
@@ -53,9 +54,26 @@ def _aggregate(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
         entry: dict[str, Any] = {"strategy": strategy, "n": len(mine)}
         for metric in METRICS:
             # A row that has no number there was read back from JSON as null, or is older.
-            mean, low, high = interval(
-                [math.nan if row.get(metric) is None else row[metric] for row in mine]
-            )
-            entry[metric] = {"mean": mean, "ci95": [low, high]}
+            entry[metric] = _mean([number(row.get(metric)) for row in mine])
+        counts = [row["requests_by_reason"] for row in mine if "requests_by_reason" in row]
+        if counts:
+            entry["requests"] = _requests(counts)
         aggregate.append(entry)
     return aggregate
+
+
+def _requests(counts: list[dict[str, int]]) -> dict[str, Any]:
+    """Training jobs that were asked for, and the share of each reason."""
+    totals = [sum(of_row.values()) for of_row in counts]
+    shares = {
+        reason: _mean(
+            [c[reason] / n if n else math.nan for c, n in zip(counts, totals, strict=True)]
+        )
+        for reason in counts[0]
+    }
+    return _mean(totals) | {"shares": shares}
+
+
+def _mean(values: Sequence[float]) -> dict[str, Any]:
+    mean, low, high = interval(values)
+    return {"mean": mean, "ci95": [low, high]}

@@ -14,7 +14,7 @@ ENOUGH = 3  # strategies for a front
 
 
 class Point(NamedTuple):
-    """A strategy that learns, means over its finished seeds with 95 % intervals."""
+    """A strategy that learns, means over its finished seeds that have an R, with intervals."""
 
     strategy: str
     n: int
@@ -45,12 +45,12 @@ def trade_off(experiment: Experiment, trials: Sequence[TrialResults]) -> list[Po
     points = []
     for strategy in resolve(experiment).strategies:
         rows = [t.row for t in trials if t.strategy == strategy.label and t.is_finished]
+        rows = [row for row in rows if math.isfinite(number(row["reward_lifetime"]))]
         if strategy.gate is None or not strategy.gate.occupies or not rows:
             continue
         share = interval([row["share_training"] for row in rows])
-        reward = interval([number(row["reward_lifetime"]) for row in rows])
-        if math.isfinite(reward.mean):
-            points.append(Point(strategy.label, len(rows), share, reward, False))
+        reward = interval([row["reward_lifetime"] for row in rows])
+        points.append(Point(strategy.label, len(rows), share, reward, False))
     if len(points) < ENOUGH:
         return []
     front = pareto_front([p.share.mean for p in points], [p.reward.mean for p in points])

@@ -119,9 +119,15 @@ class Trial:
             "learner_updates": self.run.learner_updates,
             **totals.counts(),
             **self._kinds_row(),
+            **self._requests_row(),
             "wall_s": wall_s,
             "node": self._node,
         }
+
+    def _requests_row(self) -> dict[str, Any]:
+        """Requests to train, by reason, where the gate tells reasons apart."""
+        requests = self.run.requests_by_reason
+        return {"requests_by_reason": requests} if requests else {}
 
     def _kinds_row(self) -> dict[str, Any]:
         """Training jobs and updates by kind, where there are several."""

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from test_report import trial
 
 from mec_rllib.config.experiment import Experiment
+from mec_rllib.results.tables import front_section
 from mec_rllib.results.trade_off import pareto_front, trade_off
 
 FEW = st.integers(0, 4).map(float)  # few values: many ties
@@ -38,6 +39,23 @@ def test_points_are_means_over_seeds_of_the_gates_that_pay():
         ("pts", 2, False),
     ]
     assert [round(p.reward.mean, 6) for p in points] == [0.15, 0.85, 0.7]
+
+
+def test_a_point_counts_the_seeds_that_have_a_reward():
+    rewards = {"ats": (0.8, None), "pts": (0.7, 0.6), "always": (0.5, 0.6), "idle": (None, None)}
+    trials = [
+        trial(strategy, seed, share_training=0.01 * (seed + 1), reward_lifetime=reward)
+        for strategy, seeds in rewards.items()
+        for seed, reward in enumerate(seeds)
+    ]
+    points = trade_off(Experiment(strategies=list(rewards), seeds=[0, 1]), trials)
+    assert {p.strategy: (p.n, p.share.mean) for p in points} == {
+        "ats": (1, 0.01),  # the share is that of the seed whose reward counts
+        "pts": (2, 0.015),
+        "always": (2, 0.015),
+    }
+    assert "one seed" in front_section(points).note
+    assert "one seed" not in front_section([p for p in points if p.n == 2]).note
 
 
 def test_two_gates_are_no_trade_off():

@@ -139,6 +139,35 @@ def test_gate_figures_are_the_mean_of_all_runners(build):
     assert shown == pytest.approx(np.mean(of_runners))
 
 
+@pytest.mark.parametrize(("runners", "servers"), [(0, 3), (2, 2)])
+def test_requests_are_counted_by_reason_and_add_up(build, tmp_path, runners, servers):
+    algorithm = build("ats", runners, servers, slots=3000)
+    results = [algorithm.train()["gate"] for _ in range(2)]
+    requests = algorithm.requests_by_reason
+    assert set(requests) == {"psi", "tie", "fallback"}
+    # Wishes before learning starts, or while a training job waits, insert nothing.
+    assert sum(requests.values()) == algorithm.totals.requests > 0
+    assert requests["fallback"] > 0
+    for reason, count in requests.items():
+        assert results[1][f"requests_by_{reason}"] == count
+    first, both = (sum(r[f"requests_by_{reason}"] for reason in requests) for r in results)
+    new = results[1]["requests_by_fallback"] - results[0]["requests_by_fallback"]
+    assert results[1]["share_by_fallback"] == pytest.approx(new / (both - first))
+
+    algorithm.save_to_path(tmp_path / "checkpoint")
+    restored = build("ats", runners, servers, slots=3000)
+    restored.restore_from_path(tmp_path / "checkpoint")
+    assert restored.requests_by_reason == requests
+    restored.train()
+    assert sum(restored.requests_by_reason.values()) == restored.totals.requests
+
+
+def test_a_gate_without_reasons_has_none_to_report(build):
+    algorithm = build("pts", slots=1000)
+    assert not [name for name in algorithm.train()["gate"] if "_by_" in name]
+    assert algorithm.requests_by_reason == {}
+
+
 def test_remote_runners_act_with_the_learned_weights(build):
     algorithm = build("pts", runners=1, slots=2000)
     algorithm.train()
