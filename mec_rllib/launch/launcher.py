@@ -50,6 +50,8 @@ class Player:
             )
         plan = stages(study, self._folder)
         self._join(study)
+        for note in study.notes:
+            self._warn(note)
         if study.experiment.search is not None:
             check_search(study)
             _write(study, self._folder.search)

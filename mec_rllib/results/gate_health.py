@@ -6,13 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.strategies import resolve
-from mec_rllib.config.study import Strategy
-from mec_rllib.gates import ATS, PTS, Ideal, Idle, Never, PsiGate, ServerEmpty
 from mec_rllib.results.measures import SETTLED_SHARE, window_rewards
 from mec_rllib.results.stats import interval
-from mec_rllib.results.stored import TrialResults
+from mec_rllib.results.stored import StoredStrategy, StoredStudy, TrialResults
 
 TOO_OFTEN = 2.0  # times as often as the percentile means
 ENOUGH_JOBS = 5  # training jobs to judge by, or to expect before none of them is news
@@ -29,22 +25,25 @@ class Finding(NamedTuple):
     figures: str
 
 
-def examine(experiment: Experiment, trials: Sequence[TrialResults]) -> list[Finding]:
-    """What is wrong with the gates, judged on finished trials, all seeds together."""
+def examine(study: StoredStudy) -> list[Finding]:
+    """What is wrong with the gates, judged on finished trials, all seeds together.
+
+    Of a folder that does not say what its strategies are, nothing is said.
+    """
     findings = []
-    for strategy in resolve(experiment).strategies:
-        mine = [t for t in trials if t.strategy == strategy.label and t.is_finished]
-        if strategy.gate is None or strategy.gate is Never or not mine:
+    for strategy in study.strategies if study.is_resolved else ():
+        mine = study.finished(strategy.label)
+        if not strategy.learns or strategy.rule == "never" or not mine:
             continue
         for signature, check in SIGNATURES.items():
             findings += [Finding(strategy.label, signature, f) for f in check(strategy, mine)]
     return findings
 
 
-def _too_often(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
-    if strategy.gate is not ATS:
+def _too_often(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+    if strategy.rule != "ats":
         return
-    expected = 1.0 - (strategy.args or {})["percentile"] / 100.0
+    expected = 1.0 - strategy.args["percentile"] / 100.0
     settled = [_settled(t) for t in trials]
     trusting = [
         (start, end)
@@ -64,12 +63,12 @@ def _too_often(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[s
         )
 
 
-def _never(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+def _never(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator[str]:
     """Not once in the whole life, though there was experience and its own rate means some jobs."""
-    if strategy.gate is Ideal:
+    if strategy.rule == "ideal":
         return
     slots = trials[0].reports[-1]["timesteps_total"]
-    to_learn_in = slots - strategy.experiment.learner.learning_starts
+    to_learn_in = slots - strategy.setting("learner.learning_starts")
     rate = _highest_rate(strategy)
     idle = [t for t in trials if not t.reports[-1]["training"]["jobs"]]
     if to_learn_in <= 0 or not idle or (rate and rate * to_learn_in < ENOUGH_JOBS):
@@ -78,9 +77,9 @@ def _never(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
     yield f"no training job in {slots:,} slots{means}, {_seeds(idle)}"
 
 
-def _stops(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+def _stops(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator[str]:
     """Silent at the end, for much longer than it ever was before."""
-    if strategy.gate is Ideal or strategy.experiment.gate.until is not None:
+    if strategy.rule == "ideal" or strategy.setting("gate.until") is not None:
         return
     for trial in trials:
         slots, jobs = trial.reports[-1]["timesteps_total"], trial.reports[-1]["training"]["jobs"]
@@ -94,7 +93,7 @@ def _stops(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
             )
 
 
-def _bad_moments(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+def _bad_moments(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator[str]:
     rows = [t.row for t in trials if t.row.get("use_at_training") is not None]
     if sum(row["training_jobs"] for row in rows) < ENOUGH_JOBS:
         return
@@ -103,8 +102,8 @@ def _bad_moments(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator
         yield f"{at:.0%} of the server is in use when it asks to train, {average:.0%} on average"
 
 
-def _no_progress(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
-    load = strategy.experiment.env.load
+def _no_progress(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+    load = strategy.setting("env.load")
     updates = np.mean([t.row["learner_updates"] for t in trials if t.is_finished])
     if isinstance(load, list) or updates < ENOUGH_UPDATES:  # a rising load lowers every curve
         return
@@ -121,8 +120,8 @@ def _no_progress(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator
         )
 
 
-def _never_lets_go(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
-    if strategy.gate is None or not issubclass(strategy.gate, PsiGate):
+def _never_lets_go(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator[str]:
+    if not strategy.has_fallback:
         return
     settled = [_settled(t) for t in trials]
     share = np.mean(
@@ -130,7 +129,7 @@ def _never_lets_go(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterat
     )
     if share > 0.5:
         td = np.mean([reports[-1]["gate"]["td_statistic"] for reports in settled])
-        args = strategy.args or {}
+        args = strategy.args
         yield (
             f"{args['fallback']} decides in {share:.0%} of the last {SETTLED_SHARE:.0%} of the "
             f"slots, {sum(map(_jobs, settled)):,} training jobs there; TD statistic {td:.2f}, "
@@ -138,7 +137,7 @@ def _never_lets_go(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterat
         )
 
 
-SIGNATURES: dict[str, Callable[[Strategy, Sequence[TrialResults]], Iterator[str]]] = {
+SIGNATURES: dict[str, Callable[[StoredStrategy, Sequence[TrialResults]], Iterator[str]]] = {
     "trains too often": _too_often,
     "never trains": _never,
     "stops training": _stops,
@@ -167,12 +166,12 @@ def _reports_with_jobs(trial: TrialResults) -> list[int]:
     ]
 
 
-def _highest_rate(strategy: Strategy) -> float | None:
+def _highest_rate(strategy: StoredStrategy) -> float | None:
     """Training jobs per slot that the gate's own settings mean at most; None: they do not say."""
-    args = strategy.args or {}
-    if strategy.gate is ATS:
+    args = strategy.args
+    if strategy.rule == "ats":
         return 1.0 - args["percentile"] / 100.0
-    return 1.0 / args["period"] if strategy.gate in (PTS, Idle, ServerEmpty) else None
+    return 1.0 / args["period"] if strategy.rule in ("pts", "idle", "server_empty") else None
 
 
 def _seeds(trials: Sequence[TrialResults]) -> str:

@@ -14,18 +14,17 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.load import load
-from mec_rllib.results.files import write_json
+from mec_rllib.results.files import write_json, write_whole
 from mec_rllib.results.gate_health import SIGNATURES, Finding, examine
-from mec_rllib.results.plots import PICTURES, Results
-from mec_rllib.results.stored import TrialResults, read_study
+from mec_rllib.results.plots import PICTURES, Drawn
+from mec_rllib.results.stored import StoredStudy, TrialResults, read_study
 from mec_rllib.results.summary import summarize
 from mec_rllib.results.tables import (
     COLUMNS,
     HEADINGS,
     Section,
     claim_section,
+    compare_section,
     figures,
     front_section,
     request_section,
@@ -34,37 +33,38 @@ from mec_rllib.results.tables import (
 from mec_rllib.results.trade_off import trade_off
 
 
-def report(folder: Path, console: Console) -> None:
+def report(folder: Path, console: Console, baseline: str | None = None) -> None:
     """Writes the report's files into the folder and prints what they say.
 
+    Args:
+        folder: of an experiment.
+        console: to print on.
+        baseline: label of the strategy that all others are compared with; None: the config's.
+
     Raises:
-        ConfigError: the folder holds no experiment of ours.
+        ConfigError: the folder holds no experiment of ours, or no such strategy.
     """
-    stored = read_study(folder)
-    experiment, trials = load(stored.folder.config), stored.trials
-    summary = summarize(experiment, trials)
-    findings = examine(experiment, trials)
+    study = read_study(folder)
+    summary, findings = summarize(study, baseline), examine(study)
     claims, requests = claim_section(summary["claims"]), request_section(summary["aggregate"])
-    front = front_section(trade_off(experiment, trials))
-    sections = [section for section in (claims, front, requests) if section.rows]
-    write_json(folder / "summary.json", summary)
-    pictures = _draw(experiment, trials, folder)
-    (folder / "report.md").write_text(
-        _markdown(experiment, trials, summary, findings, sections), encoding="utf-8"
-    )
-    page = _html(experiment, trials, summary, findings, sections, pictures)
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    compared, front = compare_section(summary["comparisons"]), front_section(trade_off(study))
+    sections = [section for section in (compared, claims, front, requests) if section.rows]
+    write_json(study.folder.summary, summary)
+    pictures = _draw(study)
+    page = _html(study, summary, findings, sections, pictures)
+    write_whole(study.folder.report_md, _markdown(study, summary, findings, sections))
+    write_whole(study.folder.report_html, page)
 
     if summary["rows"]:
-        console.print(_table(experiment, summary["aggregate"]))
-    for section in (claims, requests):
+        console.print(_table(study, summary["aggregate"]))
+    for section in (compared, claims, requests):
         if section.rows:
             console.print(_console_table(section))
-    for line in (*map(_finding, findings), *_notes(trials)):
+    for line in (*map(_finding, findings), *_notes(study.trials)):
         console.print(line, highlight=False, soft_wrap=True)
     places = (
-        ("report", folder / "report.html"),
-        ("figures", folder / "summary.json"),
+        ("report", study.folder.report_html),
+        ("figures", study.folder.summary),
         ("curves", f"tensorboard --logdir {folder}"),
     )
     for name, place in places:
@@ -103,26 +103,23 @@ def _finding(finding: Finding) -> str:
     return f"{finding.strategy}: {finding.signature}; {finding.figures}"
 
 
-def _draw(
-    experiment: Experiment, trials: Sequence[TrialResults], folder: Path
-) -> list[dict[str, str]]:
+def _draw(study: StoredStudy) -> list[dict[str, str]]:
     """Writes the pictures that there is something to show in; returns them for the page."""
-    results, drawn = Results(experiment, trials), []
+    results, drawn = Drawn(study), []
     for picture in PICTURES:
         figure = picture.draw(results)
         if figure is None:
             continue
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=130)
-        (folder / f"{picture.name}.png").write_bytes(buffer.getvalue())
+        study.folder.picture(picture.name).write_bytes(buffer.getvalue())
         png = base64.b64encode(buffer.getvalue()).decode()
         drawn.append({"title": picture.title, "caption": picture.caption, "png": png})
     return drawn
 
 
 def _html(
-    experiment: Experiment,
-    trials: Sequence[TrialResults],
+    study: StoredStudy,
     summary: dict[str, Any],
     findings: Sequence[Finding],
     sections: Sequence[Section],
@@ -134,11 +131,11 @@ def _html(
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("report.html.j2").render(
-        name=experiment.name,
-        slots=f"{experiment.slots:,}",
-        finished=sum(t.is_finished for t in trials),
-        trials=len(trials),
-        notes=_notes(trials),
+        name=study.name,
+        slots=f"{study.slots:,}",
+        finished=sum(t.is_finished for t in study.trials),
+        trials=len(study.trials),
+        notes=_notes(study.trials),
         headings=HEADINGS,
         table=strategy_rows(summary["aggregate"]),
         sections=sections,
@@ -151,17 +148,16 @@ def _html(
 
 
 def _markdown(
-    experiment: Experiment,
-    trials: Sequence[TrialResults],
+    study: StoredStudy,
     summary: dict[str, Any],
     findings: Sequence[Finding],
     sections: Sequence[Section],
 ) -> str:
     """Tables for a paper, an issue or `docs/results.md`."""
-    parts = [f"# {experiment.name}"]
+    parts = [f"# {study.name}"]
     if summary["rows"]:
         parts.append(
-            f"{experiment.slots:,} slots; mean over n seeds, ± half the 95 % t-interval (none: one "
+            f"{study.slots:,} slots; mean over n seeds, ± half the 95 % t-interval (none: one "
             "seed, or all are equal)."
         )
         parts.append(_pipes(HEADINGS, strategy_rows(summary["aggregate"])))
@@ -172,7 +168,7 @@ def _markdown(
     if findings:
         parts.append("Gate health:")
         parts.append("\n".join(f"- {_finding(finding)}" for finding in findings))
-    return "\n\n".join(parts + _notes(trials)) + "\n"
+    return "\n\n".join(parts + _notes(study.trials)) + "\n"
 
 
 def _pipes(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -180,8 +176,8 @@ def _pipes(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _table(experiment: Experiment, aggregate: Sequence[dict[str, Any]]) -> Table:
-    title = f"{experiment.name}: mean over seeds, {experiment.slots:,} slots"
+def _table(study: StoredStudy, aggregate: Sequence[dict[str, Any]]) -> Table:
+    title = f"{study.name}: mean over seeds, {study.slots:,} slots"
     table = _headed(title, ("strategy", "n"))
     for row in strategy_rows(aggregate, with_intervals=False):
         table.add_row(*row)

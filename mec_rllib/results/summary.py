@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from mec_rllib.config.experiment import Experiment
 from mec_rllib.results.claims import decide
+from mec_rllib.results.compare import compare
 from mec_rllib.results.files import number
 from mec_rllib.results.stats import interval
-from mec_rllib.results.stored import TrialResults
+from mec_rllib.results.stored import StoredStudy
 
 METRICS = (
     "reward_lifetime",
@@ -34,16 +34,25 @@ METRICS = (
 PACKAGES = ("mec-rllib", "ray", "torch", "gymnasium", "numpy", "numba")
 
 
-def summarize(experiment: Experiment, trials: Sequence[TrialResults]) -> dict[str, Any]:
-    """The content of `summary.json`."""
-    rows = [trial.row for trial in trials if trial.is_finished]
+def summarize(study: StoredStudy, baseline: str | None = None) -> dict[str, Any]:
+    """The content of `summary.json`.
+
+    Args:
+        study: what was played.
+        baseline: label of the strategy that all others are compared with; None: the config's.
+    """
+    rows = [trial.row for trial in study.trials if trial.is_finished]
+    wanted = study.setting("compare.baseline")
+    if baseline is None and wanted in [s.label for s in study.strategies]:
+        baseline = wanted
     return {
-        "experiment": experiment.name,
-        "config": experiment.model_dump(mode="json"),
+        "experiment": study.name,
+        "config": study.config,
         "versions": {package: version(package) for package in PACKAGES},
         "rows": rows,
         "aggregate": _aggregate(rows),
-        "claims": decide(experiment, trials),
+        "claims": decide(study),
+        "comparisons": compare(study, baseline) if baseline else [],
     }
 
 

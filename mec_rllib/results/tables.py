@@ -92,6 +92,35 @@ def claim_cells(claim: dict[str, Any]) -> list[str]:
     ]
 
 
+def compare_section(comparisons: Sequence[dict[str, Any]]) -> Section:
+    """Every strategy against the baseline."""
+    baseline = comparisons[0]["baseline"] if comparisons else ""
+    note = (
+        f"R of each strategy minus that of {baseline}, paired by seed, 95 % t-intervals; Holm: "
+        f"whether it differs from 0 after the correction for all {len(comparisons)}."
+    )
+    headings = ("strategy", "n", "difference", "95 % CI", "p", "Holm")
+    rows = [_comparison_cells(c) for c in sorted(comparisons, key=_estimate_first)]
+    return Section(f"Against {baseline}, paired by seed", note, headings, rows)
+
+
+def _comparison_cells(found: dict[str, Any]) -> list[str]:
+    low, high = (text(bound, "+.3f") for bound in found["ci95"])
+    return [
+        found["strategy"],
+        str(found["n"]),
+        text(found["estimate"], "+.3f"),
+        found["note"] or f"[{low}, {high}]",
+        p_text(found["p"]),
+        ("yes" if found["holm"] else "no") if not found["note"] else "-",
+    ]
+
+
+def _estimate_first(found: dict[str, Any]) -> tuple[bool, float]:
+    estimate = number(found["estimate"])
+    return estimate != estimate, -estimate
+
+
 def p_text(p: float | None) -> str:
     """A p-value; no test's is 0."""
     return f"< {SMALLEST_P:g}" if number(p) < SMALLEST_P else text(p, ".2g")

@@ -14,7 +14,7 @@ from mec_rllib.results.files import finite, write_whole
 from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.results.locks import hold
 from mec_rllib.results.stored import read_reports
-from mec_rllib.trials.check import check
+from mec_rllib.trials.check import check_study
 from mec_rllib.trials.checkpoints import write_checkpoint
 from mec_rllib.trials.players import start_run
 from mec_rllib.trials.trial import Trial, origin
@@ -36,8 +36,7 @@ def play_here(study: Study, folder: Folder, on_report: OnReport | None = None) -
     for key in ("search", "pretrain"):
         if getattr(study.experiment, key) is not None:
             raise ConfigError(f"{key}: is played by Tune only; use run() in place of run_here()")
-    for strategy in study.strategies:
-        check(strategy)
+    check_study(study)
     if not folder.is_begun:
         folder.write(study.experiment.model_dump(mode="json"), study.to_json())
     with hold(folder.path):

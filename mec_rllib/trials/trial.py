@@ -145,15 +145,7 @@ class Trial:
 
 def origin(strategy: Strategy, seed: int) -> dict[str, Any]:
     """Whose a checkpoint is: what must be equal in a run that goes on from it."""
-    # Others may join or leave an experiment without a change of this trial.
-    shared = {"name", "strategies", "seeds", "search"}
-    return {
-        "strategy": strategy.label,
-        "seed": seed,
-        "class": strategy.path,
-        "args": json.loads(json.dumps(dict(strategy.args), default=str)),
-        "config": strategy.experiment.model_dump(mode="json", exclude=shared),
-    }
+    return {"strategy": strategy.label, "seed": seed, **strategy.identity}
 
 
 def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> float:

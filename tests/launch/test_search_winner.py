@@ -17,8 +17,9 @@ def pick(*tried, experiment=EXPERIMENT, key="args.reserve", **others):
         | {"is_complete": True, "error": None, **others}
         for k, (value, reward) in enumerate(tried)
     ]
-    made = [(sample, _sampled(experiment, sample["values"])) for sample in samples]
-    return pick_winner(resolve(experiment)[0], made)
+    study = resolve(experiment)
+    made = [(sample, _sampled(study, sample["values"])) for sample in samples]
+    return pick_winner(study.strategies[0], made)
 
 
 def test_the_highest_reward_wins():

@@ -3,10 +3,9 @@
 import json
 
 import pytest
-import yaml
 from rich.console import Console
+from stored import SHIPPED_CLAIMS, stored, write
 
-from mec_rllib.config.experiment import Experiment
 from mec_rllib.errors import ConfigError
 from mec_rllib.results.gate_health import examine
 from mec_rllib.results.report import report
@@ -45,15 +44,6 @@ def trial(strategy, seed=0, reports=None, **changes):
     return TrialResults(
         strategy, seed, [*reports[:-1], reports[-1] | {"row": row(strategy, seed, **changes)}]
     )
-
-
-def write(folder, trials, config):
-    folder.mkdir()
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    for t in trials:
-        inside = folder / f"{t.strategy}_seed{t.seed}"
-        inside.mkdir()
-        (inside / "result.json").write_text("\n".join(map(json.dumps, t.reports)))
 
 
 def test_a_half_finished_experiment_is_shown_and_what_is_missing_is_named(tmp_path, capsys):
@@ -96,8 +86,8 @@ def test_a_folder_without_an_experiment_is_refused(tmp_path):
 
 def health_of(*trials):
     labels = list(dict.fromkeys(t.strategy for t in trials))
-    experiment = Experiment(strategies=labels, seeds=sorted({t.seed for t in trials}))
-    return {(f.strategy, f.signature): f.figures for f in examine(experiment, trials)}
+    study = stored(trials, strategies=labels, seeds=sorted({t.seed for t in trials}))
+    return {(f.strategy, f.signature): f.figures for f in examine(study)}
 
 
 def test_a_healthy_gate_has_no_findings():
@@ -155,8 +145,7 @@ def weekly(jobs_at):
 )
 def test_a_gate_of_ones_own_is_judged_by_what_it_did(jobs_at, signature, readme_examples):
     config = {"gate": "my_package.gates:EveryMonday", "label": "mine"}
-    experiment = Experiment(strategies=[config], seeds=[0])
-    found = examine(experiment, [trial("mine", reports=weekly(jobs_at))])
+    found = examine(stored([trial("mine", reports=weekly(jobs_at))], strategies=[config]))
     assert [f.signature for f in found] == ([signature] if signature else [])
 
 
@@ -170,9 +159,8 @@ def test_a_gate_of_ones_own_is_judged_by_what_it_did(jobs_at, signature, readme_
 )
 def test_no_training_is_no_news_where_little_is_expected(strategy, slots):
     never = [result(k, training={"jobs": 0}, timesteps_total=slots) for k in range(1)]
-    experiment = Experiment(strategies=[strategy], seeds=[0])
     label = strategy if isinstance(strategy, str) else strategy["gate"]
-    assert not examine(experiment, [trial(label, reports=never)])
+    assert not examine(stored([trial(label, reports=never)], strategies=[strategy]))
 
 
 def test_two_training_jobs_are_not_too_many():
@@ -188,6 +176,7 @@ def test_a_report_without_data_decides_nothing_and_is_readable(tmp_path, capsys)
     trials += [trial("idle", 0, reward_lifetime=0.7)]
     trials += [trial("pts", s, reward_lifetime=None) for s in (0, 1)]
     config = {"strategies": ["ats", "sjf", "idle", "pts"], "seeds": [0, 1], "slots": 20_000}
+    config["claims"] = list(SHIPPED_CLAIMS.values())
     write(tmp_path / "out", trials, config)
     report(tmp_path / "out", Console(width=160))
     shown, table = capsys.readouterr().out, (tmp_path / "out/report.md").read_text()

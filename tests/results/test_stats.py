@@ -1,16 +1,14 @@
 """Intervals, verdicts, and claims decided from rows."""
 
-import re
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from scipy import stats
+from stored import CONFIGS, SHIPPED_CLAIMS, stored
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.results.claims import CLAIMS, decide
+from mec_rllib.results.claims import decide
+from mec_rllib.results.claims_reference import reference
 from mec_rllib.results.stats import (
     Interval,
     all_equal,
@@ -100,8 +98,8 @@ def claims_of(trials, **config):
         {"gate": AGENTS.get(s, s.split("-")[0]), "label": s} if "-" in s or s in AGENTS else s
         for s in labels
     ]
-    experiment = Experiment(strategies=gates, **config)
-    return {c["id"]: c for c in decide(experiment, trials)}
+    study = stored(trials, strategies=gates, claims=list(SHIPPED_CLAIMS.values()), **config)
+    return {c["id"]: c for c in decide(study)}
 
 
 def test_claims_pair_by_seed_and_use_shared_seeds_only():
@@ -119,22 +117,20 @@ def test_near_means_within_the_margin():
     assert claims_of(trials)["ats_near_ideal_lifetime"]["verdict"] == "holds"
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "claims.md").read_text()
-DIFFERENCES = re.findall(r"^\| `(\S+)` \|.*\| ([\w.-]+) - ([\w.-]+)(?:, last 20 %)? \|", PAGE, re.M)
+DIFFERENCES = [c for c in SHIPPED_CLAIMS.values() if c["measure"] == "difference"]
 
 
-@pytest.mark.parametrize(("claim", "better", "worse"), DIFFERENCES)
-def test_a_claim_is_the_difference_that_is_written_down(claim, better, worse):
+@pytest.mark.parametrize("claim", DIFFERENCES, ids=lambda claim: claim["id"])
+def test_a_difference_is_that_of_the_strategies_it_names(claim):
+    better, worse = claim["of"]["better"], claim["of"]["worse"]
     strategies = [{"gate": "ats", "label": label} for label in (better, worse)]
     reports = [{"timesteps_total": slot, "reward": {"window": 0.5}} for slot in (50, 150)]
     rewards = {better: 0.8, worse: 0.5}
     trials = [trial(s, seed, rewards[s], reports) for s in rewards for seed in range(3)]
-    loads = (0.9, [[0, 0.1], [100, 0.3]])  # some are only about one of them, or after pretraining
-    decided = [
-        {c["id"]: c for c in decide(Experiment(strategies=strategies, **config), trials)}
-        for config in [*({"env": {"load": load}} for load in loads), {"pretrain": {}}]
-    ]
-    estimates = [claims[claim]["estimate"] for claims in decided if claim in claims]
+    estimates = []
+    for load in (0.9, [[0, 0.1], [100, 0.3]]):  # some are only about one of them
+        study = stored(trials, strategies=strategies, claims=[claim], env={"load": load})
+        estimates += [c["estimate"] for c in decide(study)]
     assert estimates
     assert estimates == pytest.approx([0.3] * len(estimates))
 
@@ -273,6 +269,21 @@ def test_the_p_value_agrees_with_the_interval():
         assert (p_value(values, 0.0) < 0.05) == (low > 0 or high < 0)
 
 
-def test_every_claim_has_its_test_written_down():
-    for claim in CLAIMS:
-        assert f"| `{claim.id}` |" in PAGE
+def test_a_difference_may_depend_on_the_load():
+    trials = [trial(s, k, r) for s, r in (("ats", 0.8), ("pts", 0.5)) for k in range(3)]
+    of = {"better": "ats", "worse": "pts"}
+    decided = {}
+    for load in (0.3, 0.6, [[0, 0.1], [100, 0.6]]):
+        for extra in ({"load_at_least": 0.6}, {"load_changes": True}):
+            claim = {"id": "c", "text": "t", "measure": "difference", "of": of | extra}
+            study = stored(trials, strategies=["ats", "pts"], claims=[claim], env={"load": load})
+            decided[str(load), *extra] = len(decide(study))
+    assert [key for key, n in decided.items() if n] == [
+        ("0.6", "load_at_least"),
+        ("[[0, 0.1], [100, 0.6]]", "load_changes"),
+    ]
+
+
+def test_the_page_of_claims_is_that_of_the_experiments():
+    page = CONFIGS.parent / "docs" / "claims.md"
+    assert page.read_text() == reference(CONFIGS), "run `make docs`"

@@ -2,9 +2,9 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from stored import stored
 from test_report import trial
 
-from mec_rllib.config.experiment import Experiment
 from mec_rllib.results.tables import front_section
 from mec_rllib.results.trade_off import pareto_front, trade_off
 
@@ -32,7 +32,7 @@ def test_points_are_means_over_seeds_of_the_gates_that_pay():
         for strategy, seeds in figures.items()
         for seed, (share, reward) in enumerate(seeds)
     ]
-    points = trade_off(Experiment(strategies=list(figures), seeds=[0, 1]), trials)
+    points = trade_off(stored(trials, strategies=list(figures), seeds=[0, 1]))
     assert [(p.strategy, p.n, p.on_front) for p in points] == [
         ("never", 2, True),
         ("ats", 2, True),
@@ -48,7 +48,7 @@ def test_a_point_counts_the_seeds_that_have_a_reward():
         for strategy, seeds in rewards.items()
         for seed, reward in enumerate(seeds)
     ]
-    points = trade_off(Experiment(strategies=list(rewards), seeds=[0, 1]), trials)
+    points = trade_off(stored(trials, strategies=list(rewards), seeds=[0, 1]))
     assert {p.strategy: (p.n, p.share.mean) for p in points} == {
         "ats": (1, 0.01),  # the share is that of the seed whose reward counts
         "pts": (2, 0.015),
@@ -59,5 +59,4 @@ def test_a_point_counts_the_seeds_that_have_a_reward():
 
 
 def test_two_gates_are_no_trade_off():
-    experiment = Experiment(strategies=["ats", "pts"], seeds=[0])
-    assert trade_off(experiment, [trial("ats"), trial("pts")]) == []
+    assert trade_off(stored([trial("ats"), trial("pts")], strategies=["ats", "pts"])) == []
