@@ -4,7 +4,7 @@ from typing import Any
 
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
-from mec_rllib.rl.algorithm import GatedDQN
+from mec_rllib.rl.dqn.algorithm import GatedDQN
 from mec_rllib.sim.streams import Purpose, generator
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
-from mec_rllib.rl.algorithm import GatedDQN
+from mec_rllib.rl.dqn.algorithm import GatedDQN
 from mec_rllib.sim.totals import Sums, world_figures
 
 

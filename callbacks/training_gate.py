@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from mec_rllib.gates import GateView, State
-from mec_rllib.rl.algorithm import GatedDQN
+from mec_rllib.rl.dqn.algorithm import GatedDQN
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.gating import GatingCallback
 from mec_rllib.sim.jobs import Bools, Ints

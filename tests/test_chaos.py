@@ -23,8 +23,8 @@ from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.experiments.checkpoints import check_checkpoint, checkpoints, write_checkpoint
 from mec_rllib.gates import PTS
-from mec_rllib.rl import fleet
-from mec_rllib.rl.algorithm import GatedDQNConfig
+from mec_rllib.rl import remote_runners
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.schedulers import SJF, run
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
@@ -230,7 +230,7 @@ def test_nodes_come_and_go(chaos, two_nodes, monkeypatch):
     while algorithm.faults["runners_lost"] == lost:
         algorithm.train()
     with_attempts = iterations(algorithm, 15)
-    monkeypatch.setattr(fleet, "PROBE_EVERY_S", 1e9)
+    monkeypatch.setattr(remote_runners, "PROBE_EVERY_S", 1e9)
     without = iterations(algorithm, 15)
     slower = with_attempts / without
     assert slower < 2

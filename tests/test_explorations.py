@@ -12,9 +12,10 @@ from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import build
 from mec_rllib.experiments.strategies import resolve
-from mec_rllib.rl.exploration import Bootstrapped, Noisy
-from mec_rllib.rl.noisy import NoisyLinear
-from mec_rllib.rl.policy import GreedyPolicy, acting_function
+from mec_rllib.rl.dqn.bootstrapped import Bootstrapped
+from mec_rllib.rl.dqn.noisy import Noisy, NoisyLinear
+from mec_rllib.rl.modules import acting_function
+from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import run
 from mec_rllib.sim.totals import Totals

@@ -20,8 +20,8 @@ from mec_rllib.experiments.config import build as build_experiment
 from mec_rllib.experiments.nodes import modules_to_send
 from mec_rllib.experiments.runner import stages
 from mec_rllib.gates import GATES, Gate
-from mec_rllib.rl.algorithm import GatedDQNConfig
-from mec_rllib.rl.q_function import QFunction
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
+from mec_rllib.rl.dqn.q_function import QFunction
 
 ROOT = Path(__file__).parent.parent
 assert Line is not None  # registers Line-v0

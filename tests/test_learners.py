@@ -9,12 +9,13 @@ from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import build
 from mec_rllib.gates import GATES
-from mec_rllib.rl.actor_critic import SoftActorCritic, log_policy
-from mec_rllib.rl.actor_critic_algorithms import GatedPPOConfig, GatedSACConfig
-from mec_rllib.rl.policy import acting_function
+from mec_rllib.rl.actor_critic.algorithms import GatedPPOConfig, GatedSACConfig
+from mec_rllib.rl.actor_critic.modules import SoftActorCritic
+from mec_rllib.rl.masks import log_policy
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.modules import acting_function
 from mec_rllib.rl.policy_file import load_policy, save_policy
-from mec_rllib.rl.replay import Transitions
-from mec_rllib.rl.rollout import Rollout, advantages, minibatches
+from mec_rllib.rl.replay.rollout import Rollout, advantages, minibatches
 
 CONFIGS = {"sac": GatedSACConfig, "ppo": GatedPPOConfig}
 

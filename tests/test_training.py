@@ -15,8 +15,10 @@ from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.gates import GATES
-from mec_rllib.rl.algorithm import GatedDQNConfig
-from mec_rllib.rl.exploration import Bootstrapped, Decay, Noisy
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
+from mec_rllib.rl.dqn.bootstrapped import Bootstrapped
+from mec_rllib.rl.dqn.noisy import Noisy
+from mec_rllib.rl.exploration import Decay
 from mec_rllib.rl.policy import GreedyPolicy, load_module
 from mec_rllib.schedulers import run
 from mec_rllib.sim.totals import Totals

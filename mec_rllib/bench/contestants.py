@@ -97,7 +97,7 @@ def gated_dqn(
 ) -> Work:
     """Training slots of this project, after `warm_up` slots that fill the replay."""
     from mec_rllib.callbacks.training_gate import TrainingGateCallback
-    from mec_rllib.rl.algorithm import GatedDQNConfig
+    from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 
     paid = schedule == "ats"
     config = (

@@ -9,17 +9,14 @@ from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.strategies import Strategy
-from mec_rllib.rl.actor_critic_algorithms import GatedPPOConfig, GatedSACConfig
-from mec_rllib.rl.algorithm import PLAY, GatedAlgorithm, GatedConfig, GatedDQNConfig
-from mec_rllib.rl.exploration import (
-    Boltzmann,
-    Bootstrapped,
-    EpsilonGreedy,
-    Greedy,
-    Guided,
-    Noisy,
-    Sampled,
-)
+from mec_rllib.rl.actor_critic.algorithms import GatedPPOConfig, GatedSACConfig
+from mec_rllib.rl.actor_critic.exploration import Sampled
+from mec_rllib.rl.algorithm import PLAY, GatedAlgorithm
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
+from mec_rllib.rl.dqn.bootstrapped import Bootstrapped
+from mec_rllib.rl.dqn.noisy import Noisy
+from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
+from mec_rllib.rl.gated_config import GatedConfig
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import Scheduler

@@ -6,7 +6,7 @@ replaces the sampling loop.
 """
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ray.rllib.callbacks.utils import make_callback
@@ -20,29 +20,11 @@ from mec_rllib.envs.world import WorldVectorEnv
 from mec_rllib.gates import GateView, TDStatistic
 from mec_rllib.rl.exploration import Greedy
 from mec_rllib.rl.gating import find_gating
-from mec_rllib.rl.n_step import NStep
-from mec_rllib.rl.policy import acting_function
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.rl.messages import Fragment, Report, Transitions
+from mec_rllib.rl.modules import acting_function
+from mec_rllib.rl.replay.n_step import NStep
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.streams import Purpose, generator
-from mec_rllib.sim.totals import Sums
-
-
-class Fragment(NamedTuple):
-    """What one `sample` call brings back: B transitions, slot by slot."""
-
-    transitions: Transitions
-    slots: int  # played, all servers together; the last n - 1 of n steps are not complete yet
-    credits: Ints  # (J,) training jobs of each kind completed in it, or granted for free
-    training_slots: list[int]  # slots (per-server clock) in which those training jobs completed
-
-
-class Report(NamedTuple):
-    """Figures of a runner since its last report."""
-
-    totals: Sums
-    gate: dict[str, float]
-    exploration: dict[str, float]
 
 
 class MecEnvRunner(SingleAgentEnvRunner):

@@ -9,7 +9,7 @@ from mec_rllib.gates import Gate, GateView, State
 from mec_rllib.sim.jobs import Bools, Ints
 
 if TYPE_CHECKING:
-    from mec_rllib.rl.algorithm import GatedDQN
+    from mec_rllib.rl.dqn.algorithm import GatedDQN
     from mec_rllib.rl.env_runner import MecEnvRunner
 
 

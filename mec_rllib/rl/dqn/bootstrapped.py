@@ -13,9 +13,13 @@ from ray.rllib.core.models.base import ENCODER_OUT
 from torch import Tensor
 
 from mec_rllib.envs.observation import Observations
-from mec_rllib.rl.learner import GatedDQNTorchLearner, td_loss
-from mec_rllib.rl.q_function import QFunction
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.envs.world import World
+from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner, td_loss
+from mec_rllib.rl.dqn.q_function import QFunction
+from mec_rllib.rl.exploration import Greedy
+from mec_rllib.rl.masks import best_allowed
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.sim.jobs import Ints
 
 QF_HEADS = "qf_heads"  # (B, K * A), head by head
 
@@ -86,3 +90,33 @@ class BootstrappedLearner(GatedDQNTorchLearner):
 
     def _build_mlp_update(self) -> None:
         """The gradient that is written out is that of a single head."""
+
+
+class Bootstrapped(Greedy):
+    """Follows one head of a bootstrapped DQN for a while, then another, drawn at random.
+
+    Thompson sampling, and so deep exploration: a head is a Q-function that may be right, and it
+    is followed for long. The source draws one per episode; here every `slots` slots
+    (*reconstructed*: the task has no episodes), for each server by itself.
+
+    Args:
+        slots: that a head is followed.
+    """
+
+    def __init__(self, slots: int):
+        self._slots, self._played = slots, 0
+        self._head: Ints = np.zeros(0, np.int64)  # (N,)
+        self._q_of_heads = np.zeros((0, 0, 0), np.float32)  # (N, K, A) of the last slot
+
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
+        """Actions (N,), each allowed."""
+        n, actions = servers.mask.shape
+        heads = self._q_of_heads = q[:, actions:].reshape(n, -1, actions)
+        if self._played % self._slots == 0:
+            self._head = rng.integers(heads.shape[1], size=(n,))
+        self._played += 1
+        return best_allowed(heads[np.arange(n), self._head], servers.mask)[0]
+
+    def metrics(self, slot: int) -> dict[str, float]:
+        """How far the heads are apart: their standard deviation, mean over servers and actions."""
+        return {"disagreement": float(self._q_of_heads.std(axis=1).mean())}

@@ -2,14 +2,15 @@
 
 import numpy as np
 import torch
-from numba import njit
 from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from mec_rllib.envs.observation import Observations
-from mec_rllib.rl.afterstate_module import AfterstateModule
-from mec_rllib.rl.mlp import afterstate_q, forward, relu_mlp
+from mec_rllib.rl.dqn.afterstates import AfterstateModule
+from mec_rllib.rl.dqn.mlp import afterstate_q, forward, relu_mlp
+from mec_rllib.rl.masks import best_allowed
+from mec_rllib.rl.targets import acts_with_target_network
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 
@@ -57,24 +58,3 @@ class QFunction:
     def values_taken(self, q: Observations, actions: Ints) -> Observations:
         """(B,) Q of the actions taken."""
         return q[np.arange(len(q)), actions]
-
-
-def acts_with_target_network(module: RLModule) -> bool:
-    """Whether the module's target network decides; runners' modules have none of their own."""
-    wanted = module.model_config.get("act_with") == "target"
-    return wanted and hasattr(module, "_target_encoder")
-
-
-@njit(cache=True)
-def best_allowed(q: Observations, mask: Bools) -> tuple[Ints, Floats]:
-    """(B,) the allowed action with the highest Q, the first among equals, and (B,) that Q.
-
-    What follows the Q-values of the actions, in columns beyond those of the mask, does not count.
-    """
-    actions = np.zeros(len(q), np.int64)
-    values = np.full(len(q), -np.inf)
-    for b in range(len(q)):
-        for a in range(mask.shape[1]):
-            if mask[b, a] and q[b, a] > values[b]:
-                actions[b], values[b] = a, q[b, a]
-    return actions, values

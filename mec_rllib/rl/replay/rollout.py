@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.rl.messages import Transitions
 from mec_rllib.sim.jobs import Floats, Ints
 from mec_rllib.sim.streams import Purpose, generator
 

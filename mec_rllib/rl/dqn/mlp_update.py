@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from mec_rllib.rl.mlp import Array, Layers, compiled, forward
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
+from mec_rllib.rl.messages import Transitions
 from mec_rllib.sim.jobs import Floats
 
 

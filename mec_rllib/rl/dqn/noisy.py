@@ -9,10 +9,15 @@ from ray.rllib.utils.typing import StateDict
 from torch import Tensor, nn
 
 from mec_rllib.envs.observation import Observations
-from mec_rllib.rl.learner import GatedDQNTorchLearner
-from mec_rllib.rl.mlp import Layers, forward
-from mec_rllib.rl.q_function import QFunction, acts_with_target_network
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.envs.world import World
+from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
+from mec_rllib.rl.dqn.mlp import Layers, forward
+from mec_rllib.rl.dqn.q_function import QFunction
+from mec_rllib.rl.exploration import Greedy
+from mec_rllib.rl.masks import best_allowed
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.targets import acts_with_target_network
+from mec_rllib.sim.jobs import Ints
 from mec_rllib.sim.streams import Purpose, seed_of
 
 
@@ -131,6 +136,18 @@ class NoisyLearner(GatedDQNTorchLearner):
             if isinstance(layer, NoisyLinear):
                 layer.redraw(self._noise)
         return super().compute_flat_loss(module, drawn, weights)
+
+
+class Noisy(Greedy):
+    """Greedy on the Q-values of a noisy network, whose noise is drawn anew for every slot."""
+
+    def prepare(self, q: Any, rng: np.random.Generator) -> None:
+        """Draws the noise."""
+        q.redraw(rng)
+
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
+        """Actions (N,), each allowed."""
+        return best_allowed(np.ascontiguousarray(q[:, servers.mask.shape[1] :]), servers.mask)[0]
 
 
 def _scaled(noise: Any) -> Any:

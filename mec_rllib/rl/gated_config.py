@@ -1,0 +1,154 @@
+"""What the config of every algorithm under a training gate has beside RLlib's."""
+
+from collections.abc import Sequence
+from typing import Any, Self
+
+from ray.rllib.algorithms.algorithm import Algorithm
+from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+
+from mec_rllib.envs.registration import ENV_ID
+from mec_rllib.gates import ATS, Gate
+from mec_rllib.rl.env_runner import MecEnvRunner
+from mec_rllib.rl.exploration import EpsilonGreedy, Greedy
+from mec_rllib.rl.replay.afterstates import AfterstateReplay
+from mec_rllib.rl.replay.prioritized import PrioritizedReplay
+from mec_rllib.rl.replay.rollout import Rollout
+
+
+class GatedConfig(AlgorithmConfig):
+    """What every algorithm under a gate has in its config: `gating`, `replay`, `acting`."""
+
+    on_policy = False  # experience is used up by training
+
+    def __init__(self, algo_class: type[Algorithm] | None = None):
+        super().__init__(algo_class=algo_class)
+        self.gate_class: type[Gate] = ATS
+        self.gate_args: dict[str, Any] = {}
+        self.updates_per_job: int | Sequence[int] = 32
+        self.batch_per_job: Sequence[int] | None = None
+        self.training_kind = 0
+        self.train_until: int | None = None
+        self.td_rate = 5e-4
+        self.observe: dict[str, Any] = {}
+        self.exploration: type[Greedy] = EpsilonGreedy
+        self.exploration_args: dict[str, Any] = {}
+        self.slots_per_iteration = 1000
+        self.learning_starts = 500
+        self.replay_capacity, self.replay_alpha, self.replay_beta = 65_536, 0.6, 0.5
+        self.corrupt_slot: int | None = None
+        self.corrupt_noise = 1.0
+        self.seed = 0
+        self.environment(ENV_ID, env_config={})
+        self.env_runners(
+            env_runner_cls=MecEnvRunner,
+            num_env_runners=0,
+            rollout_fragment_length=100,
+            create_env_on_local_worker=False,
+        )
+        self.rl_module(model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": "relu"})
+        self.n_step = 1
+        self.training(gamma=0.95, lr=5e-4, train_batch_size_per_learner=32)
+        self.grad_clip = None
+        # One training step is one iteration: `slots_per_iteration` is counted there.
+        self.reporting(min_sample_timesteps_per_iteration=0, min_time_s_per_iteration=None)
+        self._dont_auto_sync_env_runner_states = True
+        # `RemoteRunners` brings lost runners back; a run of weeks may lose many.
+        self.fault_tolerance(restart_failed_env_runners=True, max_num_env_runner_restarts=10**6)
+
+    def gating(
+        self,
+        *,
+        gate: type[Gate] = NotProvided,
+        gate_args: dict[str, Any] = NotProvided,
+        updates_per_job: int | Sequence[int] = NotProvided,
+        batch_per_job: Sequence[int] | None = NotProvided,
+        training_kind: int = NotProvided,
+        td_rate: float = NotProvided,
+        train_until: int | None = NotProvided,
+    ) -> Self:
+        """Sets the gate and what its training jobs are worth.
+
+        Args:
+            gate: a class.
+            gate_args: its arguments.
+            updates_per_job: K updates per training job, or one K for each kind of them.
+            batch_per_job: transitions per update, for each kind; None: as for any update.
+            training_kind: index of the kind that the gate asks for, unless it chooses itself.
+            td_rate: of the TD statistic.
+            train_until: no training job is inserted from this slot (of each server) on.
+        """
+        return self._take(
+            gate_class=gate,
+            gate_args=gate_args,
+            updates_per_job=updates_per_job,
+            batch_per_job=batch_per_job,
+            training_kind=training_kind,
+            td_rate=td_rate,
+            train_until=train_until,
+        )
+
+    def replay(
+        self,
+        *,
+        capacity: int = NotProvided,
+        alpha: float = NotProvided,
+        beta: float = NotProvided,
+        learning_starts: int = NotProvided,
+    ) -> Self:
+        """Sets the flat prioritized replay and the transitions it needs before any training."""
+        return self._take(
+            replay_capacity=capacity,
+            replay_alpha=alpha,
+            replay_beta=beta,
+            learning_starts=learning_starts,
+        )
+
+    def acting(
+        self,
+        *,
+        exploration: type[Greedy] = NotProvided,
+        exploration_args: dict[str, Any] = NotProvided,
+        observe: dict[str, Any] = NotProvided,
+        slots_per_iteration: int = NotProvided,
+    ) -> Self:
+        """Sets exploration (a class, its arguments), the observation, slots per `train()`."""
+        return self._take(
+            exploration=exploration,
+            exploration_args=exploration_args,
+            observe=observe,
+            slots_per_iteration=slots_per_iteration,
+        )
+
+    def corrupting(self, *, slot: int | None = NotProvided, noise: float = NotProvided) -> Self:
+        """Sets when and how much `CorruptQCallback` damages the network."""
+        return self._take(corrupt_slot=slot, corrupt_noise=noise)
+
+    def _take(self, **values: Any) -> Self:
+        for name, value in values.items():
+            if value is not NotProvided:
+                setattr(self, name, value)
+        return self
+
+    def build_replay(self, obs_size: int, num_actions: int) -> PrioritizedReplay | Rollout:
+        """Where experience waits for training."""
+        kind = AfterstateReplay if self.observe.get("afterstates") else PrioritizedReplay
+        return kind(
+            self.replay_capacity,
+            obs_size,
+            num_actions,
+            self.replay_alpha,
+            self.replay_beta,
+            seed=self.seed,
+        )
+
+    def validate(self) -> None:
+        """RLlib's checks, and what no algorithm under a gate does.
+
+        Raises:
+            ValueError: remote learners, clipped gradients.
+        """
+        super().validate()
+        if self.num_learners:
+            self._value_error("a gated algorithm trains in the driver: `num_learners` must be 0")
+        if self.grad_clip is not None:
+            self._value_error(f"{self.algo_class.__name__} needs grad_clip=None")
