@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -14,7 +14,18 @@ from mec_rllib.sim.jobs import Ints
 
 
 class Greedy:
-    """The allowed action with the highest Q, always. Base of all explorations."""
+    """The allowed action with the highest Q, always. Base of all explorations.
+
+    An exploration that needs a network of its own names the class of it in `network`, and
+    `network_config` says what of the exploration's arguments that network is told.
+    """
+
+    network: ClassVar[type[Any] | None] = None  # an RLModule; None: any network will do
+
+    @classmethod
+    def network_config(cls, **arguments: Any) -> dict[str, Any]:
+        """What of its arguments goes into RLlib's `model_config`."""
+        return {}
 
     def prepare(self, q: Any, rng: np.random.Generator) -> None:
         """Before a slot's Q-values are asked for; q is what the runner acts with."""

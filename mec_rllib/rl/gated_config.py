@@ -5,12 +5,12 @@ from typing import Any, Self
 
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.core.rl_module.rl_module import RLModule
 
 from mec_rllib.envs.registration import ENV_ID
 from mec_rllib.gates import ATS, Gate
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.exploration import EpsilonGreedy, Greedy
-from mec_rllib.rl.replay.afterstates import AfterstateReplay
 from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.rl.replay.rollout import Rollout
 
@@ -129,10 +129,23 @@ class GatedConfig(AlgorithmConfig):
                 setattr(self, name, value)
         return self
 
+    @property
+    def module_class(self) -> type[RLModule]:
+        """Class of the network; it says which learner, replay and acting function belong to it."""
+        return self.rl_module_spec.module_class
+
+    @property
+    def _model_config_auto_includes(self) -> dict[str, Any]:
+        """RLlib's hook: what a network is told without being asked."""
+        of_exploration = self.exploration.network_config(**self.exploration_args)
+        return super()._model_config_auto_includes | of_exploration
+
     def build_replay(self, obs_size: int, num_actions: int) -> PrioritizedReplay | Rollout:
         """Where experience waits for training."""
-        kind = AfterstateReplay if self.observe.get("afterstates") else PrioritizedReplay
-        return kind(
+        replay: type[PrioritizedReplay] = getattr(
+            self.module_class, "replay_class", PrioritizedReplay
+        )
+        return replay(
             self.replay_capacity,
             obs_size,
             num_actions,
@@ -145,10 +158,20 @@ class GatedConfig(AlgorithmConfig):
         """RLlib's checks, and what no algorithm under a gate does.
 
         Raises:
-            ValueError: remote learners, clipped gradients.
+            ValueError: remote learners, clipped gradients, an exploration without its network.
         """
         super().validate()
+        self.check()
+
+    def check(self) -> None:
+        """Raises a ValueError for what no algorithm under a gate does."""
         if self.num_learners:
             self._value_error("a gated algorithm trains in the driver: `num_learners` must be 0")
         if self.grad_clip is not None:
             self._value_error(f"{self.algo_class.__name__} needs grad_clip=None")
+        needed = self.exploration.network
+        if needed is not None and not issubclass(self.module_class, needed):
+            self._value_error(
+                f"exploration {self.exploration.__name__} needs the network {needed.__name__}, "
+                f"not {self.module_class.__name__}"
+            )

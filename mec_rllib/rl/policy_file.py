@@ -38,7 +38,7 @@ def save_policy(module: RLModule, folder: Path, observe: dict[str, Any]) -> None
     """
     names = [name for name, kind in MODULES.items() if kind is type(module)]
     if not names:
-        raise ValueError(f"{type(module).__name__} has no name in mec_rllib.rl.policy_file.MODULES")
+        raise ValueError(f"{type(module).__name__} has no name in mec_rllib.rl.modules.MODULES")
     spec = PolicySpec(
         module=names[0],
         inputs=module.observation_space.shape[0],

@@ -73,7 +73,8 @@ class GatedPPOConfig(GatedConfig, PPOConfig):
 
 def _validate(config: Any) -> None:
     AlgorithmConfig.validate(config)
-    if config.num_env_runners or config.num_learners:
+    config.check()
+    if config.num_env_runners:
         config._value_error(f"{config.algo_class.__name__} plays and trains in one process")
 
 

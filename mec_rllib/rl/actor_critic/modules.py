@@ -16,16 +16,6 @@ from mec_rllib.rl.masks import log_policy
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 
-class GatedSACModule(DefaultSACTorchRLModule):
-    """RLlib's SAC networks for discrete actions, and the temperature, which V is made of, too."""
-
-    def setup(self) -> None:
-        """Builds the networks."""
-        super().setup()
-        assert isinstance(self.action_space, gym.spaces.Discrete)
-        self.register_buffer("log_alpha", torch.zeros(1))
-
-
 class ActorCritic:
     """PPO: ratings are A logits and V, the value network's answer."""
 
@@ -55,7 +45,7 @@ class SoftActorCritic:
     V = sum_a pi(a) (min Q(a) - alpha log pi(a)), over the actions allowed.
     """
 
-    def __init__(self, module: GatedSACModule):
+    def __init__(self, module: "GatedSACModule"):
         self._module = module
 
     def __call__(self, obs: Observations) -> Observations:
@@ -79,3 +69,17 @@ class SoftActorCritic:
         """(B,) min Q of the actions taken."""
         first = ratings.shape[1] // 2  # of A + A + 1 columns
         return ratings[np.arange(len(ratings)), first + actions].astype(float)
+
+
+class GatedSACModule(DefaultSACTorchRLModule):
+    """RLlib's SAC networks for discrete actions, and the temperature, which V is made of, too."""
+
+    def setup(self) -> None:
+        """Builds the networks."""
+        super().setup()
+        assert isinstance(self.action_space, gym.spaces.Discrete)
+        self.register_buffer("log_alpha", torch.zeros(1))
+
+    def acting_function(self) -> SoftActorCritic:
+        """What it acts with."""
+        return SoftActorCritic(self)

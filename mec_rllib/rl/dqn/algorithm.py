@@ -6,9 +6,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from mec_rllib.rl.algorithm import GatedAlgorithm
 from mec_rllib.rl.dqn.afterstates import AfterstateModule
-from mec_rllib.rl.dqn.bootstrapped import Bootstrapped, BootstrappedLearner, BootstrappedModule
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
-from mec_rllib.rl.dqn.noisy import Noisy, NoisyLearner, NoisyModule
 from mec_rllib.rl.gated_config import GatedConfig
 
 
@@ -31,43 +29,30 @@ class GatedDQNConfig(GatedConfig, DQNConfig):
         )
 
     def get_default_learner_class(self) -> type[GatedDQNTorchLearner]:
-        """The learner that trains from the flat replay."""
-        if self.noisy:
-            return NoisyLearner
-        return BootstrappedLearner if self._has_heads else GatedDQNTorchLearner
+        """The learner that belongs to the network; it trains from the flat replay."""
+        return getattr(self.module_class, "learner_class", GatedDQNTorchLearner)
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
-        """DQN's network; noisy, with heads, or one that values afterstates."""
+        """DQN's network, or the one that the observation or the exploration needs."""
         spec = super().get_default_rl_module_spec()
         if self.observe.get("afterstates"):
             spec.module_class = AfterstateModule
-        elif self.noisy:
-            spec.module_class = NoisyModule
-        elif self._has_heads:
-            spec.module_class = BootstrappedModule
+        elif self.exploration.network is not None:
+            spec.module_class = self.exploration.network
         return spec
-
-    @property
-    def _has_heads(self) -> bool:
-        return "heads" in self.model_config
 
     def validate(self) -> None:
         """RLlib's checks, and what GatedDQN does not do.
 
         Raises:
-            ValueError: distributional networks, another loss than Huber, an exploration without
-                the network that it needs, two kinds of network at once.
+            ValueError: distributional networks, RLlib's key for noisy ones, another loss than
+                Huber, an exploration without the network that it needs.
         """
         super().validate()
         if self.num_atoms != 1:
             self._value_error("GatedDQN needs num_atoms=1")
-        kinds = (bool(self.observe.get("afterstates")), self.noisy, self._has_heads)
-        if sum(kinds) > 1:
-            self._value_error("a network is noisy, has heads, or values afterstates: one of them")
-        if issubclass(self.exploration, Noisy) and not self.noisy:
-            self._value_error("exploration Noisy needs noisy=True")
-        if issubclass(self.exploration, Bootstrapped) and not self._has_heads:
-            self._value_error("exploration Bootstrapped needs `heads` in model_config")
+        if self.noisy:
+            self._value_error("GatedDQN needs noisy=False; acting(exploration=Noisy) is noisy")
         if self.td_error_loss_fn != "huber":
             self._value_error("GatedDQN needs td_error_loss_fn='huber'")
 

@@ -22,6 +22,7 @@ from mec_rllib.rl.messages import Transitions
 from mec_rllib.sim.jobs import Ints
 
 QF_HEADS = "qf_heads"  # (B, K * A), head by head
+HEADS = 10
 
 
 class HeadsCatalog(DQNCatalog):
@@ -36,27 +37,6 @@ class HeadsCatalog(DQNCatalog):
     ):
         outputs = gym.spaces.Discrete(model_config_dict["heads"] * int(action_space.n))
         super().__init__(observation_space, outputs, model_config_dict, view_requirements)
-
-
-class BootstrappedModule(DefaultDQNTorchRLModule):
-    """K Q-functions that share all but the last layer; each has a target of its own.
-
-    Q is the mean over the heads: with it the gate asks what training costs, and the trained policy
-    acts. The heads differ by where they start from; all learn from all transitions (p = 1, as in
-    the source's Atari experiments).
-    """
-
-    def __init__(self, *args: Any, **kwargs: Any):
-        kwargs["catalog_class"] = HeadsCatalog
-        super().__init__(*args, **kwargs)
-
-    def _qf_forward_helper(self, batch: dict[str, Any], encoder: Any, head: Any) -> dict[str, Any]:
-        """Mean Q (B, A) and the heads' (B, K * A) of observations (B, F)."""
-        heads, shared = self.model_config["heads"], encoder(batch)[ENCODER_OUT]
-        # K heads send gradients back: what they share gets the mean, as in the source.
-        shared = shared / heads + (shared - shared / heads).detach()
-        q = head(shared)
-        return {QF_PREDS: q.unflatten(1, (heads, -1)).mean(dim=1), QF_HEADS: q}
 
 
 class BootstrappedQ(QFunction):
@@ -75,7 +55,7 @@ class BootstrappedLearner(GatedDQNTorchLearner):
     """Every head learns from its own target; the loss is their sum."""
 
     def compute_flat_loss(
-        self, module: BootstrappedModule, drawn: Transitions, weights: np.ndarray
+        self, module: "BootstrappedModule", drawn: Transitions, weights: np.ndarray
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (scalar), Q of the actions taken (B,) and |TD error| (B,), means over the heads."""
         shape = (module.model_config["heads"], -1)
@@ -92,6 +72,33 @@ class BootstrappedLearner(GatedDQNTorchLearner):
         """The gradient that is written out is that of a single head."""
 
 
+class BootstrappedModule(DefaultDQNTorchRLModule):
+    """K Q-functions that share all but the last layer; each has a target of its own.
+
+    Q is the mean over the heads: with it the gate asks what training costs, and the trained policy
+    acts. The heads differ by where they start from; all learn from all transitions (p = 1, as in
+    the source's Atari experiments).
+    """
+
+    learner_class = BootstrappedLearner
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        kwargs["catalog_class"] = HeadsCatalog
+        super().__init__(*args, **kwargs)
+
+    def _qf_forward_helper(self, batch: dict[str, Any], encoder: Any, head: Any) -> dict[str, Any]:
+        """Mean Q (B, A) and the heads' (B, K * A) of observations (B, F)."""
+        heads, shared = self.model_config["heads"], encoder(batch)[ENCODER_OUT]
+        # K heads send gradients back: what they share gets the mean, as in the source.
+        shared = shared / heads + (shared - shared / heads).detach()
+        q = head(shared)
+        return {QF_PREDS: q.unflatten(1, (heads, -1)).mean(dim=1), QF_HEADS: q}
+
+    def acting_function(self) -> BootstrappedQ:
+        """What it acts with."""
+        return BootstrappedQ(self)
+
+
 class Bootstrapped(Greedy):
     """Follows one head of a bootstrapped DQN for a while, then another, drawn at random.
 
@@ -101,12 +108,20 @@ class Bootstrapped(Greedy):
 
     Args:
         slots: that a head is followed.
+        heads: K, of the network.
     """
 
-    def __init__(self, slots: int):
+    network = BootstrappedModule
+
+    def __init__(self, slots: int = 250, heads: int = HEADS):
         self._slots, self._played = slots, 0
         self._head: Ints = np.zeros(0, np.int64)  # (N,)
         self._q_of_heads = np.zeros((0, 0, 0), np.float32)  # (N, K, A) of the last slot
+
+    @classmethod
+    def network_config(cls, heads: int = HEADS, **arguments: Any) -> dict[str, Any]:
+        """The number of heads."""
+        return {"heads": heads}
 
     def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed."""

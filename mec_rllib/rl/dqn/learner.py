@@ -14,9 +14,8 @@ from ray.rllib.utils.typing import StateDict
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from mec_rllib.rl.dqn.afterstates import AfterstateModule
 from mec_rllib.rl.dqn.mlp import relu_mlp
-from mec_rllib.rl.dqn.mlp_update import MLPUpdate, is_plain_adam
+from mec_rllib.rl.dqn.mlp_update import Differentiate, MLPUpdate, differentiate, is_plain_adam
 from mec_rllib.rl.messages import Transitions, UpdateMetrics
 from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.rl.targets import follow
@@ -31,6 +30,8 @@ class GatedDQNTorchLearner(DQNTorchLearner):
     rest out. The bootstrap action is the best *allowed* action. Targets follow softly after every
     update. A plain ReLU network is updated without autograd (`MLPUpdate`), any other with it.
     """
+
+    differentiate: Differentiate = staticmethod(differentiate)  # of a plain ReLU network
 
     def build(self) -> None:
         """Builds RLlib's parts, then chooses how to update."""
@@ -95,7 +96,7 @@ class GatedDQNTorchLearner(DQNTorchLearner):
             optimizer,
             tau=config.tau,
             double_q=config.double_q,
-            on_afterstates=isinstance(module, AfterstateModule),
+            differentiate=self.differentiate,
         )
 
 
