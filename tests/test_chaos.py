@@ -19,8 +19,6 @@ import ray
 import yaml
 from ray.cluster_utils import Cluster
 
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.experiments.checkpoints import check_checkpoint, checkpoints, write_checkpoint
 from mec_rllib.gates import PTS
 from mec_rllib.rl import remote_runners
@@ -72,7 +70,6 @@ class FaultyGate(PTS):
 def gated_dqn(runners, gate=PTS, timeout_s=60.0, env=None, slots=2000):
     return (
         GatedDQNConfig()
-        .callbacks([TrainingGateCallback, MetricsCallback])
         .environment(env_config=env or {})
         .gating(gate=gate, gate_args={"period": 20}, updates_per_job=1)
         .env_runners(num_env_runners=runners, sample_timeout_s=timeout_s)
@@ -350,7 +347,7 @@ def test_an_experiment_on_a_full_disk_says_so_and_goes_on_later(chaos, small_dis
 @pytest.mark.usefixtures("cluster")
 def test_soak(chaos, tmp_path):
     minutes = float(os.environ.get("SOAK_MINUTES", "30")) if chaos.is_long else 0.1
-    config = GatedDQNConfig().callbacks([TrainingGateCallback, MetricsCallback])
+    config = GatedDQNConfig()
     config = config.gating(gate=PTS).env_runners(num_envs_per_env_runner=8)
     config = config.replay(capacity=20_000).acting(slots_per_iteration=4000)
     algorithm = config.build_algo()

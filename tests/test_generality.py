@@ -13,8 +13,6 @@ import pytest
 import torch
 from test_training_cost import Line
 
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import build as build_experiment
 from mec_rllib.experiments.nodes import modules_to_send
@@ -47,7 +45,6 @@ class Watching(Gate):
 def config_of(gym, gate="pts", servers=1, runners=0, updates=2, slots=500, seed=0, **training):
     return (
         GatedDQNConfig()
-        .callbacks([TrainingGateCallback, MetricsCallback])
         .environment(env_config={"gym": gym})
         .gating(
             gate=GATES[gate] if isinstance(gate, str) else gate,

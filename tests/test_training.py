@@ -16,10 +16,7 @@ from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from mec_rllib.callbacks.corrupt_q import CorruptQCallback
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.envs.config import EnvConfig
-from mec_rllib.gates import GATES
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.dqn.bootstrapped import Bootstrapped, BootstrappedModule
 from mec_rllib.rl.dqn.noisy import Noisy, NoisyModule
@@ -42,8 +39,7 @@ def build():
     ):
         config = (
             GatedDQNConfig()
-            .callbacks([TrainingGateCallback, MetricsCallback])
-            .gating(gate=GATES[gate], updates_per_job=updates)
+            .gating(gate, updates_per_job=updates)
             .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
             .acting(slots_per_iteration=slots)
             .debugging(seed=seed)
@@ -321,8 +317,8 @@ def test_resuming_is_refused_where_it_would_lose_the_replay(build, tmp_path):
 def test_q_is_damaged_once_at_its_slot():
     config = (
         GatedDQNConfig()
-        .callbacks([TrainingGateCallback, MetricsCallback, CorruptQCallback])
-        .gating(gate=GATES["never"])
+        .callbacks(CorruptQCallback)
+        .gating("never")
         .corrupting(slot=250, noise=1.0)
         .acting(slots_per_iteration=100)
     )
@@ -386,8 +382,7 @@ class LastAction(QFunction):
 def test_a_users_own_network_acts_and_learns(network):
     algorithm = (
         GatedDQNConfig()
-        .callbacks([TrainingGateCallback, MetricsCallback])
-        .gating(gate=GATES["ats"], updates_per_job=4)
+        .gating("ats", updates_per_job=4)
         .rl_module(rl_module_spec=RLModuleSpec(module_class=network))
         .acting(slots_per_iteration=1500, exploration=Greedy)
         .build_algo()

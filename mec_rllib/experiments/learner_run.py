@@ -5,8 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from mec_rllib.callbacks.corrupt_q import CorruptQCallback
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.experiments.sections import exploration_class
 from mec_rllib.experiments.strategies import Strategy
 from mec_rllib.rl.actor_critic.algorithms import GatedPPOConfig, GatedSACConfig
@@ -116,7 +114,7 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
             observe=learner.observe.model_dump(),
         )
         .corrupting(**learner.corrupt.model_dump())
-        .callbacks([TrainingGateCallback, MetricsCallback, CorruptQCallback])
+        .callbacks(CorruptQCallback)
         .debugging(seed=seed, log_level="ERROR")
     )
 

@@ -1,8 +1,8 @@
-"""GatedDQN: DQN whose learner updates have to be paid for with training jobs.
+"""Learning whose updates have to be paid for with training jobs: the loop of every algorithm here.
 
-One iteration: runners play slots -> transitions go to the flat replay, completed training jobs
-become credits -> the gating callback says how many updates they pay for -> the learner trains ->
-weights go back to the runners.
+One iteration: runners play slots -> transitions go to the replay, completed training jobs become
+credits -> the gating callback says how many updates they pay for -> the learner trains -> weights
+go back to the runners.
 """
 
 from typing import Any
@@ -23,14 +23,14 @@ from ray.rllib.utils.metrics import (
 )
 from ray.rllib.utils.typing import StateDict
 
-from mec_rllib.rl.gating import find_gating
+from mec_rllib.rl.gating import update_gate
 from mec_rllib.rl.messages import Fragment, Report, UpdateMetrics
 from mec_rllib.rl.remote_runners import RemoteRunners
 from mec_rllib.rl.targets import acting_weights
 from mec_rllib.sim.totals import Sums
 
 PLAY = "play"  # component of a checkpoint: all that training needs beside the networks
-COUNTERS = ("slots", "credits", "updates", "vetoed_updates")
+COUNTERS = ("slots", "credits", "spent_credits", "updates", "vetoed_updates")
 
 
 class GatedAlgorithm(Algorithm):
@@ -44,15 +44,16 @@ class GatedAlgorithm(Algorithm):
     def setup(self, config: AlgorithmConfig) -> None:
         """Builds RLlib's parts, then the replay, the counters and the shared module."""
         super().setup(config)
-        self._gating = find_gating(self.callbacks)
+        self._gating = update_gate(self.callbacks)
         obs_space, action_space = self.spaces[DEFAULT_MODULE_ID]
         self.replay = self.config.build_replay(obs_space.shape[0], action_space.n)
         self.slots_per_iteration: int = self.config.slots_per_iteration  # may change on the way
         self.totals: Sums | None = None
         self.slots = 0  # played so far, all servers together
         self.vetoed_updates = 0
-        # Credits earned and updates run, for each kind of training jobs.
-        self.credits, self.updates = np.zeros((2, np.size(self.config.updates_per_job)), np.int64)
+        # For each kind of training jobs: credits earned and spent, and updates run.
+        kinds = len(self.config.updates_of_kinds)
+        self.credits, self.spent_credits, self.updates = np.zeros((3, kinds), np.int64)
         self.training_slots: list[int] = []  # of the last iteration
         self._update_metrics: list[UpdateMetrics] = []  # of the last iteration
         if self._samples_locally:
@@ -66,7 +67,7 @@ class GatedAlgorithm(Algorithm):
     @property
     def can_learn(self) -> bool:
         """Whether there is enough experience for an update to make sense."""
-        return self.replay.is_filled(self.config.learning_starts)
+        return self.config.can_learn(self.slots) and self.replay.can_train
 
     @property
     def learner_updates(self) -> int:
@@ -171,8 +172,7 @@ class GatedAlgorithm(Algorithm):
 
     def _sample(self, slots: int) -> list[Fragment]:
         """At most `slots` slots (rounded up to whole slots of all servers)."""
-        servers = self.config.num_envs_per_env_runner * max(self.config.num_env_runners, 1)
-        per_server = -(-slots // servers)
+        per_server = -(-slots // self.config.num_servers)
         if self._samples_locally:
             return [self.env_runner.sample(num_slots=per_server, until_credit=True)]
         length = min(per_server, self.config.get_rollout_fragment_length())
@@ -196,8 +196,17 @@ class GatedAlgorithm(Algorithm):
         self.metrics.log_dict(report.exploration, key=("exploration",), window=runners)
 
     def _train(self, requested: int) -> None:
-        """Runs the updates that are paid for and vetoes the rest of one update per slot."""
-        allowed = self._gating.allow_updates(self, requested)
+        """Runs the updates that the gating callback allows, of one requested per slot."""
+        allowed = np.zeros_like(self.updates)
+        if self.can_learn:
+            credits = self.credits - self.spent_credits
+            allowed = np.asarray(self._gating.allow_updates(self, requested, credits))
+            if allowed.shape != credits.shape or (allowed < 0).any():
+                raise ValueError(
+                    f"allow_updates must answer {len(credits)} numbers (one for each kind of "
+                    f"training job), 0 or more, not {allowed}"
+                )
+            self.spent_credits += credits
         self.vetoed_updates += max(requested - int(allowed.sum()), 0)
         for kind in np.flatnonzero(allowed):
             self._learn(int(kind), int(allowed[kind]))

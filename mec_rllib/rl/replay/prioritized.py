@@ -56,9 +56,10 @@ class PrioritizedReplay:
     def __len__(self) -> int:
         return min(self._added, self.capacity)
 
-    def is_filled(self, transitions: int) -> bool:
-        """Whether it holds at least so many."""
-        return len(self) >= transitions
+    @property
+    def can_train(self) -> bool:
+        """Whether there is anything to draw from."""
+        return len(self) > 0
 
     def add(self, new: Transitions) -> None:
         """Appends transitions, oldest first; the oldest ones kept so far make room."""
