@@ -13,8 +13,8 @@ from mec_rllib.envs.training_cost import (
     own_cost,
 )
 from mec_rllib.envs.world import totals_from_json
-from mec_rllib.rl.n_step import NStep
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.replay.n_step import NStep
 
 
 def wrapped(steps=2, cost=RepeatLastAction, env=None):
