@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gym_worlds import Battery, Line
+from gymnasium import spaces
 
 from mec_rllib.envs.gym_world import GymBatch, GymTotals
 from mec_rllib.envs.training_cost import (

@@ -19,7 +19,7 @@ from mec_rllib.envs.registration import ENV_ID
 from mec_rllib.gates import ATS, GATES, PTS, Gate, Ideal
 from mec_rllib.rl import GatedDQNConfig, GatedPPOConfig, GatedSACConfig
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 needs_ray = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 ray_test = lambda test: needs_ray[0](needs_ray[1](test))  # noqa: E731
 CONFIGS = [GatedDQNConfig, GatedSACConfig, GatedPPOConfig]
