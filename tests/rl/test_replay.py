@@ -1,11 +1,17 @@
 """Prioritized replay: frequencies, weights, the ring, and a restart in the middle."""
 
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mec_rllib.envs.afterstates import AfterstateEncoder
+from mec_rllib.envs.config import EnvConfig
+from mec_rllib.rl.afterstate_replay import AfterstateReplay
 from mec_rllib.rl.replay import PrioritizedReplay, Transitions
+from mec_rllib.schedulers import random_actions
 from mec_rllib.sim.streams import Purpose, generator
 
 
@@ -66,6 +72,30 @@ def test_new_transitions_are_as_likely_as_the_most_surprising_one():
     np.testing.assert_allclose(np.bincount(rows) / len(rows), [9 / 19, 1 / 19, 9 / 19], atol=0.01)
 
 
+def test_new_transitions_are_as_likely_as_the_most_surprising_one_ever():
+    """Not as that of the last batch: 9 stays the highest, though its own row is 0.5 by now."""
+    replay = PrioritizedReplay(4, 2, 3, alpha=1.0)
+    replay.add(transitions(0, 1))
+    replay.update_priorities(np.array([0, 1]), np.array([9.0, 1.0]))
+    replay.update_priorities(np.array([0, 1]), np.array([0.5, -0.25]))
+    replay.add(transitions(2))
+    np.testing.assert_allclose(replay.get_state()["priorities"], [0.5, 0.25, 9.0], rtol=1e-5)
+
+
+def test_new_transitions_have_priority_one_before_anything_is_known():
+    replay = PrioritizedReplay(4, 2, 3)
+    replay.add(transitions(0, 1))
+    replay.update_priorities(np.array([0]), np.array([0.01]))
+    replay.add(transitions(2))
+    np.testing.assert_allclose(replay.get_state()["priorities"], [0.01**0.6, 1, 1], rtol=1e-4)
+
+
+def test_two_seeds_draw_different_rows():
+    rows = [replay_of(np.ones(50), seed=seed).sample(32)[1] for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(rows[0], rows[1])
+    assert not np.array_equal(rows[0], rows[2])
+
+
 def test_an_empty_replay_cannot_be_sampled():
     with pytest.raises(ValueError, match="empty"):
         PrioritizedReplay(3, 2, 3).sample(1)
@@ -92,3 +122,31 @@ def test_a_restored_replay_goes_on_as_if_nothing_had_happened():
     np.testing.assert_array_equal(mine[0].rewards, others[0].rewards)
     np.testing.assert_array_equal(mine[1], others[1])
     np.testing.assert_array_equal(mine[2], others[2])
+
+
+def test_the_replay_of_afterstates_draws_what_the_plain_one_draws():
+    """The same rows and weights; of the observations all that an update looks at."""
+    batch, rng = EnvConfig(load=0.9, buffer=4).build_servers(40, seed=2), np.random.default_rng(0)
+    encoder = AfterstateEncoder(batch)
+    plain = PrioritizedReplay(100, encoder.size, 5, seed=3)
+    packed, restored = (AfterstateReplay(100, encoder.size, 5, seed=3) for _ in range(2))
+    for _ in range(7):  # 280 transitions into a ring of 100
+        obs, actions = encoder.encode(), random_actions(batch.mask, rng)
+        rewards = batch.step(actions).astype(np.float32)
+        after = (encoder.encode(), batch.mask.copy(), np.full(40, 0.9), np.ones((40, 0), bool))
+        for replay in (plain, packed):
+            replay.add(Transitions(obs, actions, rewards, *after))
+        rows = plain.sample(8)[1]
+        np.testing.assert_array_equal(packed.sample(8)[1], rows)
+        for replay in (plain, packed):
+            replay.update_priorities(rows, np.arange(8.0))
+    restored.set_state(copy.deepcopy(packed.get_state()))
+    (dense, rows, weights), drawn, again = (r.sample(64) for r in (plain, packed, restored))
+    for found, found_rows, found_weights in (drawn, again):
+        np.testing.assert_array_equal(found_rows, rows)
+        np.testing.assert_array_equal(found_weights, weights)
+        np.testing.assert_array_equal(found.next_obs, dense.next_obs)
+        taken = found.obs.reshape(64, 5, -1)[np.arange(64), found.actions]
+        np.testing.assert_array_equal(
+            taken, dense.obs.reshape(64, 5, -1)[np.arange(64), dense.actions]
+        )
