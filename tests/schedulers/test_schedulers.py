@@ -218,6 +218,7 @@ ANCHORS = {  # R on the reference workload; the first, third and last are the de
 }
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", ANCHORS)
 def test_anchors_of_the_reference_workload(name):
     batch = EnvConfig(load=0.3).build_servers(8, seed=0)

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from mec_rllib.experiments.config import Experiment
-from mec_rllib.experiments.trial import SchedulerRun, Trial, evaluate_greedy
+from mec_rllib.config.experiment import Experiment
 from mec_rllib.schedulers import FIFO, SJF
 from mec_rllib.sim.totals import Totals
+from mec_rllib.trials.players import SchedulerRun
+from mec_rllib.trials.trial import Trial, evaluate_greedy
 
 REWARDS, MISSES = (
     [0.1, 0.2, 0.3, 0.4, 0.5, 0.5, 0.6, 0.7, 0.8, -0.5],

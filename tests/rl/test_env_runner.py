@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from callbacks.training_gate import TrainingGateCallback
+from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.gates import GATES, PTS
 from mec_rllib.rl.algorithm import GatedDQNConfig
 from mec_rllib.rl.env_runner import MecEnvRunner
