@@ -32,7 +32,10 @@ os.environ |= {"NUMBA_DISABLE_JIT": "1", "OMP_NUM_THREADS": "1", "MPLBACKEND": "
 
 # Room: its files under mec_rllib, and under tests those that answer for them.
 ROOMS = {
-    "statistics": ("results/stats.py results/measures.py", "results/test_stats.py"),
+    "statistics": (
+        "results/stats.py results/measures.py",
+        "results/test_stats.py results/test_measures.py",
+    ),
     "n_step": ("rl/n_step.py", "rl/test_n_step.py"),
     "replay": ("rl/replay.py rl/afterstate_replay.py", "rl/test_replay.py"),
     "update": ("rl/mlp_update.py rl/mlp.py rl/learner.py", "rl/test_update.py"),
