@@ -96,7 +96,7 @@ def mutants(path: Path) -> Iterator[Mutant]:
                 continue
             is_list = isinstance(value, list)
             for k, child in enumerate(value if is_list else [value]):
-                if not isinstance(child, ast.AST):
+                if not isinstance(child, ast.AST) or is_one_below(node):
                     continue
                 inner = child if isinstance(child, ast.stmt) else statement
                 before = shown(inner)
@@ -116,6 +116,14 @@ def mutants(path: Path) -> Iterator[Mutant]:
 def shown(statement: ast.AST) -> str:
     """A statement in one line, of a compound one its head."""
     return ast.unparse(ast.fix_missing_locations(statement)).splitlines()[0]
+
+
+def is_one_below(node: ast.AST) -> bool:
+    """-1, the last or the rest: its sign may go, but -2 says the same in many places."""
+    match node:
+        case ast.UnaryOp(ast.USub(), ast.Constant(1)):
+            return True
+    return False
 
 
 def is_strict(node: ast.AST) -> bool:

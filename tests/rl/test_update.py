@@ -6,9 +6,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from gymnasium.spaces import Box, Discrete
+from ray.rllib.core import DEFAULT_MODULE_ID
+from ray.rllib.core.columns import Columns
 from torch import nn
 
+from mec_rllib.callbacks.training_gate import TrainingGateCallback
+from mec_rllib.rl.algorithm import GatedDQNConfig
 from mec_rllib.rl.learner import GatedDQNTorchLearner, follow, td_loss
+from mec_rllib.rl.mlp import afterstate_q, relu_mlp
 from mec_rllib.rl.mlp_update import MLPUpdate, is_plain_adam
 from mec_rllib.rl.replay import PrioritizedReplay, Transitions
 
@@ -20,7 +26,7 @@ def drawn_batch(seed=0, width=OBS):
     rng = np.random.default_rng(seed)
     mask = rng.random((BATCH, ACTIONS)) < 0.6
     mask[:, 0] = True
-    mask[0] = [False, False, True, False]
+    mask[:4] = np.eye(ACTIONS, dtype=bool)[[2, 3, 1, 2]]  # only one action is allowed there
     discounts = np.where(np.arange(BATCH) % 5 == 0, 0.0, 0.9 ** (1 + np.arange(BATCH) % 3))
     drawn = Transitions(
         rng.normal(size=(BATCH, width)).astype(np.float32),
@@ -76,12 +82,16 @@ def loss_by_hand(online, target, drawn, weights, double_q, on_afterstates):
 @pytest.mark.parametrize("double_q", [True, False])
 @pytest.mark.parametrize("on_afterstates", [False, True])
 def test_the_written_update_is_torchs_own(double_q, on_afterstates):
-    """Ten updates by autograd and Adam of torch, and ten of ours: all parameters, all answers."""
+    """Ten updates by autograd and Adam of torch, and ten of ours: all parameters, all answers.
+
+    Adam's epsilon is large, so that the size of the gradient counts and not its direction only.
+    """
     width, outputs = (ACTIONS * (OBS + 1), 1) if on_afterstates else (OBS, ACTIONS)
     online, target = (network(OBS, outputs, seed) for seed in (0, 1))
     mine, my_target = copy.deepcopy(online), copy.deepcopy(target)
-    adam, my_adam = (torch.optim.Adam(net.parameters(), lr=0.01) for net in (online, mine))
-    update = MLPUpdate(linears(mine), linears(my_target), my_adam, 0.1, double_q, on_afterstates)
+    adam, my_adam = (torch.optim.Adam(net.parameters(), 0.01, eps=0.01) for net in (online, mine))
+    kind = {"on_afterstates": True} if on_afterstates else {}
+    update = MLPUpdate(linears(mine), linears(my_target), my_adam, 0.1, double_q, **kind)
     far = near = 0
     for k in range(10):
         drawn, weights = drawn_batch(k, width)
@@ -103,8 +113,165 @@ def test_the_written_update_is_torchs_own(double_q, on_afterstates):
     for ours, theirs in ((mine, online), (my_target, target)):
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
             np.testing.assert_allclose(a.detach(), b.detach(), rtol=1e-3, atol=1e-5)
-    (steps,) = {float(state["step"]) for state in my_adam.state.values()}
-    assert steps == 10
+    for ours, theirs in zip(my_adam.state.values(), adam.state.values(), strict=True):
+        assert ours["step"] == theirs["step"] == 10
+        for name in ("exp_avg", "exp_avg_sq"):
+            np.testing.assert_allclose(ours[name], theirs[name], rtol=1e-3, atol=1e-6)
+
+
+def test_the_written_update_goes_on_where_torchs_adam_was():
+    """Three steps by torch, then one of either kind; as after a restored checkpoint."""
+    nets = [network(OBS, ACTIONS, 0) for _ in range(2)]
+    adams = [torch.optim.Adam(net.parameters(), lr=0.01, eps=0.01) for net in nets]
+    target = network(OBS, ACTIONS, 1)
+    for k in range(4):
+        if k == 3:
+            update = MLPUpdate(
+                linears(nets[1]), linears(copy.deepcopy(target)), adams[1], 0.1, True
+            )
+            update.update(*drawn_batch(k))
+        for net, adam in list(zip(nets, adams, strict=True))[: 1 if k == 3 else 2]:
+            adam.zero_grad()
+            loss_by_hand(net, target, *drawn_batch(k), True, False)[0].backward()
+            adam.step()
+    for a, b in zip(*(net.parameters() for net in nets), strict=True):
+        np.testing.assert_allclose(a.detach(), b.detach(), rtol=1e-4, atol=1e-6)
+    assert {float(state["step"]) for state in adams[1].state.values()} == {4.0}
+
+
+def test_q_of_afterstates_is_the_certain_reward_and_the_value_of_what_is_allowed():
+    """Blocks that are all zero but for the reward are those of forbidden actions: Q = 0."""
+    rng, net = np.random.default_rng(0), network(OBS, 1, 2)
+    blocks = rng.normal(size=(6, ACTIONS, 1 + OBS)).astype(np.float32)
+    blocks[:, :, 1 : 1 + OBS // 2] = 0.0  # no unit is free yet, but some later
+    allowed = rng.random((6, ACTIONS)) < 0.5
+    allowed[0], allowed[1] = True, False
+    blocks[~allowed] = 0.0
+    with torch.no_grad():
+        expected = np.where(allowed, q_of(net, blocks.reshape(6, -1), True).numpy(), 0.0)
+    layers = tuple((m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears(net))
+    found = afterstate_q(layers, blocks.reshape(6, -1), ACTIONS)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert not found[1].any()
+
+
+class Parts(nn.Module):
+    """A network in two parts, as RLlib's are."""
+
+    def __init__(self, first, second, **attributes):
+        super().__init__()
+        self.first, self.second = nn.Sequential(*first), nn.Sequential(*second)
+        for name, value in ({"uses_dueling": False, "num_atoms": 1} | attributes).items():
+            if value is not None:
+                setattr(self, name, value)
+
+
+def line(bias=True):
+    return nn.Linear(3, 3, bias=bias)
+
+
+@pytest.mark.parametrize(
+    ("parts", "is_plain"),
+    [
+        (Parts([line(), nn.ReLU()], [line()]), True),
+        (Parts([line(), nn.ReLU(), line(), nn.ReLU()], [line()]), True),
+        (Parts([line(), nn.ReLU()], [line()], num_atoms=None), True),
+        (Parts([line(), nn.ReLU()], [line()], num_atoms=51), False),
+        (Parts([line(), nn.ReLU()], [line()], uses_dueling=True), False),
+        (Parts([line(), nn.ReLU()], [line()], uses_dueling=None), False),
+        (Parts([line(), nn.Tanh()], [line()]), False),
+        (Parts([line()], [line()]), False),
+        (Parts([line(), nn.ReLU()], [line(), nn.ReLU()]), False),
+        (Parts([line(), nn.ReLU()], [line(bias=False)]), False),
+    ],
+)
+def test_which_networks_are_plain(parts, is_plain):
+    expected = [layer for layer in parts.modules() if isinstance(layer, nn.Linear)]
+    assert relu_mlp(parts, "first", "second") == (expected if is_plain else None)
+
+
+@pytest.fixture
+def new_learner():
+    """A learner in this process, without Ray."""
+
+    def new(width=OBS, double_q=True, activation="relu", **observe):
+        spaces = Box(-9.0, 9.0, (width,), np.float32), Discrete(ACTIONS)
+        config = (
+            GatedDQNConfig()
+            .callbacks([TrainingGateCallback])
+            .acting(observe=observe)
+            .training(lr=0.01, double_q=double_q, tau=0.1)
+            .rl_module(model_config={"fcnet_hiddens": [8, 7], "fcnet_activation": activation})
+            .debugging(seed=0)
+        )
+        return config.build_learner(spaces={"__env__": spaces, DEFAULT_MODULE_ID: spaces})
+
+    return new
+
+
+def weights_of(learner):
+    state = learner.module[DEFAULT_MODULE_ID].unwrapped().state_dict()
+    return {k: v.clone() for k, v in state.items() if k.endswith(("weight", "bias"))}
+
+
+@pytest.mark.parametrize(
+    ("width", "options"),
+    [
+        (OBS, {}),
+        (OBS, {"double_q": False}),
+        (ACTIONS * (OBS + 1), {"afterstates": True}),
+    ],
+)
+def test_a_learner_updates_as_autograd_does_from_the_state_that_it_is_given(
+    new_learner, width, options
+):
+    learner, batches = new_learner(width, **options), [drawn_batch(k, width) for k in range(8)]
+    for batch in batches[:3]:
+        learner.autograd_update(*batch)
+    start, ends, found = copy.deepcopy(learner.get_state()), [], []
+    untrained = weights_of(learner)
+    for update in (learner.autograd_update, learner._mlp_update.update):
+        learner.set_state(copy.deepcopy(start))
+        found.append([update(*batch) for batch in batches[3:]])
+        ends.append(weights_of(learner))
+    for autograd, written in zip(*found, strict=True):
+        for a, b in zip(autograd, written, strict=True):
+            np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4)
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(value, ends[1][name], rtol=2e-3, atol=1e-4, err_msg=name)
+        assert not torch.equal(value, untrained[name])  # the target follows, too
+
+
+def test_a_loss_of_a_learner_is_that_by_hand(new_learner):
+    for double_q in (True, False):
+        learner = new_learner(double_q=double_q)
+        for k in range(3):
+            learner.autograd_update(*drawn_batch(k))
+        module = learner.module[DEFAULT_MODULE_ID].unwrapped()
+        nets = [
+            lambda obs, e=encoder, a=head: a(e({Columns.OBS: obs})["encoder_out"])
+            for encoder, head in (
+                (module.encoder, module.af),
+                (module._target_encoder, module._target_af),
+            )
+        ]
+        drawn, weights = drawn_batch(5)
+        loss, taken, errors = learner.compute_flat_loss(module, drawn, weights)
+        expected = loss_by_hand(*nets, drawn, weights, double_q, False)
+        assert loss.item() == pytest.approx(expected[0].item(), rel=1e-5)
+        assert taken.mean().item() == pytest.approx(expected[1], rel=1e-4, abs=1e-6)
+        np.testing.assert_allclose(errors, expected[2], rtol=1e-4, atol=1e-6)
+
+
+def test_what_is_no_plain_network_is_updated_by_autograd(new_learner):
+    learner, replay = new_learner(activation="tanh"), filled_replay(width=OBS)
+    assert learner._mlp_update is None
+    before = weights_of(learner)
+    metrics = learner.learn(replay, 4, 8)
+    assert metrics.updates == 4
+    assert metrics.loss > 0
+    after = weights_of(learner)
+    assert not any(torch.equal(before[name], after[name]) for name in before)
 
 
 @pytest.mark.parametrize("heads", [1, 3])
@@ -146,12 +313,12 @@ def test_the_target_follows_softly():
         torch.testing.assert_close(found.detach(), value)
 
 
-def filled_replay(seed=0):
+def filled_replay(seed=0, width=2):
     """20 transitions that tell themselves by their reward, with priorities from 1 to 3."""
     v = np.arange(20, dtype=np.float32)
-    obs, mask = np.repeat(v[:, None], 2, axis=1), np.ones((20, 3), bool)
+    obs, mask = np.repeat(v[:, None], width, axis=1), np.ones((20, ACTIONS), bool)
     rows = Transitions(obs, v.astype(np.int64) % 3, v, obs, mask, np.full(20, 0.9), mask[:, :0])
-    replay = PrioritizedReplay(20, 2, 3, alpha=1.0, beta=0.5, seed=seed)
+    replay = PrioritizedReplay(20, width, ACTIONS, alpha=1.0, beta=0.5, seed=seed)
     replay.add(rows)
     replay.update_priorities(np.arange(20), np.linspace(1.0, 3.0, 20))
     return replay
