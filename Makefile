@@ -3,7 +3,7 @@ VENV := .venv
 RUN := $(if $(TRACE),runs/demo_$(basename $(notdir $(TRACE))),runs/demo)
 FUZZ_SECONDS := 600
 
-.PHONY: help setup demo bench test test-long chaos fuzz lint check image-test cluster-test docs clean
+.PHONY: help setup demo bench test test-long chaos fuzz mutants lint check image-test cluster-test docs clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -39,6 +39,9 @@ fuzz: setup ## fuzz the readers of configs and traces (FUZZ_SECONDS=600 each)
 	$(VENV)/bin/pip install -q 'atheris>=3'
 	$(VENV)/bin/python tests/helpers/fuzz.py config $(FUZZ_SECONDS)
 	$(VENV)/bin/python tests/helpers/fuzz.py trace $(FUZZ_SECONDS)
+
+mutants: setup ## break the code on purpose, count what the tests notice (ROOM=gates; 2 hours)
+	nice -n 19 $(VENV)/bin/python -W ignore tests/helpers/mutants.py $(ROOM)
 
 lint: setup ## ruff, mypy and hadolint
 	$(VENV)/bin/ruff check .

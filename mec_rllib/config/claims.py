@@ -21,7 +21,7 @@ class ClaimConfig(Section):
     )
     of: dict[str, Any] = Field(
         description="arguments of the measure, mostly labels of strategies: {better: ats, worse: "
-        "sjf}; rivals: labels, {gate: pts}, or {scheduler: any}"
+        "sjf}; rivals: labels, {gate: pts or paying}, or {scheduler: any}"
     )
     margin: float = Field(0.0, description="bound that the mean is claimed to be above")
     below: bool = Field(False, description="the claim is that the mean is below the margin")

@@ -108,7 +108,9 @@ def _no_progress(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> It
     if isinstance(load, list) or updates < ENOUGH_UPDATES:  # a rising load lowers every curve
         return
     rewards = [window_rewards(t) for t in trials]
-    fifth = max(int(SETTLED_SHARE * min(map(len, rewards))), 1)
+    fifth = int(SETTLED_SHARE * min(map(len, rewards)))
+    if not fifth:  # too few reports to have a first and a last fifth
+        return
     first, last = (
         interval([interval(r[part]).mean for r in rewards]).mean
         for part in (slice(None, fifth), slice(-fifth, None))

@@ -17,7 +17,7 @@ from mec_rllib.results.stored import StoredStrategy, StoredStudy, TrialResults
 
 LABEL = "label of a strategy"
 Label = Annotated[str, LABEL]
-# Labels, or {gate: NAME or [NAMES]}, or {scheduler: NAME, [NAMES] or any}.
+# Labels, or {gate: NAME, [NAMES] or paying}, or {scheduler: NAME, [NAMES] or any}.
 Rivals = Annotated[Sequence[str] | Mapping[str, Any], LABEL]
 Metric = Literal["reward_lifetime", "reward_last20", "reward_greedy"]
 Unit = Literal["R", "share"]
@@ -89,6 +89,8 @@ def _is_one_of(strategy: StoredStrategy, rivals: Mapping[str, Any]) -> bool:
     kind = "gate" if strategy.learns else "scheduler"
     wanted = rivals.get(kind, [])
     names = [wanted] if isinstance(wanted, str) else wanted
+    if "paying" in names:  # for its training; a gate that never trains pays for nothing
+        return strategy.learns and strategy.occupies and strategy.rule != "never"
     return strategy.rule in names or "any" in names
 
 
@@ -113,13 +115,14 @@ def difference(
         better: strategy.
         worse: strategy.
         metric: of the rows.
-        load_at_least: only where the load is constant and so high.
+        load_at_least: only where the load (of the bernoulli workload) is constant and so high.
         load_changes: only where the load follows a schedule.
     """
-    load = finished.study.setting("env.load")
+    load, workload = (finished.study.setting(key) for key in ("env.load", "env.workload"))
     if load_changes and first_rise(load) is None:
         return []
-    if load_at_least is not None and (isinstance(load, list) or load < load_at_least):
+    is_constant = workload == "bernoulli" and not isinstance(load, list)
+    if load_at_least is not None and not (is_constant and load >= load_at_least):
         return []
     return [figure(a, metric) - figure(b, metric) for a, b in finished.of(better, worse)]
 

@@ -14,8 +14,6 @@ from mec_rllib.envs.training_cost import (
     own_cost,
 )
 from mec_rllib.envs.world import totals_from_json
-from mec_rllib.rl.messages import Transitions
-from mec_rllib.rl.replay.n_step import NStep
 
 
 def wrapped(steps=2, cost=RepeatLastAction, env=None):
@@ -246,37 +244,6 @@ def test_environment_k_is_the_same_whatever_n_is():
     whole, part = GymBatch(make, 3, seed=4), GymBatch(make, 1, seed=4, first_index=2)
     np.testing.assert_array_equal(whole.observations[2:], part.observations)
     assert len(np.unique(whole.observations[:, 0])) == 3
-
-
-def test_n_step_returns_end_with_their_episode():
-    """n = 3, gamma = 0.5; slot 1 terminates, slot 3 truncates, of 6 slots with reward 1."""
-    slots = np.arange(6)
-    rows = Transitions(
-        obs=slots[:, None, None].astype(np.float32),
-        actions=slots[:, None],
-        rewards=np.ones((6, 1), np.float32),
-        next_obs=slots[:, None, None].astype(np.float32) + 0.5,
-        next_mask=np.ones((6, 1, 2), bool),
-        discounts=np.where(slots == 1, 0.0, 0.5)[:, None],
-        mask=np.ones((6, 1, 0), bool),
-    )
-    ends = np.isin(slots, (1, 3))[:, None]
-    expected = {
-        "rewards": [1.5, 1.0, 1.5, 1.0],
-        "next_obs": [1.5, 1.5, 3.5, 3.5],
-        "discounts": [0.0, 0.0, 0.25, 0.5],
-    }
-    whole = NStep(3, 0.5).extend(rows, ends)
-    pieces, n_step = [], NStep(3, 0.5)
-    for k in range(6):
-        state, n_step = n_step.get_state(), NStep(3, 0.5)
-        n_step.set_state(state)
-        piece = Transitions._make(column[k : k + 1] for column in rows)
-        pieces.append(n_step.extend(piece, ends[k : k + 1]))
-    for name, values in expected.items():
-        np.testing.assert_array_equal(getattr(whole, name).ravel(), values)
-        joined = np.concatenate([getattr(piece, name) for piece in pieces])
-        np.testing.assert_array_equal(joined.ravel(), values)
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,11 @@ def test_a_request_rests_on_psi_on_a_tie_or_on_the_fallback(ties):
     assert why(gate) == ["fallback"]
     for _ in range(4):
         gate.wants(view(0))
-    assert gate.wants(view(0))[0]  # an empty server: training costs exactly nothing
-    assert why(gate) == ["tie"]
+    rng = np.random.default_rng(0)
+    # An empty server: training costs exactly nothing. A clock or chance decides.
+    reasons = [why(gate) for _ in range(40) if gate.wants(view(0, rng=rng))[0]]
+    assert reasons
+    assert all(found == ["tie"] for found in reasons)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)

@@ -210,6 +210,7 @@ def test_a_world_with_other_kinds_than_the_gate_pays_for_is_refused(cluster):
         config.gating(updates_per_job=[1, 2, 3]).build_algo()
 
 
+@pytest.mark.compiled
 def test_bursts_keep_the_mean_load_and_bring_jobs_together():
     workloads = [
         BernoulliWorkload(REFERENCE_CLASSES, 0.4, bursts=bursts)

@@ -155,7 +155,7 @@ def test_a_report_without_data_decides_nothing_and_is_readable(tmp_path, capsys)
     assert rows["ATS is above idle"][:4] == ["undecided", "1", "+0.100", "one seed"]
     assert rows["ATS is above PTS (equal budget)"][:4] == ["undecided", "0", "-", "no figures"]
     share = rows["ATS trains in less than 2 % of the slots"]
-    assert share[:5] == ["holds", "2", "0.91%", "[0.84%, 0.97%]", "< 2%"]
+    assert share[:5] == ["holds", "2", "0.90%", "[0.84%, 0.97%]", "< 2%"]
     for text in (shown, table, (tmp_path / "out/report.html").read_text()):
         assert "nan" not in text.replace("<!doctype", "")
         assert "no R, for no job was resolved: pts (seed 0, 1)" in text

@@ -1,9 +1,12 @@
 """Intervals, verdicts, and claims decided from rows."""
 
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from made_up_trials import trial
 from scipy import stats
 from stored import CONFIGS, SHIPPED_CLAIMS, stored
 
@@ -29,8 +32,12 @@ def test_the_interval_by_hand():
 
 
 def test_one_value_has_no_interval_and_nan_is_no_value():
-    assert interval([2.0])[0] == 2.0
-    assert np.isnan(interval([2.0])[1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert interval([2.0])[0] == 2.0
+        assert np.isnan(interval([2.0])[1])
+        assert np.isnan(p_value([2.0], 0.0))
+        assert np.isnan(p_value([2.0, float("nan")], 2.0))
     assert interval([1.0, float("nan"), 3.0])[0] == 2.0
     assert np.isnan(interval([])[0])
 
@@ -75,18 +82,12 @@ def test_the_interval_covers_a_known_truth_in_95_of_100_experiments(seeds):
         (Interval(-0.2, -0.3, -0.1), "fails"),
         (Interval(0.1, -0.1, 0.3), "undecided"),
         (Interval(0.1, np.nan, np.nan), "undecided"),
+        (Interval(0.1, 0.0, 0.2), "undecided"),  # it may be no more than the bound
+        (Interval(-0.1, -0.2, 0.0), "fails"),  # it is not above the bound
     ],
 )
 def test_a_claim_is_decided_only_if_the_whole_interval_agrees(difference, expected):
     assert verdict(difference, above=0.0) == expected
-
-
-def trial(strategy, seed, reward, reports=(), **row):
-    metrics = ("reward_lifetime", "reward_last20", "reward_greedy")
-    row = {"strategy": strategy, "seed": seed, "share_training": 0.01} | row
-    last = {"row": row | dict.fromkeys(metrics, reward)}
-    reports = [*reports[:-1], reports[-1] | last] if reports else [last]
-    return TrialResults(strategy, seed, reports)
 
 
 AGENTS = {"deployable": "ats"}  # labels that say the agent, not the gate
@@ -197,6 +198,17 @@ def test_the_best_pts_and_the_worst_gate_are_chosen_by_their_means():
     claims = claims_of(trials)
     assert claims["ats_above_best_pts"]["estimate"] == pytest.approx(0.8 - 0.791)
     assert claims["always_worst"]["estimate"] == pytest.approx(0.701 - 0.2)
+
+
+@pytest.mark.parametrize(
+    "worst", ["pts", "idle", "server_empty", "ats", "budget", "price", "td_slope", "bandit"]
+)
+def test_always_is_judged_against_the_worst_gate_that_pays(worst):
+    """Whichever it is; what trains for free, or not at all, is no rival."""
+    gates = ["pts", "idle", "server_empty", "ats", "budget", "price", "td_slope", "bandit"]
+    rewards = dict.fromkeys(gates, 0.7) | {worst: 0.6, "always": 0.2, "ideal": 0.1, "never": 0.0}
+    trials = [trial(gate, seed, r) for gate, r in rewards.items() for seed in range(2)]
+    assert claims_of(trials)["always_worst"]["estimate"] == pytest.approx(0.6 - 0.2)
 
 
 def test_the_deployable_agent_is_compared_with_the_best_scheduler():

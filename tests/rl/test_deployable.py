@@ -16,12 +16,8 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.launch.stages import stages
 from mec_rllib.results.folder import Folder
 from mec_rllib.rl.exploration import Boltzmann
-from mec_rllib.rl.messages import Transitions
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
-from mec_rllib.rl.replay.afterstates import AfterstateReplay
-from mec_rllib.rl.replay.n_step import NStep
-from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.schedulers import SCHEDULERS, random_actions
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.slot import DROP
@@ -141,61 +137,6 @@ def test_training_where_nobody_waits_and_nothing_runs_costs_exactly_nothing():
     assert flagged[~batch.is_empty, size - 1].all()
     batch.request_training(np.ones(200, bool))
     np.testing.assert_array_equal(encoder.encode(), flagged)
-
-
-def test_n_step_returns_by_hand():
-    """n = 3, gamma = 0.5, rewards 1, 2, 4, 8: 1 + 1 + 1 and 2 + 2 + 2; two slots are held back."""
-    slots = np.arange(4)
-    rows = Transitions(
-        obs=slots[:, None, None].astype(np.float32),
-        actions=slots[:, None],
-        rewards=np.array([[1.0], [2.0], [4.0], [8.0]], np.float32),
-        next_obs=slots[:, None, None].astype(np.float32) + 1,
-        next_mask=np.ones((4, 1, 2), bool),
-        discounts=np.full((4, 1), 0.5),
-        mask=np.ones((4, 1, 0), bool),
-    )
-    whole = NStep(3, 0.5).extend(rows)
-    np.testing.assert_array_equal(whole.rewards, [[3.0], [6.0]])
-    np.testing.assert_array_equal(whole.actions, [[0], [1]])
-    np.testing.assert_array_equal(whole.next_obs[:, 0, 0], [3, 4])
-    np.testing.assert_array_equal(whole.discounts, [[0.125], [0.125]])
-    in_pieces, n_step = [], NStep(3, 0.5)
-    for k in range(4):
-        state = n_step.get_state()
-        n_step = NStep(3, 0.5)
-        n_step.set_state(state)
-        in_pieces.append(n_step.extend(Transitions._make(c[k : k + 1] for c in rows)))
-    for column, pieces in zip(whole, zip(*in_pieces, strict=True), strict=True):
-        np.testing.assert_array_equal(column, np.concatenate(pieces))
-
-
-def test_the_replay_of_afterstates_draws_what_the_plain_one_draws():
-    """The same rows and weights; of the observations all that an update looks at."""
-    batch, rng = EnvConfig(load=0.9, buffer=4).build_servers(40, seed=2), np.random.default_rng(0)
-    encoder = AfterstateEncoder(batch)
-    plain = PrioritizedReplay(100, encoder.size, 5, seed=3)
-    packed, restored = (AfterstateReplay(100, encoder.size, 5, seed=3) for _ in range(2))
-    for _ in range(7):  # 280 transitions into a ring of 100
-        obs, actions = encoder.encode(), random_actions(batch.mask, rng)
-        rewards = batch.step(actions).astype(np.float32)
-        after = (encoder.encode(), batch.mask.copy(), np.full(40, 0.9), np.ones((40, 0), bool))
-        for replay in (plain, packed):
-            replay.add(Transitions(obs, actions, rewards, *after))
-        rows = plain.sample(8)[1]
-        np.testing.assert_array_equal(packed.sample(8)[1], rows)
-        for replay in (plain, packed):
-            replay.update_priorities(rows, np.arange(8.0))
-    restored.set_state(copy.deepcopy(packed.get_state()))
-    (dense, rows, weights), drawn, again = (r.sample(64) for r in (plain, packed, restored))
-    for found, found_rows, found_weights in (drawn, again):
-        np.testing.assert_array_equal(found_rows, rows)
-        np.testing.assert_array_equal(found_weights, weights)
-        np.testing.assert_array_equal(found.next_obs, dense.next_obs)
-        taken = found.obs.reshape(64, 5, -1)[np.arange(64), found.actions]
-        np.testing.assert_array_equal(
-            taken, dense.obs.reshape(64, 5, -1)[np.arange(64), dense.actions]
-        )
 
 
 def test_boltzmann_draws_from_the_softmax_over_what_is_allowed():

@@ -1,10 +1,13 @@
 """Explorations that need a network of their own: bootstrapped DQN and noisy networks."""
 
 import copy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from ray.rllib.algorithms.dqn.torch.default_dqn_torch_rl_module import DefaultDQNTorchRLModule
 from ray.rllib.core import DEFAULT_MODULE_ID
 from torch.nn.functional import huber_loss
@@ -13,16 +16,17 @@ from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
+from mec_rllib.rl.actor_critic.exploration import Sampled
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.dqn.bootstrapped import Bootstrapped
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
 from mec_rllib.rl.dqn.noisy import Noisy, NoisyLinear
 from mec_rllib.rl.dqn.q_function import QFunction
-from mec_rllib.rl.exploration import Greedy
+from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
 from mec_rllib.rl.modules import acting_function
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
-from mec_rllib.schedulers import run
+from mec_rllib.schedulers import FIFO, run
 from mec_rllib.sim.totals import Totals
 
 HEADS = 3
@@ -89,6 +93,67 @@ def test_a_head_takes_what_is_allowed_only(servers):
     heads = np.tile(np.array([0.0, 1.0, 2.0], np.float32), (4, HEADS + 1))
     chosen = Bootstrapped(slots=1).choose(heads, servers, 0, np.random.default_rng(0))
     assert chosen.tolist() == [1] * 4
+
+
+def all_explorations(actions):
+    """Each with the columns of ratings that it wants beyond those of the actions."""
+    return [
+        (Greedy(), 0),
+        (EpsilonGreedy(start=1.0, floor=1.0), 0),
+        (EpsilonGreedy(start=0.5, floor=0.5), 0),
+        (Boltzmann(start=5.0, floor=5.0), 0),
+        (Sampled(), 2),
+        (Guided(FIFO, slots=0), 0),
+        (Bootstrapped(slots=1), HEADS * actions),
+        (Noisy(), actions),
+    ]
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(st.integers(0, 2**32 - 1), st.integers(2, 6))
+def test_no_exploration_takes_a_forbidden_action(seed, actions):
+    """What is forbidden has the highest ratings."""
+    rng = np.random.default_rng(seed)
+    mask = rng.random((40, actions)) < 0.4
+    mask[np.arange(40), rng.integers(0, actions, 40)] = True
+    servers = SimpleNamespace(mask=mask)
+    for exploration, more in all_explorations(actions):
+        q = rng.normal(size=(40, actions + more)).astype(np.float32)
+        for start in range(0, q.shape[1] - actions + 1, actions):
+            q[:, start : start + actions][~mask] += 50.0
+        chosen = exploration.choose(q, servers, 0, rng)
+        assert mask[np.arange(40), chosen].all(), type(exploration).__name__
+
+
+def test_epsilon_greedy_draws_evenly_what_is_allowed():
+    """Three of four actions; epsilon 0.6: 0.2 each, and 0.4 more for the best of them."""
+    servers = SimpleNamespace(mask=np.tile([True, False, True, True], (20_000, 1)))
+    q = np.tile(np.array([1.0, 9.0, 3.0, 2.0], np.float32), (20_000, 1))
+    exploration = EpsilonGreedy(start=0.6, floor=0.6)
+    chosen = exploration.choose(q, servers, 0, np.random.default_rng(0))
+    shares = np.bincount(chosen, minlength=4) / 20_000
+    np.testing.assert_allclose(shares, [0.2, 0.0, 0.6, 0.2], atol=0.015)
+
+
+@pytest.mark.parametrize("slot", [0, 1000, 5000, 19_999, 20_000, 90_000])
+def test_epsilon_is_that_of_the_slot_that_is_played(slot):
+    """0.1 + 0.9 * exp(-5 t / 20000), and 0.1 from slot 20,000 on; half of what is drawn is best."""
+    epsilon = 0.1 + 0.9 * np.exp(-5 * slot / 20_000) if slot < 20_000 else 0.1
+    servers = SimpleNamespace(mask=np.ones((20_000, 2), bool))
+    q = np.tile(np.array([0.0, 1.0], np.float32), (20_000, 1))
+    exploration = EpsilonGreedy(start=1.0, floor=0.1, decay_slots=20_000)
+    chosen = exploration.choose(q, servers, slot, np.random.default_rng(slot))
+    assert np.mean(chosen == 0) == pytest.approx(epsilon / 2, abs=0.012)
+    assert exploration.metrics(slot) == {"epsilon": pytest.approx(epsilon)}
+
+
+def test_the_guide_decides_until_its_slots_are_over():
+    servers = SimpleNamespace(mask=np.ones((3, 3), bool))
+    q = np.tile(np.array([0.0, 1.0, 2.0], np.float32), (3, 1))
+    guided, rng = Guided(FIFO, slots=100), np.random.default_rng(0)
+    for slot, chosen in ((0, 1), (99, 1), (100, 2), (101, 2)):
+        assert guided.choose(q, servers, slot, rng).tolist() == [chosen] * 3
+        assert guided.metrics(slot) == {"guided": float(chosen == 1)}
 
 
 @pytest.mark.ray

@@ -17,7 +17,8 @@ from mec_rllib.callbacks.metrics import MetricsCallback
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.envs.registration import ENV_ID
 from mec_rllib.gates import ATS, GATES, PTS, Gate, Ideal
-from mec_rllib.rl import GatedDQNConfig, GatedPPOConfig, GatedSACConfig
+from mec_rllib.rl import GatedPPOConfig, GatedSACConfig
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 
 ROOT = Path(__file__).parents[2]
 needs_ray = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]

@@ -63,6 +63,20 @@ def test_tetris_prefers_what_aligns_with_the_free_units():
     assert tetris([first, second], running=memory_full, remaining_work=0) == 1
 
 
+def test_tetris_looks_at_the_units_that_are_free():
+    """Free shares 0.9 and 0.2. Both jobs ask for 0.3 in sum, and both fit.
+
+    Alignments with the first kind scarce: 0.1 * 0.9 + 0.2 * 0.2 = 0.13 and 0.20; with the other
+    kind scarce, it is the other way round.
+    """
+    cores_full, memory_full = (8, 1), (1, 8)
+    more_memory, more_cores = ((1, 2), 2), ((2, 1), 2)
+    for jobs in ([more_memory, more_cores], [more_cores, more_memory]):
+        for running, wanted in ((memory_full, more_cores), (cores_full, more_memory)):
+            chosen = tetris(jobs, running=running, remaining_work=0)
+            assert jobs[chosen - 1] == wanted
+
+
 def test_tetris_weighs_alignment_against_the_remaining_work():
     """Nothing runs: alignments 1.0 and 0.4, works 1.0 * 6 = 6 and 0.4 * 2 = 0.8.
 
@@ -143,6 +157,38 @@ def test_rollout_sees_what_the_rule_does_not():
     np.testing.assert_equal(batch.get_state(), before)  # it only imagines
 
 
+def two_for_the_whole_server():
+    """A job of weight 1 that runs 10 slots and cannot wait, and one of weight 10 that can."""
+    unit = {"mix": 1, "resources": [1, 1], "execution": [1, 10], "slack": [0, 99]}
+    classes = [unit | {"name": "light", "weight": 1}, unit | {"name": "heavy", "weight": 10}]
+    batch = EnvConfig(capacity=1, users=1, load=0.001, classes=classes).build_servers(1, seed=0)
+    servers = batch.servers
+    assert not servers.waiting.any()
+    servers.waiting[0] = 2
+    servers.requirement[0, :2, 0], servers.execution[0, :2] = 1, [10, 1]
+    servers.slack[0, :2], servers.weight[0, :2] = [0, 99], [1.0, 10.0]
+    batch.refresh()
+    return batch
+
+
+@pytest.mark.parametrize(("gamma", "chosen"), [(1.0, 1), (0.985, 1), (0.98, 2), (0.5, 2)])
+def test_rollout_discounts_what_comes_later(gamma, chosen):
+    """The light one first: 1, and gamma^10 * 10 * (1 - 0.5 * 10 / 100). The heavy one: 10 - 1.
+
+    They are worth the same at gamma^10 = 8 / 9.5, that is at 0.983.
+    """
+    rollout = SCHEDULERS["rollout"](futures=8, horizon=15, gamma=gamma, reserve=0)
+    assert rollout.select(two_for_the_whole_server()) == [chosen]
+
+
+def test_two_seeds_choose_differently():
+    jobs = [(0, 1, 1, 9, 1.0)] * 10
+    batch = ServerBatch(ScriptedWorkload(jobs, (10,)), num_servers=50)
+    chosen = [RandomScheduler(seed=seed).select(batch) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(chosen[0], chosen[1])
+    assert not np.array_equal(chosen[0], chosen[2])
+
+
 def test_reservation_counts_remaining_slack():
     batch = ServerBatch(ScriptedWorkload([(0, 9, 9, 2, 1.0), (0, 9, 9, 2, 4.0)]))
     assert Reservation(reserve=3, patience=1).select(batch)[0] == 2
@@ -172,6 +218,7 @@ ANCHORS = {  # R on the reference workload; the first, third and last are the de
 }
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", ANCHORS)
 def test_anchors_of_the_reference_workload(name):
     batch = EnvConfig(load=0.3).build_servers(8, seed=0)

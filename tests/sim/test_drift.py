@@ -40,6 +40,7 @@ def test_a_world_changes_weights_mix_and_slack_and_keeps_sizes(seed):
                 assert given_slack // 2 <= slack <= 2 * given_slack
 
 
+@pytest.mark.compiled
 @settings(max_examples=10, deadline=None, derandomize=True)
 @given(SEEDS, st.integers(1, 7), st.sampled_from([0.3, 0.6, 0.9]))
 def test_every_world_offers_the_load(seed, world, load):
@@ -157,6 +158,7 @@ def test_an_agent_that_is_not_told_the_weights_sees_nothing_of_them():
     assert not seen[..., 0].any()  # nor the certain reward
 
 
+@pytest.mark.compiled
 def test_what_happens_to_each_class_is_the_certain_reward_once_the_weights_are_known():
     batch = EnvConfig(load=0.9).build_servers(30, seed=2)
     encoder, weights = AfterstateEncoder(batch), np.array([4.0, 2.0, 1.0]) / 4.0

@@ -1,5 +1,6 @@
 """The kernel against the plain reference, slot by slot, over generated worlds."""
 
+import numba
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,7 @@ from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
 from mec_rllib.sim.workloads import BernoulliWorkload
 
-CASES, SLOTS = 1000, 60
+CASES, SLOTS = 20 if numba.config.DISABLE_JIT else 1000, 60
 
 
 def ranges(lowest, highest):

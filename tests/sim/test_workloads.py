@@ -178,3 +178,30 @@ def test_what_is_no_text_file_cannot_be_read(tmp_path):
 def test_bad_loads_are_refused(load):
     with pytest.raises(ValueError, match="load"):
         LoadSchedule(load)
+
+
+def test_the_load_schedule_goes_on_from_chunk_to_chunk():
+    """A server asks for 1,024 slots at a time; what counts is the slot, not its place in them."""
+    schedule = [[0, 0.01], [3 * 1024, 0.01], [3 * 1024 + 1, 0.9]]
+    workload = BernoulliWorkload(REFERENCE_CLASSES, schedule)
+    constant = BernoulliWorkload(REFERENCE_CLASSES, 0.9)
+    later, expected = (
+        w.arrivals(np.random.default_rng(2), 4 * 1024, 5 * 1024) for w in (workload, constant)
+    )
+    for column, other in zip(later, expected, strict=True):
+        np.testing.assert_array_equal(column, other)
+    batch = ServerBatch(workload, seed=1)
+    arrived = []
+    for _ in range(5):
+        before = batch.tally.jobs[..., 0].sum()
+        for _ in range(1024):
+            batch.step(np.zeros(1, np.int64))
+        arrived.append(batch.tally.jobs[..., 0].sum() - before)
+    assert max(arrived[:3]) < 30  # 0.01 of 10 units is 4.2 jobs in 1,024 slots, 0.9 is 382
+    assert min(arrived[3:]) > 300
+
+
+def test_two_seeds_draw_different_jobs():
+    jobs = [all_jobs(BernoulliWorkload(REFERENCE_CLASSES, 0.5), 1024, seed) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(jobs[0].arrival, jobs[1].arrival)
+    assert not np.array_equal(jobs[0].arrival, jobs[2].arrival)

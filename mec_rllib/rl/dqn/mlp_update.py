@@ -51,7 +51,7 @@ class MLPUpdate:
         self._gradient = np.zeros_like(self._flat)
         self._gradients = _layers(self._gradient, self._parameters)
         self._moment, self._square = np.zeros_like(self._flat), np.zeros_like(self._flat)
-        self._steps = np.zeros(len(self._parameters), np.float32)  # all equal; Adam keeps one each
+        self._steps = np.empty(len(self._parameters), np.float32)  # all equal; Adam keeps one each
         self.adopt_optimizer_state()
 
     def adopt_optimizer_state(self) -> None:

@@ -23,7 +23,7 @@ class AfterstateReplay(PrioritizedReplay):
     def __init__(self, capacity: int, obs_size: int, num_actions: int, *args: Any, **kwargs: Any):
         super().__init__(capacity, 0, num_actions, *args, **kwargs)
         self._shape = (num_actions, obs_size // num_actions)
-        self._taken = np.zeros((capacity, self._shape[1]), np.float32)
+        self._taken = np.empty((capacity, self._shape[1]), np.float32)
         self._next: list[Blocks] = [self._taken[:0]] * capacity  # allowed actions only
 
     def add(self, new: Transitions) -> None:

@@ -39,16 +39,16 @@ class PrioritizedReplay:
         self.capacity, self.alpha, self.beta = capacity, alpha, beta
         self._rng = generator(seed, Purpose.REPLAY)
         self._rows = Transitions(
-            np.zeros((capacity, obs_size), np.float32),
-            np.zeros(capacity, np.int64),
-            np.zeros(capacity, np.float32),
-            np.zeros((capacity, obs_size), np.float32),
-            np.zeros((capacity, num_actions), bool),
-            np.zeros(capacity),
-            np.zeros((capacity, 0), bool),
+            np.empty((capacity, obs_size), np.float32),
+            np.empty(capacity, np.int64),
+            np.empty(capacity, np.float32),
+            np.empty((capacity, obs_size), np.float32),
+            np.empty((capacity, num_actions), bool),
+            np.empty(capacity),
+            np.empty((capacity, 0), bool),
         )
         # A complete binary tree: node k has children 2k and 2k + 1, leaves start at _leaves.
-        self._leaves = 1 << max(capacity - 1, 1).bit_length()
+        self._leaves = 1 << (capacity - 1).bit_length()
         self._tree = np.zeros(2 * self._leaves)
         self._largest = 1.0  # priority (to the power alpha) of a new transition
         self._added = 0
@@ -81,8 +81,8 @@ class PrioritizedReplay:
             raise ValueError("cannot sample from an empty replay")
         # One draw per B-th of the total (stratified), as in the PER paper.
         points = (np.arange(batch) + self._rng.random(batch)) / batch * self._tree[1]
-        rows = _find(self._tree, self._leaves, points, len(self))
-        weights = _importance(self._tree, self._leaves, rows, len(self), self.beta)
+        rows = _find(self._tree, self._leaves, points)
+        weights = _importance(self._tree, self._leaves, rows, self.beta)
         return Transitions(*_take(self._rows, rows)), rows, weights
 
     def update_priorities(self, rows: Ints, td_errors: Floats) -> None:
@@ -127,24 +127,25 @@ def _set_priorities(tree, leaves, rows, priorities):
 
 
 @njit(cache=True)
-def _find(tree, leaves, points, filled):
+def _find(tree, leaves, points):
     rows = np.empty(len(points), np.int64)
     for j in range(len(points)):
         point, node = points[j], 1
         while node < leaves:
             node *= 2
-            if point >= tree[node] and tree[node + 1] > 0.0:
+            if point >= tree[node] and tree[node + 1] > 0.0:  # a last point may be rounded up
                 point -= tree[node]
                 node += 1
-        rows[j] = min(node - leaves, filled - 1)
+        rows[j] = node - leaves
     return rows
 
 
 @njit(cache=True)
-def _importance(tree, leaves, rows, filled, beta):
+def _importance(tree, leaves, rows, beta):
     weights = np.empty(len(rows))
     for j in range(len(rows)):
-        weights[j] = (filled * tree[leaves + rows[j]] / tree[1]) ** -beta
+        # n and the sum of all priorities cancel against the largest weight.
+        weights[j] = tree[leaves + rows[j]] ** -beta
     return (weights / weights.max()).astype(np.float32)
 
 
