@@ -18,10 +18,12 @@ class MetricsCallback(RLlibCallback):
     def on_algorithm_init(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
         """Nothing has been reported so far."""
         self._reported: Sums | None = None
+        self._requests: dict[str, int] = {}
 
     def on_checkpoint_loaded(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
         """What was played before has been reported."""
         self._reported = algorithm.totals
+        self._requests = algorithm.requests_by_reason
 
     def on_train_result(self, *, algorithm: GatedDQN, result: dict, **kwargs: Any) -> None:
         """Adds the groups reward, miss_rate, server, training, gate and learner."""
@@ -36,7 +38,17 @@ class MetricsCallback(RLlibCallback):
         }
         result["faults"] = algorithm.faults
         result["gate"] = {name: float(value) for name, value in result.get("gate", {}).items()}
+        result["gate"] |= self._request_figures(algorithm.requests_by_reason)
         learned = result.get(LEARNER_RESULTS, {}) | result.get("exploration", {})
         result["learner"] = {name: float(value) for name, value in learned.items()}
         # A tuple: Tune's TensorBoard logger would draw a histogram of a list in every iteration.
         result["training_slots"] = tuple(algorithm.training_slots)
+
+    def _request_figures(self, requests: dict[str, int]) -> dict[str, float]:
+        """Requests to train so far, by reason; and their shares, of those since the last report."""
+        new = {reason: n - self._requests.get(reason, 0) for reason, n in requests.items()}
+        self._requests = requests
+        figures = {f"requests_by_{reason}": float(n) for reason, n in requests.items()}
+        if total := sum(new.values()):
+            figures |= {f"share_by_{reason}": n / total for reason, n in new.items()}
+        return figures

@@ -59,12 +59,10 @@ def train(
 
     Example: mec-rllib train tune_configs/demo.yaml --set gate.period=200 --out runs/ats
     """
-    from mec_rllib.config.load import load
-    from mec_rllib.config.strategies import resolve
+    from mec_rllib.config.strategies import load_study
 
-    experiment = load(config, set_ or [])
-    first = {"strategies": experiment.strategies[:1], "seeds": experiment.seeds[:1]}
-    _begin(resolve(experiment.model_copy(update=first)), out, None, dashboard, resume_)
+    study = load_study(config, set_ or [])
+    _begin(study.first, out, None, dashboard, resume_)
 
 
 @app.command()
@@ -80,10 +78,9 @@ def tune(
 
     Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
     """
-    from mec_rllib.config.load import load
-    from mec_rllib.config.strategies import resolve
+    from mec_rllib.config.strategies import load_study
 
-    _begin(resolve(load(config, set_ or [])), out, address, dashboard, resume_)
+    _begin(load_study(config, set_ or []), out, address, dashboard, resume_)
 
 
 @app.command()
@@ -157,14 +154,19 @@ def evaluate(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="folder of an experiment")],
+    baseline: Annotated[
+        str | None, typer.Option(help="compare every strategy with this one, paired by seed")
+    ] = None,
+) -> None:
     """Tables, claims, gate health and pictures of an experiment, finished or still running.
 
-    Example: mec-rllib report runs/demo
+    Example: mec-rllib report runs/demo --baseline ats
     """
     from mec_rllib.results.report import report as show
 
-    show(folder, _console())
+    show(folder, _console(), baseline)
 
 
 @app.command()

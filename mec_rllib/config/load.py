@@ -1,5 +1,6 @@
 """From YAML and `--set` overrides to an experiment, or to one line that says what is wrong."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -38,6 +39,15 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         ConfigError: one line: what, where, the nearest right value.
     """
+    return build(with_overrides(read_values(path), overrides), str(path))
+
+
+def read_values(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a YAML file, not checked yet.
+
+    Raises:
+        ConfigError: it cannot be read, or holds something else.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -48,9 +58,19 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold keys and values, not a {type(values).__name__}")
+    return values
+
+
+def with_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of plain values in which "a.b=value" is set, the value in YAML.
+
+    Raises:
+        ConfigError: an override of another form, or one that leads nowhere.
+    """
+    changed = copy.deepcopy(dict(values))
     for override in overrides:
-        _override(values, override)
-    return build(values, str(path))
+        _override(changed, override)
+    return changed
 
 
 def build(values: Mapping[str, Any], source: str) -> Experiment:

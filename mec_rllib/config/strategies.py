@@ -2,13 +2,15 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mec_rllib.config.experiment import AGENTS, Experiment
-from mec_rllib.config.load import with_values
+from mec_rllib.config.load import build, read_values, with_overrides, with_values
 from mec_rllib.config.sections import GateConfig
-from mec_rllib.config.study import Strategy, Study
+from mec_rllib.config.study import OF_THE_WHOLE, Strategy, Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import GATES, Gate, Never
 from mec_rllib.lookup import find, is_import_path, nearest, path_of
@@ -20,7 +22,7 @@ DEFAULT_UPDATES_PER_JOB = 32
 LABEL = re.compile(r"[^\W_][\w.+=-]{0,59}")
 # Keys of `gate` that no gate takes itself.
 OF_ALL_GATES = ("td_rate", "updates_per_job", "until", "kind")
-SHARED = ("strategies", "seeds", "slots", "name", "pretrain", "search", "tracking")
+SHARED = OF_THE_WHOLE | {"slots", "pretrain", "tracking"}
 
 
 def resolve(experiment: Experiment) -> Study:
@@ -39,6 +41,46 @@ def resolve(experiment: Experiment) -> Study:
             )
         strategies.append(strategy)
     return Study(experiment, tuple(strategies))
+
+
+def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
+    """The study that a config file and `--set` overrides describe.
+
+    A claim of the file is about what a strategy is, not about its label: where an override gives
+    the label to another strategy, the claim is left out, and `notes` says so.
+
+    Raises:
+        ConfigError: what `load` and `resolve` refuse.
+    """
+    values = read_values(path)
+    experiment = build(with_overrides(values, overrides), str(path))
+    study = resolve(experiment)
+    if not any(override.partition("=")[0].startswith("strategies") for override in overrides):
+        return replace(study, written=tuple(study.by_label))
+    before = experiment.model_copy(update={"strategies": build(values, str(path)).strategies})
+    written = resolve(before).by_label
+    changed = [
+        label
+        for label, strategy in study.by_label.items()
+        if label in written and strategy.identity != written[label].identity
+    ]
+    kept = [claim for claim in experiment.claims if not set(changed) & set(_words_in(claim.of))]
+    notes = [
+        f"claim {claim.id} is left out: {', '.join(changed)} is not what it was in {path}"
+        for claim in experiment.claims
+        if claim not in kept
+    ]
+    left = experiment.model_copy(update={"claims": kept})
+    return replace(study, experiment=left, written=tuple(written), notes=tuple(notes))
+
+
+def _words_in(values: Any) -> list[str]:
+    """All texts among the values of a claim: labels are among them."""
+    if isinstance(values, Mapping):
+        return [word for value in values.values() for word in _words_in(value)]
+    if isinstance(values, list):
+        return [word for value in values for word in _words_in(value)]
+    return [values] if isinstance(values, str) else []
 
 
 def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str) -> Strategy:
@@ -73,7 +115,7 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
         key = next(iter(options))
         raise ConfigError(f"{place}: unknown key {key!r}; {nearest(key, known)}")
     check_arguments(found, own_args, place)
-    return Strategy(label, False, _path(name, found), dict(own_args), experiment)
+    return Strategy(label, False, name, _path(name, found), dict(own_args), experiment)
 
 
 def find_strategy(kind: str | None, name: str, place: str) -> Any:
@@ -130,7 +172,7 @@ def _gate(
     check_arguments(gate, {"num_servers": 1, **args}, place)
     default = 1 if name in ONE_UPDATE_GATES else DEFAULT_UPDATES_PER_JOB
     updates = experiment.gate.updates_per_job or default
-    return Strategy(label, True, _path(name, gate), args, experiment, updates)
+    return Strategy(label, True, name, _path(name, gate), args, experiment, updates)
 
 
 def _check_kind(experiment: Experiment, gate: type[Gate], place: str) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,9 @@ from mec_rllib.lookup import load_path
 if TYPE_CHECKING:
     from mec_rllib.gates import Gate
     from mec_rllib.schedulers import Scheduler
+
+# Keys of the config that are about the whole experiment: they may change, a trial stays the same.
+OF_THE_WHOLE = {"name", "strategies", "seeds", "search", "claims", "compare"}
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,7 @@ class Strategy:
     Attributes:
         label: its name in this study; it names a folder.
         learns: whether it is a gate with an agent.
+        rule: name of the gate or the scheduler, as the config has it.
         path: `module:Class` of the gate or the scheduler.
         args: arguments of that class, but for the number of servers and the seed.
         experiment: the whole config as this strategy sees it (after its agent and `set` keys).
@@ -31,6 +35,7 @@ class Strategy:
 
     label: str
     learns: bool
+    rule: str
     path: str
     args: Mapping[str, Any]
     experiment: Experiment
@@ -46,6 +51,15 @@ class Strategy:
         """The class of its scheduler; None if it learns."""
         return None if self.learns else load_path(self.path)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        """All that makes it what it is, but for its label: plain data, to be compared."""
+        return {
+            "class": self.path,
+            "args": json.loads(json.dumps(dict(self.args), default=str)),
+            "config": self.experiment.model_dump(mode="json", exclude=OF_THE_WHOLE),
+        }
+
     def to_json(self, study: Experiment) -> dict[str, Any]:
         """What `study.json` says of it: `mec_rllib.results` reads that without any class.
 
@@ -54,15 +68,19 @@ class Strategy:
         """
         from mec_rllib.gates import PsiGate
 
-        gate, mine = self.gate, self.experiment.model_dump(mode="json")
+        own: dict[str, Any] = {"mode": "json", "exclude": OF_THE_WHOLE}
+        gate = self.gate
         return {
             "label": self.label,
             "learns": self.learns,
+            "rule": self.rule,
             "path": self.path,
-            "args": json.loads(json.dumps(dict(self.args), default=str)),
+            "args": self.identity["args"],
             "occupies": gate is not None and gate.occupies,
             "has_fallback": gate is not None and issubclass(gate, PsiGate),
-            "settings": dict(differences(study.model_dump(mode="json"), mine)),
+            "settings": dict(
+                differences(study.model_dump(**own), self.experiment.model_dump(**own))
+            ),
         }
 
     @property
@@ -91,11 +109,20 @@ class Study:
 
     experiment: Experiment
     strategies: tuple[Strategy, ...]
+    written: tuple[str, ...] = ()  # labels in the file itself, whatever was overridden since
+    notes: tuple[str, ...] = ()  # what was left out of the file, and why
 
     @cached_property
     def by_label(self) -> dict[str, Strategy]:
         """The strategies by their labels."""
         return {strategy.label: strategy for strategy in self.strategies}
+
+    @property
+    def first(self) -> "Study":
+        """The first strategy with the first seed: what `train` plays."""
+        strategies, seeds = self.experiment.strategies[:1], self.experiment.seeds[:1]
+        one = self.experiment.model_copy(update={"strategies": strategies, "seeds": seeds})
+        return replace(self, experiment=one, strategies=self.strategies[:1])
 
     @property
     def trials(self) -> list[tuple[Strategy, int]]:

@@ -51,6 +51,13 @@ class Gate:
         """(N,) the training jobs, of those just completed, that pay for learner updates: all."""
         return completed
 
+    def reasons(self) -> dict[str, Bools]:
+        """Why `wants` answered as it did, by name: (N,) where that is the reason to train.
+
+        Training jobs that are inserted are counted by it; {}: there is nothing to tell apart.
+        """
+        return {}
+
     def get_state(self) -> State:
         """Everything `wants` remembers, as numpy arrays and plain numbers."""
         return {}

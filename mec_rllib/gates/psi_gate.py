@@ -101,6 +101,15 @@ class PsiGate(Gate):
             wanted |= tie & self._wins_tie(view)
         return wanted
 
+    def reasons(self) -> dict[str, Bools]:
+        """psi above its threshold, a tie with it, or the fallback."""
+        trusted = ~self._falls_back
+        return {
+            "psi": trusted & (self._psi > self._threshold),
+            "tie": trusted & (self._psi == self._threshold),
+            "fallback": self._falls_back.copy(),
+        }
+
     def get_state(self) -> State:
         """The threshold."""
         return {"threshold": self._threshold.copy()}

@@ -51,6 +51,8 @@ class Player:
             )
         plan = stages(study, self._folder)
         self._join(study)
+        for note in study.notes:
+            self._warn(note)
         if study.experiment.search is not None:
             check_search(study)
             _write(study, self._folder.search)
@@ -129,9 +131,10 @@ class Player:
         line = f"search: {search.samples} samples x {len(search.seeds)} seeds, {stage.folder.path}"
         self._console.print(line, highlight=False, soft_wrap=True)
         with ExperimentProgress(self._console, search.samples, search.slots) as progress:
-            found = run_search(stage, self._cluster, progress)
+            found, note = run_search(stage, self._cluster, progress)
         winner = found.experiment.strategies[-1]
-        self._console.print(f"winner: {winner}", highlight=False, soft_wrap=True, markup=False)
+        for line in (f"winner: {winner}", *([note] if note else [])):
+            self._console.print(line, highlight=False, soft_wrap=True, markup=False)
         return found
 
 

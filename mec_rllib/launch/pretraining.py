@@ -25,6 +25,8 @@ def pretraining_of(study: Study) -> Study:
         "seeds": [pretraining_seed(seed) for seed in experiment.seeds],
         "slots": experiment.pretrain.slots,
         "pretrain": None,
+        "claims": [],
+        "compare": None,
         # What is done to the strategies later is not done to what they start from.
         "gate.until": None,
         "gate.updates_per_job": None,

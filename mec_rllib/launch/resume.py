@@ -5,10 +5,10 @@ from pathlib import Path
 
 from mec_rllib.launch.report_files import take_back
 from mec_rllib.launch.stages import Left, Stage
-from mec_rllib.launch.trainable import origin
 from mec_rllib.results.folder import TrialFolder, trial_name
 from mec_rllib.results.stored import read_study
 from mec_rllib.trials.checkpoints import newest_good_checkpoint
+from mec_rllib.trials.trial import origin
 
 TUNE_STATE = ("experiment_state-*", "basic-variant-state-*", "searcher-state-*", "search_gen_*")
 

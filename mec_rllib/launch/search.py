@@ -30,6 +30,7 @@ from mec_rllib.launch.search_log import (
     SearchLeft,
     what_is_left_of_search,
 )
+from mec_rllib.launch.search_winner import pick_winner
 from mec_rllib.launch.stages import ShowProgress, Stage
 from mec_rllib.launch.stopping import CleanStop
 from mec_rllib.launch.tensorboard import Board
@@ -60,12 +61,15 @@ def check_search(study: Study) -> None:
     check(_sampled(study, sample))
 
 
-def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> Study:
-    """Searches, or goes on; writes `search.json`, returns the study to run.
+def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> tuple[Study, str]:
+    """Searches, or goes on; writes `search.json`.
+
+    Returns:
+        The study to run, and what a reader has to know about its winner (often nothing).
 
     Raises:
         KeyboardInterrupt: it was interrupted.
-        RuntimeError: no config came to an end.
+        RuntimeError: no config came to an end with an R.
     """
     experiment, search = stage.study.experiment, stage.study.experiment.search
     assert search is not None
@@ -73,15 +77,20 @@ def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> 
     if search.samples > len(left.tried):
         _try_samples(stage, left, cluster, progress)
         left = what_is_left_of_search(stage.folder)
-    tried = left.tried
-    complete = [sample for sample in tried if sample["is_complete"] and not sample["error"]]
-    winner = max(complete, key=lambda sample: sample[METRIC], default=None)
-    write_json(stage.folder.search_result, {"winner": winner, "tried": tried})
+    untuned, *_ = stage.study.strategies
+    samples = [(sample, _sampled(stage.study, sample["values"])) for sample in left.tried]
+    winner = pick_winner(untuned, samples)
+    found = {
+        "winner": winner and winner.sample,
+        "ties": winner.ties if winner and winner.note else [],
+        "tried": left.tried,
+    }
+    write_json(stage.folder.search_result, found)
     if winner is None:
-        raise RuntimeError(f"no config came to an end; see {stage.folder.search_result}")
-    entry = _entry(stage.study, winner["values"])
-    found = experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
-    return resolve(found)
+        raise RuntimeError(f"no config came to an end with an R; see {stage.folder.search_result}")
+    entry = _entry(stage.study, winner.sample["values"])
+    tuned = experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
+    return resolve(tuned), winner.note
 
 
 def _try_samples(

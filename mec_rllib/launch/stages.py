@@ -21,7 +21,7 @@ from mec_rllib.launch.tracking import check_tracking, trackers
 from mec_rllib.launch.trainable import StrategyTrial
 from mec_rllib.results.folder import Folder, TrialFolder, trial_name
 from mec_rllib.results.status import RESTARTS
-from mec_rllib.trials.check import check
+from mec_rllib.trials.check import check_study
 from mec_rllib.trials.checkpoints import checkpoint_at
 
 
@@ -44,8 +44,7 @@ def stages(study: Study, out: Folder) -> list[Stage]:
     Raises:
         ConfigError: whatever would fail at the start of a trial.
     """
-    for strategy in study.strategies:
-        check(strategy)
+    check_study(study)
     check_tracking(study.experiment)
     if study.experiment.pretrain is None:
         return [Stage(study, out, None)]

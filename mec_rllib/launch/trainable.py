@@ -13,7 +13,7 @@ from typing import Any
 import ray
 from ray import tune
 
-from mec_rllib.config.study import Strategy, Study
+from mec_rllib.config.study import Study
 from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.results.locks import hold
 from mec_rllib.trials.checkpoints import (
@@ -23,7 +23,7 @@ from mec_rllib.trials.checkpoints import (
     write_checkpoint,
 )
 from mec_rllib.trials.players import start_run
-from mec_rllib.trials.trial import Trial
+from mec_rllib.trials.trial import Trial, origin
 
 CHECKPOINT_EVERY_REPORTS = 10
 CHECKPOINT_EVERY_S = 60.0  # long reports leave one each
@@ -187,16 +187,3 @@ def restart_point(trial: TrialFolder) -> Path | None:
         report = json.loads((path / REPORT_FILE).read_text(encoding="utf-8"))
         return None if "row" in report else path
     return None
-
-
-def origin(strategy: Strategy, seed: int) -> dict[str, Any]:
-    """Whose a checkpoint is: what must be equal in a run that goes on from it."""
-    # Others may join or leave an experiment without a change of this trial.
-    shared = {"name", "strategies", "seeds", "search"}
-    return {
-        "strategy": strategy.label,
-        "seed": seed,
-        "class": strategy.path,
-        "args": json.loads(json.dumps(dict(strategy.args), default=str)),
-        "config": strategy.experiment.model_dump(mode="json", exclude=shared),
-    }

@@ -63,6 +63,10 @@ class Folder:
         self.report_html = self.path / "report.html"
         self.report_md = self.path / "report.md"
 
+    def picture(self, name: str) -> Path:
+        """A picture of the report."""
+        return self.path / f"{name}.png"
+
     @property
     def search(self) -> "Folder":
         """Where its search ran; `search.json` and `samples.jsonl` are in there."""

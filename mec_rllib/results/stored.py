@@ -49,7 +49,8 @@ class StoredStrategy:
     Attributes:
         label: its name.
         learns: whether it is a gate with an agent.
-        path: `module:Class` of the gate or the scheduler; in old folders its name.
+        rule: name of the gate or the scheduler, as the config has it.
+        path: its `module:Class`; in old folders its name.
         args: arguments of that class.
         occupies: whether its training jobs take slots.
         has_fallback: whether it looks at psi, and has a fallback.
@@ -58,16 +59,12 @@ class StoredStrategy:
 
     label: str
     learns: bool
+    rule: str
     path: str
     args: Mapping[str, Any]
     occupies: bool
     has_fallback: bool
     config: Mapping[str, Any]
-
-    @property
-    def name(self) -> str:
-        """Of its class."""
-        return self.path.rpartition(":")[2]
 
     def setting(self, key: str) -> Any:
         """The value of a dotted key of its config; None if there is no such key."""
@@ -194,4 +191,4 @@ def _from_entry(entry: str | Mapping[str, Any], config: Mapping[str, Any]) -> St
     options = {"gate": entry} if isinstance(entry, str) else entry
     name = str(options.get("gate") or options.get("scheduler"))
     label = str(options.get("label", name.rpartition(":")[2]))
-    return StoredStrategy(label, "gate" in options, name, {}, name != "ideal", False, config)
+    return StoredStrategy(label, "gate" in options, name, name, {}, name != "ideal", False, config)

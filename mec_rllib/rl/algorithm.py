@@ -298,6 +298,14 @@ class GatedAlgorithm(Algorithm):
             self._fleet.faults
         )
 
+    @property
+    def requests_by_reason(self) -> dict[str, int]:
+        """Training jobs asked for so far, by the gate's reasons, of all runners."""
+        if self._samples_locally:
+            return dict(self.env_runner.requests)
+        of_runners = [state["requests"] for state in self._fleet.states.values()]
+        return {reason: sum(of[reason] for of in of_runners) for reason in of_runners[0]}
+
     def restore_env_runners(self, env_runner_group: EnvRunnerGroup) -> list[int]:
         """RLlib's hook before every training step: takes runners that are back into service."""
         return [] if self._samples_locally else self._fleet.restore()

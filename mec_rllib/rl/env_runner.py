@@ -61,6 +61,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._n_step = NStep(config.n_step, config.gamma)
         self._exploration: Greedy = config.exploration(**config.exploration_args)
         self._kinds = self._kinds_that_the_gate_asks_for()
+        self.requests = dict.fromkeys(self._gating.gate.reasons(), 0)  # so far, by reason
         shape = (self.num_envs, len(self._kinds)) if self._chooses_kind else (self.num_envs,)
         self._no_psi = np.full(shape, np.nan)
         self._td_error = np.full(self.num_envs, np.nan)  # of the last slot
@@ -155,6 +156,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         return {
             "servers": self.env.servers.get_state(),
             "gate": self._gating.get_state(),
+            "requests": dict(self.requests),
             "td": self._td.get_state(),
             "exploration": copy.deepcopy(self._exploration),
             "n_step": self._n_step.get_state(),
@@ -170,6 +172,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         """Takes over what `get_play_state` of a runner with the same config returned."""
         self.env.servers.set_state(state["servers"])
         self._gating.set_state(state["gate"])
+        self.requests = dict(state["requests"])
         self._td.set_state(state["td"])
         self._exploration = copy.deepcopy(state["exploration"])
         self._n_step.set_state(state["n_step"])
@@ -242,6 +245,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         wanted = self._gating.want_training(self, self._view(psi))
         self._granted = 0 if gate.occupies else int(wanted.sum())
         if gate.occupies and wanted.any():
+            self._count_requests(wanted)
             servers.request_training(wanted if self._chooses_kind else wanted * self._number)
             obs[:] = self.env.encoder.encode()
             if gate.needs_psi:
@@ -251,6 +255,14 @@ class MecEnvRunner(SingleAgentEnvRunner):
             else:
                 q = self._q(obs)
         return q
+
+    def _count_requests(self, wanted: Bools | Ints) -> None:
+        """Where no training job waits or runs one is inserted: notes why it was asked for."""
+        inserted = (wanted > 0) & self.env.servers.can_ask
+        if not inserted.any():
+            return
+        for reason, where in self._gating.gate.reasons().items():
+            self.requests[reason] += int((where & inserted).sum())
 
     def _note_td_error(self, q: Observations) -> Floats:
         """V (N,) of the state that the slot before led to, as it was before the gate's beat."""

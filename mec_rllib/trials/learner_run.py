@@ -53,6 +53,11 @@ class LearnerRun:
         """Updates since the start that each kind of training jobs has paid for."""
         return self._algorithm.updates.tolist()
 
+    @property
+    def requests_by_reason(self) -> dict[str, int]:
+        """Training jobs asked for since the start, by the gate's reasons."""
+        return self._algorithm.requests_by_reason
+
     def play(self, slots: int) -> dict[str, Any]:
         """One iteration of the algorithm."""
         self._algorithm.slots_per_iteration = slots

@@ -52,13 +52,13 @@ def build():
 
 @pytest.fixture(scope="module")
 def remote(cluster):
-    """Two remote runners (a process each) of three servers after an iteration.
+    """Two remote runners (a process each) of three servers after two iterations.
 
-    With it come the weights from before and the iteration's result; tests only look at them.
+    With it come the weights from before and the two results; tests only look at them.
     """
-    algorithm = build_algorithm("ats", runners=2, servers=3, slots=4200)
+    algorithm = build_algorithm("ats", runners=2, servers=3, slots=3000)
     before = weights_of(algorithm)
-    yield algorithm, before, algorithm.train()
+    yield algorithm, before, [algorithm.train() for _ in range(2)]
     algorithm.stop()
 
 
@@ -150,13 +150,47 @@ def test_a_fleet_pays_and_learns(build):
     assert_paid_and_learned(algorithm, before, slots=4000)
 
 
+def assert_counted_by_reason(algorithm, results):
+    requests = algorithm.requests_by_reason
+    assert set(requests) == {"psi", "tie", "fallback"}
+    # Wishes before learning starts, or while a training job waits, insert nothing.
+    assert sum(requests.values()) == algorithm.totals.requests > 0
+    assert requests["fallback"] > 0
+    before, gate = (result["gate"] for result in results)
+    for reason, count in requests.items():
+        assert gate[f"requests_by_{reason}"] == count
+    first, both = (sum(g[f"requests_by_{reason}"] for reason in requests) for g in (before, gate))
+    new = gate["requests_by_fallback"] - before["requests_by_fallback"]
+    assert gate["share_by_fallback"] == pytest.approx(new / (both - first))
+
+
+def test_requests_are_counted_by_reason_and_add_up(build, tmp_path):
+    algorithm = build("ats", servers=3, slots=3000)
+    assert_counted_by_reason(algorithm, [algorithm.train() for _ in range(2)])
+    algorithm.save_to_path(tmp_path / "checkpoint")
+    restored = build("ats", servers=3, slots=3000)
+    restored.restore_from_path(tmp_path / "checkpoint")
+    assert restored.requests_by_reason == algorithm.requests_by_reason
+    restored.train()
+    assert sum(restored.requests_by_reason.values()) == restored.totals.requests
+
+
+def test_a_gate_without_reasons_has_none_to_report(build):
+    algorithm = build("pts", slots=1000)
+    assert not [name for name in algorithm.train()["gate"] if "_by_" in name]
+    assert algorithm.requests_by_reason == {}
+
+
 @pytest.mark.xdist_group("remote")
 class TestRemoteRunners:
     def test_they_pay_and_learn(self, remote):
-        assert_paid_and_learned(*remote[:2], slots=4200)
+        assert_paid_and_learned(*remote[:2], slots=6000)
+
+    def test_requests_are_counted_by_reason_and_add_up(self, remote):
+        assert_counted_by_reason(remote[0], remote[2])
 
     def test_gate_figures_are_the_mean_of_all(self, remote):
-        algorithm, _, result = remote
+        algorithm, _, (_, result) = remote
         found = of_runners(algorithm, lambda runner: runner.take_report().gate["td_statistic"])
         assert found[0] != found[1]
         assert result["gate"]["td_statistic"] == pytest.approx(np.mean(found))

@@ -162,6 +162,7 @@ def test_gate_scheduler_and_workload_of_the_readme_run(readme_examples, modules)
     shutil.copytree(readme_examples / "my_package", modules / "my_package")
     done = mec_rllib("tune", "mine.yaml", "--out", "out", cwd=readme_examples)
     assert done.returncode == 0, done.stderr
+    assert "EveryMonday: " not in done.stdout  # gate health has nothing to say
     rows = json.loads(Path("out/summary.json").read_text())["rows"]
     heaviest, monday = rows
     assert heaviest["strategy"] == "Heaviest"
