@@ -45,6 +45,7 @@ def modules(tmp_path_factory):
 @pytest.fixture(scope="session")
 def new_ray(modules):
     """Starts a Ray, unless there is one: room for three processes, which find tests' classes."""
+    places = os.pathsep.join(map(str, [HERE.parent, modules, *ROOMS]))  # this code, no other copy
 
     def start():
         if ray.is_initialized():
@@ -55,7 +56,7 @@ def new_ray(modules):
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",
-            runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(map(str, [modules, *ROOMS]))}},
+            runtime_env={"env_vars": {"PYTHONPATH": places}},
             _node_ip_address="127.0.0.1",  # as that of the command line
             _system_config={"prestart_worker_first_driver": False},  # of another environment
         )

@@ -19,17 +19,25 @@ def command(*arguments):
 
 
 @contextlib.contextmanager
-def one_free_core():
+def one_process():
     """Trials follow each other in one process: to start a second one takes longer than they do."""
     if not ray.is_initialized():
         yield
         return
-    others = ray.util.placement_group([{"CPU": ray.cluster_resources()["CPU"] - 1}])
-    assert others.wait(30)
-    try:
+    from ray.tune import Tuner
+
+    fit = Tuner.fit
+
+    def fit_in_one_core(tuner):
+        others = ray.util.placement_group([{"CPU": ray.cluster_resources()["CPU"] - 1}])
+        assert others.wait(30), "other tests left processes behind"
+        try:
+            return fit(tuner)
+        finally:
+            ray.util.remove_placement_group(others)
+
+    with mock.patch.object(Tuner, "fit", fit_in_one_core):
         yield
-    finally:
-        ray.util.remove_placement_group(others)
 
 
 def mec_rllib(*arguments, cwd=None):
@@ -44,7 +52,7 @@ def mec_rllib(*arguments, cwd=None):
         mock.patch.object(sys, "path", list(sys.path)),
         mock.patch.dict(os.environ),
         contextlib.chdir(cwd or Path.cwd()),
-        one_free_core(),
+        one_process(),
         contextlib.redirect_stdout(io.StringIO()) as stdout,
         contextlib.redirect_stderr(io.StringIO()) as stderr,
     ):

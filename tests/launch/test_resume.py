@@ -133,6 +133,8 @@ def test_a_killed_trial_goes_on_and_ends_once(tmp_path, straight):
     killer.join()
     assert done.returncode == 0, done.stderr
     assert len(killed) == 1
+    assert "ats_seed0: lost" in done.stdout
+    assert "restart 1 of 3" in done.stdout
     assert_same_files(out, expected, ["ats_seed0"])
 
 

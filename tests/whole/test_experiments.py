@@ -232,7 +232,7 @@ def test_help_is_fast_and_every_command_shows_an_example(tmp_path):
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 def test_a_trial_that_fails_is_named_and_costs_only_itself(tmp_path, modules, monkeypatch):
-    monkeypatch.setattr(stages, "RESTARTS", 1)  # each is a process
+    monkeypatch.setattr(stages, "RESTARTS", 0)  # each is a process; test_resume.py has one
     (modules / "broken.py").write_text(
         "from mec_rllib.gates import Gate\n"
         "class Broken(Gate):\n"
@@ -245,37 +245,6 @@ def test_a_trial_that_fails_is_named_and_costs_only_itself(tmp_path, modules, mo
     assert "failed: Broken_seed0: RuntimeError: no fuel" in done.stderr
     rows = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
     assert [row["strategy"] for row in rows] == ["sjf"]
-
-
-@pytest.mark.ray
-@pytest.mark.usefixtures("cluster")
-def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(tmp_path, modules):
-    (modules / "killed.py").write_text(
-        "import os, pathlib, signal\n"
-        "from mec_rllib.gates import PTS\n"
-        "class Killed(PTS):\n"
-        "    def wants(self, view):\n"
-        "        mark = pathlib.Path('mark').absolute()\n"
-        "        if view.slot == 1500 and not mark.exists():\n"
-        "            mark.touch()\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return super().wants(view)\n".replace("'mark'", f"{str(tmp_path / 'mark')!r}")
-    )
-    (tmp_path / "c.yaml").write_text(
-        "strategies: [pts, {gate: 'killed:Killed', args: {period: 100}}]\n"
-        "slots: 2000\nevaluation: {slots: 800}\n"
-    )
-    done = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "Killed_seed0: lost" in done.stdout
-    assert "restart 1 of 3" in done.stdout
-    undisturbed, killed = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
-    for row in (undisturbed, killed):
-        del row["strategy"], row["wall_s"]
-    assert killed == undisturbed
-    raw = (tmp_path / "out/Killed_seed0/result.json").read_text().splitlines()
-    slots = [json.loads(line)["timesteps_total"] for line in raw]
-    assert slots == list(range(20, 2001, 20))  # taken back to the checkpoint, no report twice
 
 
 @pytest.mark.ray
