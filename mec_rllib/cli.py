@@ -237,10 +237,10 @@ def _play(out: Path, play: "Callable[[], list[str]]") -> None:
 
 
 def _player(out: Path, address: str | None, dashboard: bool) -> "Player":
+    from mec_rllib.launch import listen_here_only
+
     if address is None:
-        # Whoever reaches a Ray can run code in it: ours listens on this machine only. Ray reads
-        # this switch (made for desktops) when it is imported, and hands it to its processes.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        listen_here_only()
     from mec_rllib.launch.cluster import Cluster
     from mec_rllib.launch.launcher import Player
 

@@ -7,7 +7,7 @@ from pydantic import Field, field_validator, model_validator
 
 from mec_rllib.config.claims import ClaimConfig, CompareConfig
 from mec_rllib.config.sections import (
-    NETWORKS_OF_THEIR_OWN,
+    EXPLORATIONS,
     EvaluationConfig,
     GateConfig,
     LearnerConfig,
@@ -16,6 +16,7 @@ from mec_rllib.config.sections import (
     SearchConfig,
     Seed,
     TrackingConfig,
+    exploration_class,
 )
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.section import Name, Section
@@ -67,9 +68,7 @@ class Experiment(Section):
         "learner.act_with: target, gate.fallback: server_empty, where they are not given; "
         "sac and ppo: the actor-critics, which explore by sampling",
     )
-    exploration: Literal[
-        "epsilon_greedy", "boltzmann", "bootstrapped", "noisy", "guided", "none", "sampled"
-    ] = Field(
+    exploration: Literal[tuple(EXPLORATIONS)] = Field(  # type: ignore[valid-type]
         "epsilon_greedy",
         description="how it explores (sampled: sac and ppo only)",
     )
@@ -111,7 +110,7 @@ class Experiment(Section):
                 f"exploration is {self.exploration}, which does not go with learner.algorithm "
                 f"{algorithm}: sac and ppo are sampled, dqn is not"
             )
-        if self.exploration in NETWORKS_OF_THEIR_OWN and learner.observe.afterstates:
+        if learner.observe.afterstates and exploration_class(self.exploration).network is not None:
             raise ValueError(
                 f"exploration {self.exploration} has a network of its own: no afterstates "
                 "(agent: paper)"

@@ -6,10 +6,25 @@ from typing import Annotated, Any, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from mec_rllib.gates import Fallback, Ties
+from mec_rllib.lookup import find
 from mec_rllib.section import Section
 
-# Explorations that need another network than the plain one.
-NETWORKS_OF_THEIR_OWN = ("bootstrapped", "noisy")
+# Explorations: the class of each, by name so that a config imports none, and the key of `learner`
+# that holds its arguments.
+EXPLORATIONS: dict[str, tuple[str, str | None]] = {
+    "epsilon_greedy": ("mec_rllib.rl.exploration:EpsilonGreedy", "epsilon"),
+    "boltzmann": ("mec_rllib.rl.exploration:Boltzmann", "temperature"),
+    "bootstrapped": ("mec_rllib.rl.dqn.bootstrapped:Bootstrapped", "bootstrap"),
+    "noisy": ("mec_rllib.rl.dqn.noisy:Noisy", "sigma0"),
+    "guided": ("mec_rllib.rl.exploration:Guided", "guide"),
+    "none": ("mec_rllib.rl.exploration:Greedy", None),
+    "sampled": ("mec_rllib.rl.actor_critic.exploration:Sampled", None),
+}
+
+
+def exploration_class(name: str) -> Any:
+    """The class of an exploration, imported now: a `mec_rllib.rl.exploration.Greedy`."""
+    return find(EXPLORATIONS[name][0], {}, "exploration")
 
 
 class GateConfig(Section):
@@ -276,6 +291,14 @@ class LearnerConfig(Section):
     guide: GuideConfig = Field(default_factory=GuideConfig, description="exploration: guided")
     observe: ObserveConfig = Field(default_factory=ObserveConfig, description="what it sees")
     corrupt: CorruptConfig = Field(default_factory=CorruptConfig, description="damage on purpose")
+
+    def exploration_args(self, exploration: str) -> dict[str, Any]:
+        """The keys of an exploration, by the names of its arguments."""
+        key = EXPLORATIONS[exploration][1]
+        values = getattr(self, key) if key is not None else {}
+        if isinstance(values, Section):
+            return values.model_dump()
+        return {key: values} if key is not None else {}
 
     @model_validator(mode="after")
     def _replay_can_start(self) -> Self:

@@ -16,9 +16,6 @@ from mec_rllib.gates import GATES, Gate, Never
 from mec_rllib.lookup import find, is_import_path, nearest, path_of
 from mec_rllib.schedulers import SCHEDULERS
 
-# Training every slot, or every other slot, pays for one update each, not for 32.
-ONE_UPDATE_GATES = ("ideal", "always")
-DEFAULT_UPDATES_PER_JOB = 32
 LABEL = re.compile(r"[^\W_][\w.+=-]{0,59}")
 # Keys of `gate` that no gate takes itself.
 OF_ALL_GATES = ("td_rate", "updates_per_job", "until", "kind")
@@ -170,8 +167,7 @@ def _gate(
     if "kind_costs" in takes:
         args |= {"kind_costs": [kind.cost for kind in experiment.env.kinds_of_training]}
     check_arguments(gate, {"num_servers": 1, **args}, place)
-    default = 1 if name in ONE_UPDATE_GATES else DEFAULT_UPDATES_PER_JOB
-    updates = experiment.gate.updates_per_job or default
+    updates = experiment.gate.updates_per_job or gate.updates_per_job
     return Strategy(label, True, name, _path(name, gate), args, experiment, updates)
 
 

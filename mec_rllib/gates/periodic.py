@@ -10,6 +10,7 @@ class Ideal(Gate):
     """Every slot, for free: the source's upper reference."""
 
     occupies = False
+    updates_per_job = 1
 
     def wants(self, view: GateView) -> Bools:
         """(N,) always True."""
@@ -38,6 +39,8 @@ class PTS(Gate):
 
 class Always(PTS):
     """Whenever possible, one user slot between two jobs: naive continual learning."""
+
+    updates_per_job = 1
 
     def __init__(self, num_servers: int):
         super().__init__(num_servers, period=2)

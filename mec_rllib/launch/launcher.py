@@ -1,5 +1,6 @@
 """An experiment from the first slot to the report: search, pretraining, trials."""
 
+import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -145,3 +146,9 @@ def _write_all(plan: list[Stage]) -> None:
 
 def _write(study: Study, folder: Folder) -> None:
     folder.write(study.experiment.model_dump(mode="json"), study.to_json())
+
+
+def launch(study: Study, out: Path, address: str | None = None, resume: bool = False) -> list[str]:
+    """Plays a study through Ray Tune; returns a line per trial that failed (see `Player`)."""
+    player = Player(out, Cluster(address), Console(), lambda line: print(line, file=sys.stderr))
+    return player.go_on(study) if resume and Folder(out).is_begun else player.begin(study)

@@ -59,9 +59,7 @@ def _row(claim: Mapping[str, Any], experiments: list[str]) -> str:
     of = ", ".join(f"{key}: {_plain(value)}" for key, value in claim["of"].items())
     margin = f"{'<' if claim.get('below') else '>'} {claim.get('margin', 0):g}"
     cells = (f"`{claim['id']}`", claim["text"], f"`{claim['measure']}`: {of}")
-    return (
-        f"| {' | '.join(cells)} | {bound} {claim.get('margin', 0):g} | {', '.join(experiments)} |"
-    )
+    return f"| {' | '.join((*cells, margin, ', '.join(experiments)))} |"
 
 
 def _plain(value: Any) -> str:

@@ -25,33 +25,45 @@ def compare(
     Raises:
         ConfigError: there is no such strategy.
     """
-    labels = [s.label for s in study.strategies]
-    if baseline not in labels:
-        raise ConfigError(f"no strategy is called {baseline!r}; {nearest(baseline, labels)}")
+    _check_labels(study, baseline)
     finished = Finished(study)
-    measured = {
-        label: difference(finished, label, baseline, metric)
-        for label in labels
-        if label != baseline
+    labels = [s.label for s in study.strategies if s.label != baseline]
+    measured = {label: difference(finished, label, baseline, metric) for label in labels}
+    found = [_found(label, baseline, metric, v) for label, v in measured.items() if v]
+    survivors = holm([entry["p"] for entry in found])
+    return [entry | {"holm": survives} for entry, survives in zip(found, survivors, strict=True)]
+
+
+def paired(
+    study: StoredStudy, strategy: str, baseline: str, metric: str = "reward_lifetime"
+) -> dict[str, Any]:
+    """The difference of one strategy to another: as in `compare`, without Holm.
+
+    Raises:
+        ConfigError: there is no such strategy.
+    """
+    _check_labels(study, strategy, baseline)
+    return _found(
+        strategy, baseline, metric, difference(Finished(study), strategy, baseline, metric)
+    )
+
+
+def _check_labels(study: StoredStudy, *labels: str) -> None:
+    known_labels = [s.label for s in study.strategies]
+    for label in labels:
+        if label not in known_labels:
+            raise ConfigError(f"no strategy is called {label!r}; {nearest(label, known_labels)}")
+
+
+def _found(strategy: str, baseline: str, metric: str, values: list[float]) -> dict[str, Any]:
+    mean, low, high = interval(values)
+    return {
+        "strategy": strategy,
+        "baseline": baseline,
+        "metric": metric,
+        "estimate": mean,
+        "ci95": [low, high],
+        "n": len(known(values)),
+        "p": p_value(values, 0.0),
+        "note": why_undecided(values),
     }
-    measured = {label: values for label, values in measured.items() if values}
-    p_values = [p_value(values, 0.0) for values in measured.values()]
-    found = []
-    for (label, values), p, survives in zip(
-        measured.items(), p_values, holm(p_values), strict=True
-    ):
-        mean, low, high = interval(values)
-        found.append(
-            {
-                "strategy": label,
-                "baseline": baseline,
-                "metric": metric,
-                "estimate": mean,
-                "ci95": [low, high],
-                "n": len(known(values)),
-                "p": p,
-                "holm": survives,
-                "note": why_undecided(values),
-            }
-        )
-    return found

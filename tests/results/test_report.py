@@ -4,46 +4,13 @@ import json
 
 import pytest
 from rich.console import Console
-from stored import SHIPPED_CLAIMS, stored, write
+from stored import REPORTS, SHIPPED_CLAIMS, result, stored, trial, write
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.results.gate_health import examine
 from mec_rllib.results.report import report
 from mec_rllib.results.stored import TrialResults
 from mec_rllib.results.tables import p_text
-
-REPORTS = 20
-
-
-def result(k, **changes):
-    return {
-        "timesteps_total": 1000 * (k + 1),
-        "reward": {"window": 0.5 + 0.01 * k, "lifetime": 0.5},
-        "server": {"share_training": 0.01, "server_use": 0.3},
-        "training": {"jobs": 10 * (k + 1)},
-        "gate": {"fallback_share": 0.0, "psi": -1.0, "psi_threshold": 0.0, "td_statistic": 0.05},
-        "learner": {"epsilon": 0.1},
-        "training_slots": [1000 * k + 17],
-    } | changes
-
-
-def row(strategy, seed, **changes):
-    metrics = ("reward_lifetime", "reward_last20", "reward_greedy", "share_blocked", "wall_s")
-    return (
-        {"strategy": strategy, "seed": seed, "slots": 20_000, "miss_rate": 0.1}
-        | dict.fromkeys(metrics, 0.5 + 0.01 * seed)
-        | {"share_training": 0.01, "learner_updates": 6400, "training_jobs": 200}
-        | {"server_use": 0.3, "use_at_training": 0.1, "queue": 0.5, "queue_at_training": 0.2}
-        | {"miss_rate_by_class": {"critical": 0.2, "elastic": 0.0}}
-        | changes
-    )
-
-
-def trial(strategy, seed=0, reports=None, **changes):
-    reports = reports or [result(k) for k in range(REPORTS)]
-    return TrialResults(
-        strategy, seed, [*reports[:-1], reports[-1] | {"row": row(strategy, seed, **changes)}]
-    )
 
 
 def test_a_half_finished_experiment_is_shown_and_what_is_missing_is_named(tmp_path, capsys):

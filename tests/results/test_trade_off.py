@@ -2,8 +2,7 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stored import stored
-from test_report import trial
+from stored import stored, trial
 
 from mec_rllib.results.tables import front_section
 from mec_rllib.results.trade_off import pareto_front, trade_off

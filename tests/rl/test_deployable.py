@@ -15,12 +15,13 @@ from mec_rllib.envs.observation import Encoder
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.stages import stages
 from mec_rllib.results.folder import Folder
-from mec_rllib.rl.afterstate_replay import AfterstateReplay
 from mec_rllib.rl.exploration import Boltzmann
-from mec_rllib.rl.n_step import NStep
+from mec_rllib.rl.messages import Transitions
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
-from mec_rllib.rl.replay import PrioritizedReplay, Transitions
+from mec_rllib.rl.replay.afterstates import AfterstateReplay
+from mec_rllib.rl.replay.n_step import NStep
+from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.schedulers import SCHEDULERS, random_actions
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.slot import DROP

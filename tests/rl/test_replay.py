@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mec_rllib.rl.replay import PrioritizedReplay, Transitions
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.sim.streams import Purpose, generator
 
 

@@ -19,13 +19,11 @@ import yaml
 from commands import command, mec_rllib
 from ray.cluster_utils import Cluster
 
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.gates import PTS
 from mec_rllib.launch import stages
 from mec_rllib.results.folder import TrialFolder
-from mec_rllib.rl import fleet
-from mec_rllib.rl.algorithm import GatedDQNConfig
+from mec_rllib.rl import remote_runners
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.schedulers import SJF, run
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
@@ -74,7 +72,6 @@ class FaultyGate(PTS):
 def gated_dqn(runners, gate=PTS, timeout_s=60.0, env=None, slots=2000):
     return (
         GatedDQNConfig()
-        .callbacks([TrainingGateCallback, MetricsCallback])
         .environment(env_config=env or {})
         .gating(gate=gate, gate_args={"period": 20}, updates_per_job=1)
         .env_runners(num_env_runners=runners, sample_timeout_s=timeout_s)
@@ -233,7 +230,7 @@ def test_nodes_come_and_go(chaos, two_nodes, monkeypatch):
     while algorithm.faults["runners_lost"] == lost:
         algorithm.train()
     with_attempts = iterations(algorithm, 15)
-    monkeypatch.setattr(fleet, "PROBE_EVERY_S", 1e9)
+    monkeypatch.setattr(remote_runners, "PROBE_EVERY_S", 1e9)
     without = iterations(algorithm, 15)
     slower = with_attempts / without
     assert slower < 2
@@ -352,7 +349,7 @@ def test_an_experiment_on_a_full_disk_says_so_and_goes_on_later(
 @pytest.mark.usefixtures("cluster")
 def test_soak(chaos, tmp_path):
     minutes = float(os.environ.get("SOAK_MINUTES", "30")) if chaos.is_long else 0.1
-    config = GatedDQNConfig().callbacks([TrainingGateCallback, MetricsCallback])
+    config = GatedDQNConfig()
     config = config.gating(gate=PTS).env_runners(num_envs_per_env_runner=8)
     config = config.replay(capacity=20_000).acting(slots_per_iteration=4000)
     algorithm = config.build_algo()

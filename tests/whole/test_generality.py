@@ -12,8 +12,6 @@ import torch
 from commands import mec_rllib
 from gym_worlds import Line
 
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.config.load import build as build_experiment
 from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
@@ -21,8 +19,8 @@ from mec_rllib.gates import GATES, Gate
 from mec_rllib.launch.cluster_check import modules_to_send
 from mec_rllib.launch.stages import stages
 from mec_rllib.results.folder import Folder
-from mec_rllib.rl.algorithm import GatedDQNConfig
-from mec_rllib.rl.q_function import QFunction
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
+from mec_rllib.rl.dqn.q_function import QFunction
 
 ROOT = Path(__file__).parents[2]
 assert Line is not None  # registers Line-v0
@@ -48,7 +46,6 @@ class Watching(Gate):
 def config_of(gym, gate="pts", servers=1, runners=0, updates=2, slots=500, seed=0, **training):
     return (
         GatedDQNConfig()
-        .callbacks([TrainingGateCallback, MetricsCallback])
         .environment(env_config={"gym": gym})
         .gating(
             gate=GATES[gate] if isinstance(gate, str) else gate,
