@@ -26,11 +26,11 @@ bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about an
 	$(VENV)/bin/pip install -q -c requirements.lock -e '.[bench]'
 	$(VENV)/bin/mec-rllib bench
 
-test: setup ## run the tests, two files at a time
-	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile
+test: setup ## run the tests, two at a time
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadgroup
 
-test-long: setup ## run the tests that take minutes, too (marked slow)
-	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile -m 'slow and not hosts'
+test-long: setup ## run the tests that are marked slow
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadgroup -m 'slow and not hosts'
 
 chaos: setup ## inject faults, the long set, and print what was survived (SOAK_MINUTES=30)
 	$(VENV)/bin/python -m pytest -q -m chaos --long tests/whole/test_chaos.py

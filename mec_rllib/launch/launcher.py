@@ -92,15 +92,14 @@ class Player:
 
     def _play(self, plan: list[Stage], go_on: bool) -> list[str]:
         started, failures = time.monotonic(), list[str]()
-        lock = hold(self._out)
-        if not self._folder.config.is_file():
-            plan = stages(self._search(plan[-1].study), self._folder)
-            _write_all(plan)
-        for stage in plan:
-            failures = self._run(stage, go_on)
-            if failures:  # what comes next builds on it
-                break
-        lock.close()
+        with hold(self._out):
+            if not self._folder.config.is_file():
+                plan = stages(self._search(plan[-1].study), self._folder)
+                _write_all(plan)
+            for stage in plan:
+                failures = self._run(stage, go_on)
+                if failures:  # what comes next builds on it
+                    break
         # Pictures take a second to load: here, where no trial waits for it.
         from mec_rllib.results.report import report
 

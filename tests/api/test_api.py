@@ -6,6 +6,7 @@ import sys
 import gymnasium
 import numpy as np
 import pytest
+from commands import mec_rllib
 from stored import stored, trial, write
 
 from mec_rllib import Results, Study
@@ -34,6 +35,7 @@ def results(tmp_path_factory, cluster):
 
 
 @pytest.mark.ray
+@pytest.mark.xdist_group("results")
 class TestResults:
     def test_rows_are_those_of_every_trial(self, results):
         rows = results.rows()
@@ -84,8 +86,7 @@ class TestResults:
         assert files == {p: p.stat().st_mtime_ns for p in results.folder.rglob("result.json")}
 
     def test_the_command_line_reports_its_folder(self, results):
-        command = [sys.executable, "-m", "mec_rllib", "report", results.folder, "--baseline", "sjf"]
-        done = subprocess.run(list(map(str, command)), capture_output=True, text=True)
+        done = mec_rllib("report", results.folder, "--baseline", "sjf")
         assert done.returncode == 0, done.stderr
         assert "Against sjf, paired by seed" in done.stdout
         assert "SJF is above ATS" in done.stdout

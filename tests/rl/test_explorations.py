@@ -276,8 +276,15 @@ def test_every_update_and_every_slot_has_noise_of_its_own(new_algorithm):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("exploration", KINDS)
-@pytest.mark.parametrize("runners", [0, 1])
+@pytest.mark.parametrize(
+    ("exploration", "runners"),
+    [
+        ("bootstrapped", 0),
+        pytest.param("bootstrapped", 1, marks=pytest.mark.slow),
+        ("noisy", 0),
+        ("noisy", 1),
+    ],
+)
 def test_a_restored_run_goes_on_bit_for_bit(new_algorithm, tmp_path, exploration, runners):
     fast = {"slots": 400, "learning_starts": 100}
     straight = new_algorithm(exploration, runners, **fast)

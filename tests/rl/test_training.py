@@ -30,27 +30,46 @@ from mec_rllib.sim.totals import Totals
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 
+def build_algorithm(gate, runners=0, servers=1, updates=4, slots=500, seed=0, activation="relu"):
+    return (
+        GatedDQNConfig()
+        .gating(gate, updates_per_job=updates)
+        .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
+        .acting(slots_per_iteration=slots)
+        .debugging(seed=seed)
+        .rl_module(model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": activation})
+        .build_algo()
+    )
+
+
 @pytest.fixture
 def build():
     built = []
 
-    def build_algorithm(
-        gate, runners=0, servers=1, updates=4, slots=500, seed=0, activation="relu"
-    ):
-        config = (
-            GatedDQNConfig()
-            .gating(gate, updates_per_job=updates)
-            .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
-            .acting(slots_per_iteration=slots)
-            .debugging(seed=seed)
-            .rl_module(model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": activation})
-        )
-        built.append(config.build_algo())
+    def build(*arguments, **settings):
+        built.append(build_algorithm(*arguments, **settings))
         return built[-1]
 
-    yield build_algorithm
+    yield build
     for algorithm in built:
         algorithm.stop()
+
+
+@pytest.fixture(scope="module")
+def remote(cluster):
+    """Two remote runners (a process each) of three servers after two iterations.
+
+    With it come the weights from before and the two results; tests only look at them.
+    """
+    algorithm = build_algorithm("ats", runners=2, servers=3, slots=3000)
+    before = weights_of(algorithm)
+    yield algorithm, before, [algorithm.train() for _ in range(2)]
+    algorithm.stop()
+
+
+def of_runners(algorithm, look):
+    """What every remote runner answers."""
+    return algorithm.env_runner_group.foreach_env_runner(look, local_env_runner=False)
 
 
 def weights_of(algorithm):
@@ -120,49 +139,43 @@ def test_a_gate_sees_the_td_error_and_the_reward_of_the_last_slot(build):
     np.testing.assert_array_equal(rewards[1:], earned[:-1])
 
 
-@pytest.mark.parametrize(("runners", "servers"), [(0, 8), (1, 2), (2, 4)])
-def test_fleets_and_remote_runners_pay_and_learn(build, runners, servers):
-    algorithm = build("pts", runners, servers, slots=4000)
-    before = weights_of(algorithm)
-    algorithm.train()
+def assert_paid_and_learned(algorithm, before, slots):
     totals = algorithm.totals
-    assert totals.slots == 4000
+    assert totals.slots == len(algorithm.replay) == slots
     assert algorithm.learner_updates == 4 * totals.training_jobs > 0
     assert not same(before, weights_of(algorithm))
     arrived, started, expired, dropped = totals.jobs.sum(axis=0)
     assert arrived == started + expired + dropped + totals.waiting.sum()
-    assert len(algorithm.replay) == 4000
 
 
-def test_gate_figures_are_the_mean_of_all_runners(build):
-    algorithm = build("ats", runners=2, slots=2000)
-    shown = algorithm.train()["gate"]["td_statistic"]
-    of_runners = algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: runner.take_report().gate["td_statistic"], local_env_runner=False
-    )
-    assert of_runners[0] != of_runners[1]
-    assert shown == pytest.approx(np.mean(of_runners))
+def test_a_fleet_pays_and_learns(build):
+    algorithm = build("pts", servers=8, slots=4000)
+    before = weights_of(algorithm)
+    algorithm.train()
+    assert_paid_and_learned(algorithm, before, slots=4000)
 
 
-@pytest.mark.parametrize(("runners", "servers"), [(0, 3), (2, 2)])
-def test_requests_are_counted_by_reason_and_add_up(build, tmp_path, runners, servers):
-    algorithm = build("ats", runners, servers, slots=3000)
-    results = [algorithm.train()["gate"] for _ in range(2)]
+def assert_counted_by_reason(algorithm, results):
     requests = algorithm.requests_by_reason
     assert set(requests) == {"psi", "tie", "fallback"}
     # Wishes before learning starts, or while a training job waits, insert nothing.
     assert sum(requests.values()) == algorithm.totals.requests > 0
     assert requests["fallback"] > 0
+    before, gate = (result["gate"] for result in results)
     for reason, count in requests.items():
-        assert results[1][f"requests_by_{reason}"] == count
-    first, both = (sum(r[f"requests_by_{reason}"] for reason in requests) for r in results)
-    new = results[1]["requests_by_fallback"] - results[0]["requests_by_fallback"]
-    assert results[1]["share_by_fallback"] == pytest.approx(new / (both - first))
+        assert gate[f"requests_by_{reason}"] == count
+    first, both = (sum(g[f"requests_by_{reason}"] for reason in requests) for g in (before, gate))
+    new = gate["requests_by_fallback"] - before["requests_by_fallback"]
+    assert gate["share_by_fallback"] == pytest.approx(new / (both - first))
 
+
+def test_requests_are_counted_by_reason_and_add_up(build, tmp_path):
+    algorithm = build("ats", servers=3, slots=3000)
+    assert_counted_by_reason(algorithm, [algorithm.train() for _ in range(2)])
     algorithm.save_to_path(tmp_path / "checkpoint")
-    restored = build("ats", runners, servers, slots=3000)
+    restored = build("ats", servers=3, slots=3000)
     restored.restore_from_path(tmp_path / "checkpoint")
-    assert restored.requests_by_reason == requests
+    assert restored.requests_by_reason == algorithm.requests_by_reason
     restored.train()
     assert sum(restored.requests_by_reason.values()) == restored.totals.requests
 
@@ -173,31 +186,51 @@ def test_a_gate_without_reasons_has_none_to_report(build):
     assert algorithm.requests_by_reason == {}
 
 
-def test_remote_runners_act_with_the_learned_weights(build):
-    algorithm = build("pts", runners=1, slots=2000)
-    algorithm.train()
-    (state,) = algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: {k: v.numpy() for k, v in runner.module.state_dict().items()},
-        local_env_runner=False,
-    )
-    learned = weights_of(algorithm)
-    assert all(np.array_equal(values, learned[name].numpy()) for name, values in state.items())
+@pytest.mark.xdist_group("remote")
+class TestRemoteRunners:
+    def test_they_pay_and_learn(self, remote):
+        assert_paid_and_learned(*remote[:2], slots=6000)
 
+    def test_requests_are_counted_by_reason_and_add_up(self, remote):
+        assert_counted_by_reason(remote[0], remote[2])
 
-def test_runners_and_servers_have_streams_of_their_own(build):
-    algorithm = build("never", runners=2, servers=2)
-    arrivals = algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: runner.sample(num_slots=400) and runner.take_report().totals.jobs.tolist(),
-        local_env_runner=False,
-    )
-    assert arrivals[0] != arrivals[1]
-    streams = algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: [
-            rng.bit_generator.state["state"]["state"] for rng in runner.env.servers.rngs
-        ],
-        local_env_runner=False,
-    )
-    assert len({state for runner in streams for state in runner}) == 4
+    def test_gate_figures_are_the_mean_of_all(self, remote):
+        algorithm, _, (_, result) = remote
+        found = of_runners(algorithm, lambda runner: runner.take_report().gate["td_statistic"])
+        assert found[0] != found[1]
+        assert result["gate"]["td_statistic"] == pytest.approx(np.mean(found))
+
+    def test_they_act_with_the_learned_weights(self, remote):
+        learned = weights_of(remote[0])
+        states = of_runners(
+            remote[0], lambda runner: {k: v.numpy() for k, v in runner.module.state_dict().items()}
+        )
+        assert len(states) == 2
+        for state in states:
+            assert all(np.array_equal(v, learned[name].numpy()) for name, v in state.items())
+
+    def test_they_and_their_servers_have_streams_of_their_own(self, remote):
+        arrivals = of_runners(remote[0], lambda runner: runner.env.servers.tally.jobs.tolist())
+        assert len({str(server) for runner in arrivals for server in runner}) == 6
+        streams = of_runners(
+            remote[0],
+            lambda runner: [
+                rng.bit_generator.state["state"]["state"] for rng in runner.env.servers.rngs
+            ],
+        )
+        assert len({state for runner in streams for state in runner}) == 6
+
+    def test_save_load_act(self, remote, tmp_path):
+        algorithm = remote[0]
+        algorithm.save_to_path(tmp_path / "checkpoint")
+        loaded = load_module(tmp_path / "checkpoint")
+        assert same(weights_of(algorithm), loaded.state_dict())
+        batches = [EnvConfig().build_servers(3, seed=9) for _ in range(2)]
+        for batch, module in zip(batches, (algorithm.get_module(), loaded), strict=True):
+            run(batch, GreedyPolicy(module), 300)
+        before, after = (Totals.of(batch) for batch in batches)
+        assert before.mean_reward == after.mean_reward
+        assert after.jobs[:, 1].sum() > 0
 
 
 def test_the_same_seed_learns_the_same_weights(build):
@@ -209,20 +242,6 @@ def test_the_same_seed_learns_the_same_weights(build):
     assert same(runs[0][0], runs[1][0])
     assert runs[0][1] == runs[1][1]
     assert not same(runs[0][0], runs[2][0])
-
-
-def test_train_save_load_act(build, tmp_path):
-    algorithm = build("ats", runners=1, servers=2, slots=1000)
-    algorithm.train()
-    algorithm.save_to_path(tmp_path / "checkpoint")
-    loaded = load_module(tmp_path / "checkpoint")
-    assert same(weights_of(algorithm), loaded.state_dict())
-    batches = [EnvConfig().build_servers(3, seed=9) for _ in range(2)]
-    for batch, module in zip(batches, (algorithm.get_module(), loaded), strict=True):
-        run(batch, GreedyPolicy(module), 300)
-    before, after = (Totals.of(batch) for batch in batches)
-    assert before.mean_reward == after.mean_reward
-    assert after.jobs[:, 1].sum() > 0
 
 
 def test_epsilon_falls_exponentially_to_its_floor():

@@ -3,14 +3,13 @@
 import copy
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from commands import mec_rllib
 from gym_worlds import Line
 
 from mec_rllib.config.load import build as build_experiment
@@ -169,19 +168,15 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
         algorithm.stop()
 
 
-def run(*args, cwd=ROOT):
-    command = [sys.executable, "-m", "mec_rllib", *map(str, args)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240)
-
-
-@pytest.mark.ray
-def test_the_documented_environment_of_ones_own(tmp_path):
+@ray_test
+def test_the_documented_environment_of_ones_own(tmp_path, modules):
     """The example of docs/generality.md: trains, reports, and its policy can be played."""
     text = (ROOT / "docs/generality.md").read_text()
     for name, code in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", text, re.DOTALL):
-        (tmp_path / name).write_text(code)
+        for folder in (tmp_path, modules):
+            (folder / name).write_text(code)
     sets = ["--set", "slots=2000", "--set", "seeds=[0]", "--set", "evaluation.slots=500"]
-    done = run("tune", "thermostat.yaml", *sets, "--out", "runs", cwd=tmp_path)
+    done = mec_rllib("tune", "thermostat.yaml", *sets, "--out", "runs", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "runs/summary.json").read_text())["rows"]
     by_name = {row["strategy"]: row for row in rows}
@@ -189,7 +184,7 @@ def test_the_documented_environment_of_ones_own(tmp_path):
     assert by_name["ats"]["jobs_arrived"] is None
     assert by_name["ats"]["miss_rate"] is None
     assert by_name["random"]["learner_updates"] == 0
-    played = run(
+    played = mec_rllib(
         *("evaluate", "--checkpoint", "runs/ats_seed0", "--config", "thermostat.yaml"),
         *("--slots", "500", "--seeds", "1", "--json"),
         cwd=tmp_path,
