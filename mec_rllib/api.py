@@ -49,7 +49,7 @@ class Study:
         Raises:
             ConfigError: as above.
         """
-        from mec_rllib.config.strategies import load_study
+        from mec_rllib.config.study_file import load_study
 
         study = cls.__new__(cls)
         study._study = load_study(path, overrides)

@@ -59,7 +59,7 @@ def train(
 
     Example: mec-rllib train tune_configs/demo.yaml --set gate.period=200 --out runs/ats
     """
-    from mec_rllib.config.strategies import load_study
+    from mec_rllib.config.study_file import load_study
 
     study = load_study(config, set_ or [])
     _begin(study.first, out, None, dashboard, resume_)
@@ -78,7 +78,7 @@ def tune(
 
     Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
     """
-    from mec_rllib.config.strategies import load_study
+    from mec_rllib.config.study_file import load_study
 
     _begin(load_study(config, set_ or []), out, address, dashboard, resume_)
 

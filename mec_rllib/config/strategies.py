@@ -2,23 +2,22 @@
 
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from mec_rllib.config.experiment import AGENTS, Experiment
-from mec_rllib.config.load import build, read_values, with_overrides, with_values
+from mec_rllib.config.load import one_line, with_values
 from mec_rllib.config.sections import GateConfig
 from mec_rllib.config.study import OF_THE_WHOLE, Strategy, Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import GATES, Gate, Never
 from mec_rllib.lookup import find, is_import_path, nearest, path_of
 from mec_rllib.schedulers import SCHEDULERS
+from mec_rllib.section import section_of
 
 LABEL = re.compile(r"[^\W_][\w.+=-]{0,59}")
-# Keys of `gate` that no gate takes itself.
-OF_ALL_GATES = ("td_rate", "updates_per_job", "until", "kind")
 SHARED = OF_THE_WHOLE | {"slots", "pretrain", "tracking"}
 
 
@@ -38,46 +37,6 @@ def resolve(experiment: Experiment) -> Study:
             )
         strategies.append(strategy)
     return Study(experiment, tuple(strategies))
-
-
-def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
-    """The study that a config file and `--set` overrides describe.
-
-    A claim of the file is about what a strategy is, not about its label: where an override gives
-    the label to another strategy, the claim is left out, and `notes` says so.
-
-    Raises:
-        ConfigError: what `load` and `resolve` refuse.
-    """
-    values = read_values(path)
-    experiment = build(with_overrides(values, overrides), str(path))
-    study = resolve(experiment)
-    if not any(override.partition("=")[0].startswith("strategies") for override in overrides):
-        return replace(study, written=tuple(study.by_label))
-    before = experiment.model_copy(update={"strategies": build(values, str(path)).strategies})
-    written = resolve(before).by_label
-    changed = [
-        label
-        for label, strategy in study.by_label.items()
-        if label in written and strategy.identity != written[label].identity
-    ]
-    kept = [claim for claim in experiment.claims if not set(changed) & set(_words_in(claim.of))]
-    notes = [
-        f"claim {claim.id} is left out: {', '.join(changed)} is not what it was in {path}"
-        for claim in experiment.claims
-        if claim not in kept
-    ]
-    left = experiment.model_copy(update={"claims": kept})
-    return replace(study, experiment=left, written=tuple(written), notes=tuple(notes))
-
-
-def _words_in(values: Any) -> list[str]:
-    """All texts among the values of a claim: labels are among them."""
-    if isinstance(values, Mapping):
-        return [word for value in values.values() for word in _words_in(value)]
-    if isinstance(values, list):
-        return [word for value in values for word in _words_in(value)]
-    return [values] if isinstance(values, str) else []
 
 
 def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str) -> Strategy:
@@ -153,8 +112,8 @@ def _gate(
     own_args: Mapping[str, Any],
     place: str,
 ) -> Strategy:
-    takes = inspect.signature(gate).parameters
-    usable = [k for k in GateConfig.model_fields if k in takes or k in OF_ALL_GATES]
+    section = section_of(gate)
+    usable = [*section.model_fields, *GateConfig.model_fields]
     for key in options:
         if key not in usable:
             raise ConfigError(
@@ -162,11 +121,15 @@ def _gate(
                 + nearest(str(key), [*usable, "label", "agent", "set", "args"])
             )
     experiment = _with_overrides(experiment, {f"gate.{k}": v for k, v in options.items()}, place)
-    args = {k: getattr(experiment.gate, k) for k in usable if k in takes} | dict(own_args)
+    given = {k: v for k, v in experiment.gate.model_dump().items() if k in section.model_fields}
+    try:
+        args = section.model_validate(given | dict(own_args)).model_dump()
+    except ValidationError as error:
+        where = "args" if own_args else "gate"
+        raise ConfigError(f"{place}: {where}.{one_line(error, section)}") from None
     _check_kind(experiment, gate, f"{place}: {label}")
-    if "kind_costs" in takes:
-        args |= {"kind_costs": [kind.cost for kind in experiment.env.kinds_of_training]}
-    check_arguments(gate, {"num_servers": 1, **args}, place)
+    if "kind_costs" in inspect.signature(gate).parameters:
+        args["kind_costs"] = [kind.cost for kind in experiment.env.kinds_of_training]
     updates = experiment.gate.updates_per_job or gate.updates_per_job
     return Strategy(label, True, name, _path(name, gate), args, experiment, updates)
 
