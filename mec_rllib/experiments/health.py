@@ -88,7 +88,7 @@ def _stops(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
         silent = slots - trained[-1]
         if longest and silent > max(SILENT * longest, SETTLED_SHARE * slots):
             yield (
-                f"{jobs:,} training jobs until slot {trained[-1]:,}, none in the {silent:,} slots "
+                f"{jobs:,} training job{'s' if jobs > 1 else ''} until slot {trained[-1]:,}, none in the {silent:,} slots "
                 f"since; it never waited longer than {longest:,} before, seed {trial.seed}"
             )
 
@@ -105,10 +105,11 @@ def _bad_moments(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator
 def _no_progress(strategy: Strategy, trials: Sequence[TrialResults]) -> Iterator[str]:
     load = strategy.experiment.env.load
     updates = np.mean([t.row["learner_updates"] for t in trials if t.is_finished])
-    if isinstance(load, list) or updates < ENOUGH_UPDATES:  # a rising load lowers every curve
-        return
     rewards = [window_rewards(t) for t in trials]
-    fifth = max(int(SETTLED_SHARE * min(map(len, rewards))), 1)
+    fifth = int(SETTLED_SHARE * min(map(len, rewards)))
+    # A rising load lowers every curve.
+    if isinstance(load, list) or updates < ENOUGH_UPDATES or not fifth:
+        return
     first, last = (
         interval([interval(r[part]).mean for r in rewards]).mean
         for part in (slice(None, fifth), slice(-fifth, None))
