@@ -88,7 +88,7 @@ def _stops(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator
         silent = slots - trained[-1]
         if longest and silent > max(SILENT * longest, SETTLED_SHARE * slots):
             yield (
-                f"{jobs:,} training jobs until slot {trained[-1]:,}, none in the {silent:,} slots "
+                f"{jobs:,} training job{'s' if jobs > 1 else ''} until slot {trained[-1]:,}, none in the {silent:,} slots "
                 f"since; it never waited longer than {longest:,} before, seed {trial.seed}"
             )
 
@@ -105,11 +105,10 @@ def _bad_moments(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> It
 def _no_progress(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator[str]:
     load = strategy.setting("env.load")
     updates = np.mean([t.row["learner_updates"] for t in trials if t.is_finished])
-    if isinstance(load, list) or updates < ENOUGH_UPDATES:  # a rising load lowers every curve
-        return
     rewards = [window_rewards(t) for t in trials]
     fifth = int(SETTLED_SHARE * min(map(len, rewards)))
-    if not fifth:  # too few reports to have a first and a last fifth
+    # A rising load lowers every curve.
+    if isinstance(load, list) or updates < ENOUGH_UPDATES or not fifth:
         return
     first, last = (
         interval([interval(r[part]).mean for r in rewards]).mean

@@ -31,9 +31,8 @@ def why(gate):
     return [name for name, where in gate.reasons().items() if where[0]]
 
 
-@pytest.mark.parametrize("ties", ["ge", "random"])
-def test_a_request_rests_on_psi_on_a_tie_or_on_the_fallback(ties):
-    gate = scripted_ats(period=3, ties=ties)
+def test_a_request_rests_on_psi_on_a_tie_or_on_the_fallback():
+    gate = scripted_ats(period=3)
     assert why(gate) == ["fallback"]  # no threshold yet
     for psi in (-4, -3, -2, -1):
         gate.wants(view(psi))
@@ -54,12 +53,13 @@ def test_a_request_rests_on_psi_on_a_tie_or_on_the_fallback(ties):
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     st.lists(st.tuples(st.integers(-2, 2), st.booleans()), min_size=4, max_size=60),
-    st.sampled_from(["ats", "budget", "price"]),
+    st.sampled_from([ATS, GATES["budget"], GATES["price"]]),
 )
-def test_a_psi_gate_that_wants_to_train_has_one_reason(slots, name):
-    gate = GATES[name](1)
+def test_a_psi_gate_that_wants_to_train_has_one_reason(slots, kind):
+    early = {} if kind is GATES["price"] else {"window": 4, "min_history": 4, "refresh": 1}
+    gate = kind(1, **early)
     for psi, is_reliable in slots:
-        wanted = gate.wants(view(psi, td=RELIABLE if is_reliable else UNRELIABLE))[0]
+        wanted = gate.wants(view(float(psi), td=RELIABLE if is_reliable else UNRELIABLE))[0]
         assert len(why(gate)) <= 1
         assert why(gate) or not wanted
 

@@ -28,17 +28,15 @@ def test_the_highest_reward_wins():
 
 
 def test_samples_that_tie_are_named_as_such_and_the_first_is_taken():
-    winner = pick((9, 0.5), (5, 0.75), (3, 0.75), (4, 0.1 + 0.2 + 0.45))
+    winner = pick((9, 0.5), (5, 0.75), (8, 0.75), (4, 0.1 + 0.2 + 0.45))
     assert winner.sample["name"] == "sample_1"
     assert winner.ties == ["sample_1", "sample_2", "sample_3"]
     assert "3 samples tie at R 0.75" in winner.note
 
 
 def test_of_samples_that_tie_the_untuned_one_is_taken():
-    default = EXPERIMENT.model_copy(update={"strategies": [{"scheduler": "reservation"}]})
-    reserve = 2  # of Reservation, where nothing is said
-    winner = pick((5, 0.75), (reserve, 0.75), experiment=default)
-    assert winner.sample["values"] == {"args.reserve": reserve}
+    winner = pick((5, 0.75), (3, 0.75))  # 3: what Reservation takes where nothing is said
+    assert winner.sample["values"] == {"args.reserve": 3}
     assert "sample_1 is taken" in winner.note
     gate = Experiment(strategies=["pts"], seeds=[0])
     winner = pick((50, 0.75), (100, 0.75), experiment=gate, key="gate.period")

@@ -1,6 +1,7 @@
 """The report of experiments made by hand: files, health, and what is missing."""
 
 import json
+import re
 
 import pytest
 from rich.console import Console
@@ -131,14 +132,14 @@ def test_no_training_is_no_news_where_little_is_expected(strategy, slots):
 
 
 def test_two_training_jobs_are_not_too_many():
-    few = [result(k, training={"jobs": k // 15}, timesteps_total=10 * (k + 1)) for k in range(20)]
+    few = [result(k, training={"jobs": k // 18}, timesteps_total=10 * (k + 1)) for k in range(20)]
     assert health_of(trial("ats", reports=few)) == {}
     assert health_of(trial("pts", use_at_training=0.9, training_jobs=2)) == {}
 
 
 def test_a_report_without_data_decides_nothing_and_is_readable(tmp_path, capsys):
     """Equal seeds, one seed, seeds without R, shares: what each table says."""
-    trials = [trial("ats", s, reward_lifetime=0.8, share_training=0.009 + 1e-4 * s) for s in (0, 1)]
+    trials = [trial("ats", s, reward_lifetime=0.8, share_training=0.009 + 2e-4 * s) for s in (0, 1)]
     trials += [trial("sjf", s, reward_lifetime=0.8) for s in (0, 1)]
     trials += [trial("idle", 0, reward_lifetime=0.7)]
     trials += [trial("pts", s, reward_lifetime=None) for s in (0, 1)]
@@ -155,9 +156,9 @@ def test_a_report_without_data_decides_nothing_and_is_readable(tmp_path, capsys)
     assert rows["ATS is above idle"][:4] == ["undecided", "1", "+0.100", "one seed"]
     assert rows["ATS is above PTS (equal budget)"][:4] == ["undecided", "0", "-", "no figures"]
     share = rows["ATS trains in less than 2 % of the slots"]
-    assert share[:5] == ["holds", "2", "0.90%", "[0.84%, 0.97%]", "< 2%"]
+    assert share[:5] == ["holds", "2", "0.91%", "[0.78%, 1.04%]", "< 2%"]
     for text in (shown, table, (tmp_path / "out/report.html").read_text()):
-        assert "nan" not in text.replace("<!doctype", "")
+        assert not re.search(r"\bnan\b", re.sub(r'base64,[^"]*', "", text))
         assert "no R, for no job was resolved: pts (seed 0, 1)" in text
         assert "all 2 seeds equal" in text
     claims = json.loads((tmp_path / "out/summary.json").read_text())["claims"]
