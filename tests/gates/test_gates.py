@@ -189,20 +189,6 @@ def test_training_is_free_under_ideal_only():
     assert Ideal(3).wants(view()).all()
 
 
-@pytest.mark.parametrize("ties", ["ge", "random"])
-def test_a_restored_gate_goes_on_as_if_nothing_had_happened(ties):
-    psis = np.round(np.random.default_rng(2).normal(size=3000), 1)  # rounded: many ties
-    gate, rng = ATS(1, ties=ties), np.random.default_rng(3)
-    for psi in psis[:1500]:
-        gate.wants(view(psi, since=500, rng=rng))
-    other, other_rng = ATS(1, ties=ties), np.random.default_rng()
-    other.set_state(gate.get_state())
-    other_rng.bit_generator.state = rng.bit_generator.state
-    for psi in psis[1500:]:
-        same = [g.wants(view(psi, 500, rng=r)) for g, r in ((gate, rng), (other, other_rng))]
-        assert same[0] == same[1]
-
-
 def test_the_td_statistic_is_a_ratio_of_averages():
     statistic = TDStatistic(2, rate=0.5)
     assert np.isinf(statistic.ratio).all()

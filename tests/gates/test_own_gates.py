@@ -224,22 +224,6 @@ def slots_of(servers, seed=2):
     }
 
 
-@pytest.mark.parametrize("name", GATES_BY_NAME)
-def test_a_restored_gate_goes_on_as_if_nothing_had_happened(name):
-    slots, rng = slots_of(2), np.random.default_rng(3)
-    first = {k: v[:1000] for k, v in slots.items()}
-    rest = {k: v[1000:] for k, v in slots.items()}
-    gate, other = GATES_BY_NAME[name](2), GATES_BY_NAME[name](2)
-    play(gate, rng=rng, **first)
-    state, drawn = gate.get_state(), rng.bit_generator.state
-    expected = play(gate, rng=rng, **rest)
-    other.set_state(state)
-    other_rng = np.random.default_rng()
-    other_rng.bit_generator.state = drawn
-    assert expected.any()
-    np.testing.assert_array_equal(play(other, rng=other_rng, **rest), expected)
-
-
 @pytest.mark.parametrize("name", ["budget", "price", "bandit"])
 def test_a_batch_decides_as_its_servers_do_alone(name):
     slots = slots_of(3)

@@ -46,7 +46,9 @@ ROOMS = {
     ),
     "sim": (
         "sim/slot.py sim/server.py sim/workloads.py sim/drift.py sim/bursts.py sim/totals.py",
-        "sim gates/test_kinds.py",
+        "sim/test_server_by_hand.py sim/test_totals.py sim/test_bursts.py sim/test_arrivals.py "
+        "sim/test_server_state.py gates/test_kinds.py sim/test_drift.py sim/test_workloads.py "
+        "sim/test_server_properties.py",
     ),
 }
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.yaml")

@@ -137,19 +137,22 @@ def test_n_step_returns_are_those_of_a_plain_loop(seed, steps, gamma, ending, pi
 
 def test_what_is_held_back_is_a_copy_and_so_is_its_state():
     """A runner writes into the same rows again; a state that was saved stays as it was."""
-    rng, ends = np.random.default_rng(0), np.zeros((6, 1), bool)
+    rng, ends = np.random.default_rng(0), np.array([[0], [0], [0], [1], [0], [0]], bool)
     rows = slots_of(rng, 6, 1, 0.9, ends)
     expected = by_loop(rows, ends, 3, 0.9)["rewards"]
     n_step = NStep(3, 0.9)
     assert n_step.get_state() is None
-    first = Transitions._make(column[:4].copy() for column in rows)
-    n_step.extend(first, ends[:4])
-    for column in first:
+    first, first_ends = Transitions._make(c[:4].copy() for c in rows), ends[:4].copy()
+    n_step.extend(first, first_ends)
+    for column in (*first, first_ends):
         column[...] = 0
     state = n_step.get_state()
     for _ in range(2):
         other = NStep(3, 0.9)
-        other.set_state(state)
+        given = [column.copy() for column in state]
+        other.set_state(given)
+        for column in given:
+            column[...] = 0
         rest = other.extend(Transitions._make(column[4:] for column in rows), ends[4:])
         np.testing.assert_allclose(rest.rewards[:, 0], expected[2:], rtol=1e-6)
         for column in state:
@@ -160,3 +163,8 @@ def test_what_is_held_back_is_a_copy_and_so_is_its_state():
     np.testing.assert_allclose(rest.rewards[:, 0], expected[2:], rtol=1e-6)
     n_step.set_state(None)
     assert len(n_step.extend(Transitions._make(column[4:] for column in rows)).rewards) == 0
+
+
+def test_one_step_is_handed_on_as_it_is():
+    rows = slots_of(np.random.default_rng(0), 3, 2, 0.9, np.zeros((3, 2), bool))
+    assert NStep(1, 0.9).extend(rows) is rows

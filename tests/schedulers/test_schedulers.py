@@ -1,5 +1,7 @@
 """Each rule on a buffer written by hand, and all of them on the reference workload."""
 
+from inspect import signature
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -136,59 +138,6 @@ def test_reservation_may_hold_back_jobs_of_low_weight_more():
     assert choice("reservation", low, top, **rule | {"reserve_low": 2}) == 1
 
 
-def test_rollout_sees_what_the_rule_does_not():
-    """One of two units is in use for one more slot, and a job of weight 4 needs both then.
-
-    A light job of five slots fits now; the rule starts it, and the heavy one is lost.
-    """
-    unit = {"mix": 1, "resources": [1, 1], "execution": [1, 5], "slack": [0, 9]}
-    classes = [unit | {"name": "light", "weight": 1}, unit | {"name": "heavy", "weight": 4}]
-    batch = EnvConfig(capacity=2, users=1, load=0.01, classes=classes).build_servers(1, seed=0)
-    servers = batch.servers
-    assert not servers.waiting.any()
-    servers.used[0, 0] = servers.releases[0, 0, 0] = 1
-    servers.waiting[0] = 2
-    servers.requirement[0, :2, 0], servers.execution[0, :2] = [1, 2], [5, 1]
-    servers.slack[0, :2], servers.weight[0, :2] = [9, 1], [1.0, 4.0]
-    batch.refresh()
-    before = batch.get_state()
-    assert Reservation(reserve=0).select(batch) == [1]
-    assert SCHEDULERS["rollout"](seed=1, reserve=0).select(batch) == [0]
-    np.testing.assert_equal(batch.get_state(), before)  # it only imagines
-
-
-def two_for_the_whole_server():
-    """A job of weight 1 that runs 10 slots and cannot wait, and one of weight 10 that can."""
-    unit = {"mix": 1, "resources": [1, 1], "execution": [1, 10], "slack": [0, 99]}
-    classes = [unit | {"name": "light", "weight": 1}, unit | {"name": "heavy", "weight": 10}]
-    batch = EnvConfig(capacity=1, users=1, load=0.001, classes=classes).build_servers(1, seed=0)
-    servers = batch.servers
-    assert not servers.waiting.any()
-    servers.waiting[0] = 2
-    servers.requirement[0, :2, 0], servers.execution[0, :2] = 1, [10, 1]
-    servers.slack[0, :2], servers.weight[0, :2] = [0, 99], [1.0, 10.0]
-    batch.refresh()
-    return batch
-
-
-@pytest.mark.parametrize(("gamma", "chosen"), [(1.0, 1), (0.985, 1), (0.98, 2), (0.5, 2)])
-def test_rollout_discounts_what_comes_later(gamma, chosen):
-    """The light one first: 1, and gamma^10 * 10 * (1 - 0.5 * 10 / 100). The heavy one: 10 - 1.
-
-    They are worth the same at gamma^10 = 8 / 9.5, that is at 0.983.
-    """
-    rollout = SCHEDULERS["rollout"](futures=8, horizon=15, gamma=gamma, reserve=0)
-    assert rollout.select(two_for_the_whole_server()) == [chosen]
-
-
-def test_two_seeds_choose_differently():
-    jobs = [(0, 1, 1, 9, 1.0)] * 10
-    batch = ServerBatch(ScriptedWorkload(jobs, (10,)), num_servers=50)
-    chosen = [RandomScheduler(seed=seed).select(batch) for seed in (0, 0, 1)]
-    np.testing.assert_array_equal(chosen[0], chosen[1])
-    assert not np.array_equal(chosen[0], chosen[2])
-
-
 def test_reservation_counts_remaining_slack():
     batch = ServerBatch(ScriptedWorkload([(0, 9, 9, 2, 1.0), (0, 9, 9, 2, 4.0)]))
     assert Reservation(reserve=3, patience=1).select(batch)[0] == 2
@@ -224,3 +173,56 @@ def test_anchors_of_the_reference_workload(name):
     batch = EnvConfig(load=0.3).build_servers(64, seed=0)
     run(batch, SCHEDULERS[name](), 10_000)
     assert Totals.of(batch).mean_reward == pytest.approx(ANCHORS[name], abs=0.01)
+
+
+def test_priority_looks_at_what_fits_only():
+    """Both weigh as much; the one that does not fit has less slack left."""
+    assert choice("priority", (8, 1, 1, 4.0), (2, 1, 9, 4.0), running=5) == 2
+
+
+class Counting:
+    """A world and a scheduler that count."""
+
+    mask = np.ones((1, 2), bool)
+
+    def __init__(self):
+        self.steps = []
+
+    def select(self, batch):
+        return len(batch.steps)
+
+    def step(self, actions):
+        self.steps.append(actions)
+
+
+def test_run_plays_as_many_slots_as_asked_and_tells():
+    world, told = Counting(), []
+    run(world, world, 4, told.append)
+    assert world.steps == [0, 1, 2, 3]
+    assert told == [1, 2, 3, 4]
+    run(world, world, 2)
+    assert len(world.steps) == 6
+
+
+def test_the_defaults_are_those_that_results_were_made_with():
+    """docs/results.md names no options where a rule has its defaults."""
+    defaults = {
+        name: {p.name: p.default for p in signature(rule).parameters.values() if p.name != "rule"}
+        for name, rule in SCHEDULERS.items()
+        if name in ("random", "reservation", "tetris", "rollout")
+    }
+    reserve = {"reserve": 3, "patience": 10, "reserve_low": None, "patience_low": None}
+    assert defaults == {
+        "random": {"seed": 0},
+        "reservation": reserve,
+        "tetris": {"remaining_work": 1.0},
+        "rollout": {"seed": 0, "futures": 32, "horizon": 30, "gamma": 0.95},
+    }
+
+
+def test_two_seeds_choose_differently():
+    jobs = [(0, 1, 1, 9, 1.0)] * 10
+    batch = ServerBatch(ScriptedWorkload(jobs, (10,)), num_servers=50)
+    chosen = [RandomScheduler(seed=seed).select(batch) for seed in (0, 0, 1)]
+    np.testing.assert_array_equal(chosen[0], chosen[1])
+    assert not np.array_equal(chosen[0], chosen[2])

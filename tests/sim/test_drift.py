@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from mec_rllib.envs.afterstates import AfterstateEncoder
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.schedulers import SJF, RandomScheduler
+from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.drift import DriftWorkload
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.reference import ReferenceServer
@@ -176,3 +177,88 @@ def test_jobs_are_pooled_by_class_where_weights_are_hidden():
     row = [1 / 4, np.log(1 + 0.8) / np.log(11), 1 / 3, 1, np.log(3) / np.log(4), 0.4]
     np.testing.assert_allclose(nothing[16:28], row * 2, rtol=1e-6)
     np.testing.assert_allclose(nothing[28:], [0, 0, 1, 0], rtol=1e-6)
+
+
+def test_what_a_drifting_workload_says_of_its_jobs():
+    """Slack may double in any world: that of the longest is 120."""
+    drift = DriftWorkload(REFERENCE_CLASSES, 0.4, slots=100)
+    assert (drift.class_names, drift.capacity) == (("critical", "interactive", "elastic"), (10,))
+    assert (drift.max_execution, drift.max_slack, drift.max_weight) == (25, 240, 4.0)
+    assert len(drift.worlds) == 8
+    assert drift.length is None
+    assert [drift.world_at(slot) for slot in (0, 99, 100, 799, 10**9)] == [0, 0, 1, 7, 7]
+    later = DriftWorkload(REFERENCE_CLASSES, 0.4, slots=100, first=6)
+    assert [later.world_at(slot) for slot in (0, 99, 100, 300)] == [6, 6, 7, 7]
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, 100), (50, 60), (100, 200), (99, 301), (250, 900)])
+def test_jobs_are_those_of_one_world_after_the_other(start, stop):
+    """Worlds of 100 slots, drawn from one generator in turn; the fourth one is the last."""
+    drift = DriftWorkload(REFERENCE_CLASSES, 0.9, worlds=4, slots=100).of_seed(2)
+    jobs = drift.arrivals(np.random.default_rng(1), start, stop)
+    rng, expected = np.random.default_rng(1), []
+    while start < stop:
+        end = min((start // 100 + 1) * 100, stop)
+        expected.append(drift.worlds[min(start // 100, 3)].arrivals(rng, start, end))
+        start = end
+    assert_same(jobs, (np.concatenate(columns) for columns in zip(*expected, strict=True)))
+
+
+def test_slacks_are_scaled_evenly_in_logarithms_and_mixes_are_even_on_average():
+    slack, mix = [], []
+    for seed in range(150):
+        for world in DriftWorkload(REFERENCE_CLASSES).of_seed(seed).worlds[1:]:
+            slack.append(np.log2(world.classes[2].slack[1] / 120))
+            mix.append([c.mix for c in world.classes])
+    assert np.mean(slack) == pytest.approx(0.0, abs=0.06)
+    assert np.std(slack) == pytest.approx(2 / 12**0.5, rel=0.05)  # uniform in [-1, 1]
+    np.testing.assert_allclose(np.mean(mix, axis=0), 1 / 3, atol=0.02)
+    np.testing.assert_allclose(np.var(mix, axis=0), 2 / 63, rtol=0.15)  # of Dirichlet(2, 2, 2)
+
+
+def test_a_world_offers_the_load_whatever_its_mix():
+    """Rate times mean work, by the means of the ranges."""
+    for world in DriftWorkload(REFERENCE_CLASSES, 0.6).of_seed(4).worlds:
+        work = sum(
+            c.mix * np.mean(c.resources[0]) * np.mean(c.execution) for c in world.classes
+        ) / sum(c.mix for c in world.classes)
+        assert world.job_rate(0) * work / 10 == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"slots": 0}, "drift.slots must be at least 1, not 0"),
+        ({"worlds": 3, "first": 3}, r"drift.first is 3, but the worlds are 0..2"),
+        ({"first": -1}, r"drift.first is -1, but the worlds are 0..7"),
+    ],
+)
+def test_a_drift_out_of_its_range_is_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        DriftWorkload(REFERENCE_CLASSES, **values)
+
+
+def test_a_drift_at_its_bounds_is_taken():
+    one = DriftWorkload(REFERENCE_CLASSES[:1], worlds=1, slots=1, first=0)
+    assert len(one.worlds) == 1
+    same = [REFERENCE_CLASSES[0]] * 2
+    assert len(DriftWorkload(same, worlds=1).worlds) == 1
+    assert len(DriftWorkload(REFERENCE_CLASSES, worlds=2, first=1).worlds) == 2
+
+
+def test_bursts_come_in_every_world():
+    bursts = Bursts(4, 5, 20)
+    drift = DriftWorkload(REFERENCE_CLASSES, 0.4, users=30, bursts=bursts)
+    assert {w.bursts for w in drift.worlds} == {bursts}
+    assert {w.users for w in drift.worlds} == {30}
+
+
+def test_a_seed_of_ones_own_is_not_the_servers():
+    own = DriftWorkload(REFERENCE_CLASSES, seed=5)
+    assert own.of_seed(9) is own
+    assert [w.classes for w in own.worlds] == [
+        w.classes for w in DriftWorkload(REFERENCE_CLASSES).of_seed(5).worlds
+    ]
+    nobodys = DriftWorkload(REFERENCE_CLASSES)
+    assert nobodys.of_seed(0).worlds[3].classes == nobodys.worlds[3].classes
+    assert nobodys.of_seed(1).worlds[3].classes != nobodys.worlds[3].classes

@@ -58,7 +58,7 @@ class NStep:
             rewards,
             rows.next_obs[last : last + complete],
             rows.next_mask[last : last + complete],
-            np.where(rows.discounts[last : last + complete] > 0.0, self._gamma**self._steps, 0.0),
+            np.full(rewards.shape, self._gamma**self._steps),
             rows.mask[:complete],
         )
         return self._cut(whole, rows, ends) if ends.any() else whole
@@ -70,7 +70,7 @@ class NStep:
         rewards = np.zeros_like(cut.rewards)
         for k, discount in enumerate(self._discounts):
             ahead = slice(k, k + len(rewards))
-            rewards += np.where(is_open, discount * rows.rewards[ahead], 0.0)
+            rewards += discount * rows.rewards[ahead]
             here = is_open & ends[ahead]
             cut.rewards[here] = rewards[here]
             cut.next_obs[here] = rows.next_obs[ahead][here]
