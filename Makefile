@@ -56,8 +56,8 @@ cluster-test: setup ## three hosts as network namespaces, two of them lost (root
 	$(VENV)/bin/python -m pytest -q -s -m hosts tests/whole/test_cluster.py
 
 docs: setup ## write docs/config.md from the typed config, docs/claims.md from the claims of the experiments
-	$(VENV)/bin/python -m mec_rllib.config.reference > docs/config.md
-	$(VENV)/bin/python -m mec_rllib.results.claims_reference tune_configs > docs/claims.md
+	$(VENV)/bin/python -m mec_rllib.reference.config > docs/config.md
+	$(VENV)/bin/python -m mec_rllib.reference.claims tune_configs > docs/claims.md
 
 check: lint test ## lint and tests, in this folder; CI does it in a clone (.ci/run)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from mec_rllib.config.load import build, load, with_values
-from mec_rllib.config.reference import reference
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study_file import load_study
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.pretraining import pretraining_of
-from mec_rllib.launch.search import _sampled, cores_of_sample
+from mec_rllib.launch.search.search import _sampled, cores_of_sample
 from mec_rllib.launch.stages import stages
+from mec_rllib.reference.config import reference
 from mec_rllib.results.folder import Folder
 
 ROOT = Path(__file__).parents[2]

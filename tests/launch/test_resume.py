@@ -15,9 +15,9 @@ from comparing import without_time
 from processes import named
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mec_rllib.launch.search_log import what_is_left_of_search
+from mec_rllib.launch.search.log import what_is_left_of_search
+from mec_rllib.locks import hold
 from mec_rllib.results.folder import Folder, TrialFolder
-from mec_rllib.results.locks import hold
 from mec_rllib.trials.checkpoints import write_checkpoint
 
 KILLED = {

@@ -10,8 +10,8 @@ from made_up_trials import trial
 from scipy import stats
 from stored import CONFIGS, SHIPPED_CLAIMS, stored
 
+from mec_rllib.reference.claims import reference
 from mec_rllib.results.claims import decide
-from mec_rllib.results.claims_reference import reference
 from mec_rllib.results.stats import (
     Interval,
     all_equal,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mec_rllib.config.study import Strategy
-from mec_rllib.launch.search_log import METRIC
+from mec_rllib.launch.search.log import METRIC
 from mec_rllib.results.stats import all_equal
 
 
