@@ -67,6 +67,34 @@ def test_a_key_that_nobody_uses_is_refused(tmp_path, key):
             assert NOBODY[key] in str(caught.value)
 
 
+def test_an_agent_is_a_file_of_settings(tmp_path):
+    agent = tmp_path / "mine.yaml"
+    agent.write_text("exploration: boltzmann\nlearner: {lr: 0.001, n_step: 5}\n")
+    values = {"agent": str(agent), "learner": {"n_step": 2}}  # what the config says itself counts
+    experiment = build(values, "test")
+    assert (experiment.exploration, experiment.learner.lr) == ("boltzmann", 0.001)
+    assert experiment.learner.n_step == 2
+    entries = ["ats", {"gate": "ats", "agent": str(agent), "label": "mine"}]
+    paper, mine = resolve(build({"strategies": entries}, "test")).strategies
+    assert (paper.experiment.learner.lr, mine.experiment.learner.lr) == (5e-4, 0.001)
+    agent.unlink()  # what is written down for a resumed run needs it no more
+    assert build(experiment.model_dump(mode="json"), "test") == experiment
+
+
+@pytest.mark.parametrize(
+    ("agent", "message"),
+    [
+        ("papr", "unknown agent 'papr'; did you mean 'paper'?"),
+        ("none/mine.yaml", "agent none/mine.yaml: cannot be read (No such file or directory)"),
+    ],
+)
+def test_an_agent_that_is_not_there_is_named(agent, message):
+    for values in ({"agent": agent}, {"strategies": [{"gate": "ats", "agent": agent}]}):
+        with pytest.raises(ConfigError) as caught:
+            resolve(build(values, "test"))
+        assert message in str(caught.value)
+
+
 def test_a_claim_is_about_what_a_strategy_is_not_about_its_label(tmp_path):
     path = tmp_path / "c.yaml"
     path.write_text(

@@ -56,7 +56,9 @@ def test_the_wheel_has_every_module(wheel):
         walk = os.walk(top, followlinks=True)
         return {str(Path(place, f).relative_to(top)) for place, _, files in walk for f in files}
 
-    sources = {name for name in modules(ROOT / "mec_rllib") if name.endswith((".py", ".j2"))}
+    sources = {
+        name for name in modules(ROOT / "mec_rllib") if name.endswith((".py", ".j2", ".yaml"))
+    }
     assert modules(wheel / "mec_rllib") >= sources
 
 
