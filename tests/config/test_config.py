@@ -41,7 +41,7 @@ def test_a_shipped_config_may_be_narrowed_to_a_rule(path):
 
 NOBODY = {  # with the paper's agent, ats, bernoulli jobs; in the file, and with --set
     "learner.guide.slots: 5": "none of the strategies uses it; exploration: guided would",
-    "gate.width: 1": "gate.width: none of the strategies uses it; bandit would",
+    "gate.burst: 1": "gate.burst: none of the strategies uses it; budget would",
     "learner.temperature.start: 1": "exploration: boltzmann would",
     "learner.sigma0: 0.3": "exploration: noisy would",
     "env.bursts.factor: 3": None,  # of bernoulli: used

@@ -1,35 +1,23 @@
 """What holds of every gate: its defaults, what it asks for, its state, its figures."""
 
 import copy
-from inspect import signature
 
 import numpy as np
 import pytest
 from gate_slots import RELIABLE, UNRELIABLE, play, view
 
-from mec_rllib.config.sections import GateConfig
+from examples.gates.bandit import Bandit
+from examples.gates.td_slope import TDSlope
 from mec_rllib.gates import (
     ATS,
     GATES,
     ATSKinds,
-    Bandit,
     Budget,
     Price,
     ServerEmpty,
-    TDSlope,
     TDStatistic,
 )
 from mec_rllib.gates.average import MovingAverage
-
-
-@pytest.mark.parametrize("name", GATES)
-def test_a_gate_has_the_defaults_of_the_config(name):
-    defaults = {n: field.default for n, field in GateConfig.model_fields.items()}
-    parameters = signature(GATES[name]).parameters.values()
-    own = {p.name: p.default for p in parameters if p.name in defaults}
-    assert own == {n: defaults[n] for n in own}
-    assert set(own) or name in ("ideal", "never", "always")
-
 
 FLAGS = {  # needs_psi, needs_td, occupies, chooses_kind
     "ideal": (False, False, False, False),
@@ -37,8 +25,6 @@ FLAGS = {  # needs_psi, needs_td, occupies, chooses_kind
     "ats_kinds": (True, False, True, True),
     "budget": (True, False, True, False),
     "price": (True, False, True, False),
-    "bandit": (True, False, True, False),
-    "td_slope": (False, True, True, False),
 }
 
 
@@ -75,7 +61,7 @@ BUILT = {
     "budget": lambda n: Budget(n, 0.1, 0.01, half_life=100, drift_boost=3.0, **SMALL),
     "price": lambda n: Price(n, drift_rate=0.05, td_rate=0.1, least=0.05, most=0.3),
     "td_slope": lambda n: TDSlope(n, td_rate=0.05),
-    "bandit": lambda n: Bandit(n, own_every=3, least=0.05, horizon=4),
+    "bandit": lambda n: Bandit(n, own_every=3, least=0.05, most=0.3, horizon=4),
 }
 
 
