@@ -188,7 +188,6 @@ def test_a_gate_without_reasons_has_none_to_report(build):
     assert algorithm.requests_by_reason == {}
 
 
-@pytest.mark.xdist_group("remote")
 class TestRemoteRunners:
     def test_they_pay_and_learn(self, remote):
         assert_paid_and_learned(*remote[:2], slots=6000)

@@ -52,7 +52,6 @@ def demo(tmp_path_factory, cluster):
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("demo")
 class TestDemo:
     def test_every_strategy_and_seed_has_a_row_in_which_no_job_is_lost(self, demo):
         rows = demo[1]["rows"]
