@@ -59,12 +59,10 @@ def train(
 
     Example: mec-rllib train tune_configs/demo.yaml --set gate.period=200 --out runs/ats
     """
-    from mec_rllib.config.load import load
-    from mec_rllib.config.strategies import resolve
+    from mec_rllib.config.study_file import load_study
 
-    experiment = load(config, set_ or [])
-    first = {"strategies": experiment.strategies[:1], "seeds": experiment.seeds[:1]}
-    _begin(resolve(experiment.model_copy(update=first)), out, None, dashboard, resume_)
+    study = load_study(config, set_ or [])
+    _begin(study.first, out, None, dashboard, resume_)
 
 
 @app.command()
@@ -80,10 +78,9 @@ def tune(
 
     Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
     """
-    from mec_rllib.config.load import load
-    from mec_rllib.config.strategies import resolve
+    from mec_rllib.config.study_file import load_study
 
-    _begin(resolve(load(config, set_ or [])), out, address, dashboard, resume_)
+    _begin(load_study(config, set_ or []), out, address, dashboard, resume_)
 
 
 @app.command()
@@ -137,7 +134,7 @@ def evaluate(
     from rich.console import Console
 
     from mec_rllib.launch.progress import ExperimentProgress
-    from mec_rllib.results.folder import finite
+    from mec_rllib.results.files import finite
     from mec_rllib.results.report import print_rows
     from mec_rllib.trials.evaluate import policy_of, scheduler_of
     from mec_rllib.trials.trial import evaluate as play
@@ -157,14 +154,19 @@ def evaluate(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="folder of an experiment")],
+    baseline: Annotated[
+        str | None, typer.Option(help="compare every strategy with this one, paired by seed")
+    ] = None,
+) -> None:
     """Tables, claims, gate health and pictures of an experiment, finished or still running.
 
-    Example: mec-rllib report runs/demo
+    Example: mec-rllib report runs/demo --baseline ats
     """
     from mec_rllib.results.report import report as show
 
-    show(folder, _console())
+    show(folder, _console(), baseline)
 
 
 @app.command()
@@ -178,7 +180,7 @@ def status(
 
     Example: mec-rllib status runs/demo
     """
-    from mec_rllib.results.folder import finite
+    from mec_rllib.results.files import finite
     from mec_rllib.results.status import print_status
     from mec_rllib.results.status import status as look
 
@@ -235,10 +237,10 @@ def _play(out: Path, play: "Callable[[], list[str]]") -> None:
 
 
 def _player(out: Path, address: str | None, dashboard: bool) -> "Player":
+    from mec_rllib.launch import listen_here_only
+
     if address is None:
-        # Whoever reaches a Ray can run code in it: ours listens on this machine only. Ray reads
-        # this switch (made for desktops) when it is imported, and hands it to its processes.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+        listen_here_only()
     from mec_rllib.launch.cluster import Cluster
     from mec_rllib.launch.launcher import Player
 
@@ -247,9 +249,9 @@ def _player(out: Path, address: str | None, dashboard: bool) -> "Player":
 
 def _begin(study: "Study", out: Path, address: str | None, dashboard: bool, go_on: bool) -> None:
     player = _player(out, address, dashboard)
-    from mec_rllib.launch.launcher import holds_experiment
+    from mec_rllib.results.folder import Folder
 
-    if go_on and holds_experiment(out):
+    if go_on and Folder(out).is_begun:
         _play(out, lambda: player.go_on(study))
     else:
         _play(out, lambda: player.begin(study))

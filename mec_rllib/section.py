@@ -1,9 +1,22 @@
 """What every part of a config is: checked by pydantic, strict about what it does not know."""
 
+import inspect
 from collections.abc import Iterator
+from functools import cache
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationInfo,
+    create_model,
+    field_validator,
+)
+
+# Arguments that a constructor is given by the application, not by a config.
+NOT_KEYS = ("self", "num_servers", "kind_costs", "seed")
 
 
 def _one_line(name: str) -> str:
@@ -42,3 +55,36 @@ def _switches(value: Any) -> Iterator[bool]:
     elif isinstance(value, list):
         for item in value:
             yield from _switches(item)
+
+
+class _Arguments(Section):
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+
+class _AnyArguments(_Arguments):
+    model_config = ConfigDict(extra="allow")
+
+
+def section_of(constructor: Any) -> type[Section]:
+    """The section whose keys are the arguments of a constructor.
+
+    Bounds and meaning stand beside the argument: `period: Annotated[int, Field(ge=1, ...)] = 100`.
+    An argument without an annotation takes any value.
+    """
+    return _section_of(constructor)
+
+
+@cache
+def _section_of(constructor: Any) -> type[Section]:
+    fields: dict[str, Any] = {}
+    base = _Arguments
+    for name, parameter in inspect.signature(constructor).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            base = _AnyArguments
+        if name in NOT_KEYS or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        is_typed = parameter.annotation is not parameter.empty
+        default = ... if parameter.default is parameter.empty else parameter.default
+        fields[name] = (parameter.annotation if is_typed else Any, default)
+    name = getattr(constructor, "__name__", "Arguments")
+    return create_model(name, __base__=base, __doc__=inspect.getdoc(constructor), **fields)

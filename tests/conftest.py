@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import ray
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 HERE = Path(__file__).parent
+ROOMS = sorted(HERE.glob("*/"))
 README = (HERE.parent / "README.md").read_text()
 
 
@@ -24,21 +26,49 @@ def readme_examples(tmp_path, monkeypatch):
         path.write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
-def cluster():
-    """One Ray for all tests that build algorithms here; its workers find the classes of tests."""
-    ray.init(
-        address="local",
-        num_cpus=3,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": os.pathsep.join(map(str, HERE.glob("*/")))}},
-    )
-    yield
+def modules(tmp_path_factory):
+    """A folder that this process and those of `cluster` import from: for what users bring along.
+
+    Names must be new: a module stays imported.
+    """
+    folder = tmp_path_factory.mktemp("modules")
+    sys.path.append(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def new_ray(modules):
+    """Starts a Ray, unless there is one: room for three processes, which find tests' classes."""
+    places = os.pathsep.join(map(str, [HERE.parent, modules, *ROOMS]))  # this code, no other copy
+
+    def start():
+        if ray.is_initialized():
+            return
+        ray.init(
+            address="local",
+            num_cpus=3,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": {"PYTHONPATH": places}},
+            _node_ip_address="127.0.0.1",  # as that of the command line
+            _system_config={"prestart_worker_first_driver": False},  # of another environment
+        )
+
+    yield start
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def cluster(new_ray):
+    """One Ray for all tests that build algorithms or play trials in this process."""
+    new_ray()
 
 
 def pytest_addoption(parser):

@@ -5,8 +5,9 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from mec_rllib.config.claims import ClaimConfig, CompareConfig
 from mec_rllib.config.sections import (
-    NETWORKS_OF_THEIR_OWN,
+    EXPLORATIONS,
     EvaluationConfig,
     GateConfig,
     LearnerConfig,
@@ -15,6 +16,7 @@ from mec_rllib.config.sections import (
     SearchConfig,
     Seed,
     TrackingConfig,
+    exploration_class,
 )
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.section import Name, Section
@@ -66,9 +68,7 @@ class Experiment(Section):
         "learner.act_with: target, gate.fallback: server_empty, where they are not given; "
         "sac and ppo: the actor-critics, which explore by sampling",
     )
-    exploration: Literal[
-        "epsilon_greedy", "boltzmann", "bootstrapped", "noisy", "guided", "none", "sampled"
-    ] = Field(
+    exploration: Literal[tuple(EXPLORATIONS)] = Field(  # type: ignore[valid-type]
         "epsilon_greedy",
         description="how it explores (sampled: sac and ppo only)",
     )
@@ -79,6 +79,12 @@ class Experiment(Section):
     )
     search: SearchConfig | None = Field(
         None, description="search the first strategy's hyper-parameters before the experiment"
+    )
+    claims: list[ClaimConfig] = Field(
+        default_factory=list, description="what the experiment is to decide"
+    )
+    compare: CompareConfig | None = Field(
+        None, description="compare every strategy with one of them; null = no comparison"
     )
     runners: RunnersConfig = Field(default_factory=RunnersConfig, description="who plays")
     evaluation: EvaluationConfig = Field(
@@ -104,7 +110,7 @@ class Experiment(Section):
                 f"exploration is {self.exploration}, which does not go with learner.algorithm "
                 f"{algorithm}: sac and ppo are sampled, dqn is not"
             )
-        if self.exploration in NETWORKS_OF_THEIR_OWN and learner.observe.afterstates:
+        if learner.observe.afterstates and exploration_class(self.exploration).network is not None:
             raise ValueError(
                 f"exploration {self.exploration} has a network of its own: no afterstates "
                 "(agent: paper)"
@@ -123,6 +129,15 @@ class Experiment(Section):
         if algorithm == "ppo" and self.env.gym is not None:
             raise ValueError("learner.algorithm ppo knows continuing tasks only: no env.gym")
         return self
+
+    @field_validator("claims")
+    @classmethod
+    def _claims_differ(cls, claims: list[ClaimConfig]) -> list[ClaimConfig]:
+        ids = [claim.id for claim in claims]
+        if len(set(ids)) < len(ids):
+            twice = next(i for i in ids if ids.count(i) > 1)
+            raise ValueError(f"two claims have the id {twice!r}")
+        return claims
 
     @field_validator("seeds")
     @classmethod

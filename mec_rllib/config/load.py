@@ -1,5 +1,6 @@
 """From YAML and `--set` overrides to an experiment, or to one line that says what is wrong."""
 
+import copy
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
@@ -38,6 +39,15 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         ConfigError: one line: what, where, the nearest right value.
     """
+    return build(with_overrides(read_values(path), overrides), str(path))
+
+
+def read_values(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a YAML file, not checked yet.
+
+    Raises:
+        ConfigError: it cannot be read, or holds something else.
+    """
     try:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
@@ -48,9 +58,19 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
         values = {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: must hold keys and values, not a {type(values).__name__}")
+    return values
+
+
+def with_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A copy of plain values in which "a.b=value" is set, the value in YAML.
+
+    Raises:
+        ConfigError: an override of another form, or one that leads nowhere.
+    """
+    changed = copy.deepcopy(dict(values))
     for override in overrides:
-        _override(values, override)
-    return build(values, str(path))
+        _override(changed, override)
+    return changed
 
 
 def build(values: Mapping[str, Any], source: str) -> Experiment:
@@ -58,7 +78,7 @@ def build(values: Mapping[str, Any], source: str) -> Experiment:
     try:
         return Experiment.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {_one_line(error)}") from None
+        raise ConfigError(f"{source}: {one_line(error)}") from None
     except RecursionError:
         raise ConfigError(f"{source}: nested too deeply") from None
 
@@ -116,12 +136,12 @@ def _item(place: Any, part: str, source: str) -> Any:
     return place[int(part)]
 
 
-def _one_line(error: ValidationError) -> str:
-    """The first problem: its place, what is wrong, and the nearest right key."""
+def one_line(error: ValidationError, root: type[BaseModel] = Experiment) -> str:
+    """The first problem: its place below `root`, what is wrong, and the nearest right key."""
     problems = error.errors(include_url=False)
     # In a union every alternative complains; the longest place is the one the user meant.
     first = max(problems, key=lambda p: (p["type"] == "extra_forbidden", len(p["loc"])))
-    model, shown = _walk(first["loc"])
+    model, shown = _walk(first["loc"], root)
     where = ".".join(shown) or "config"
     if first["type"] == "extra_forbidden" and model is not None:
         return f"{where}: unknown key; {nearest(shown[-1], model.model_fields)}"
@@ -131,9 +151,11 @@ def _one_line(error: ValidationError) -> str:
     return f"{where}: {_clean(message)}, not {_short(first['input'])}"
 
 
-def _walk(loc: Iterable[int | str]) -> tuple[type[BaseModel] | None, list[str]]:
+def _walk(
+    loc: Iterable[int | str], root: type[BaseModel]
+) -> tuple[type[BaseModel] | None, list[str]]:
     """The model that the place is in, and the place without pydantic's union labels."""
-    model: type[BaseModel] | None = Experiment
+    model: type[BaseModel] | None = root
     shown: list[str] = []
     for part in loc:
         field = model.model_fields.get(part) if model and isinstance(part, str) else None

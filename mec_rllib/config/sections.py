@@ -3,57 +3,35 @@
 import math
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
-from mec_rllib.gates import Fallback, Ties
+from mec_rllib.lookup import find
 from mec_rllib.section import Section
 
-# Explorations that need another network than the plain one.
-NETWORKS_OF_THEIR_OWN = ("bootstrapped", "noisy")
+# Explorations: the class of each, by name so that a config imports none, and the key of `learner`
+# that holds its arguments.
+EXPLORATIONS: dict[str, tuple[str, str | None]] = {
+    "epsilon_greedy": ("mec_rllib.rl.exploration:EpsilonGreedy", "epsilon"),
+    "boltzmann": ("mec_rllib.rl.exploration:Boltzmann", "temperature"),
+    "bootstrapped": ("mec_rllib.rl.dqn.bootstrapped:Bootstrapped", "bootstrap"),
+    "noisy": ("mec_rllib.rl.dqn.noisy:Noisy", "sigma0"),
+    "guided": ("mec_rllib.rl.exploration:Guided", "guide"),
+    "none": ("mec_rllib.rl.exploration:Greedy", None),
+    "sampled": ("mec_rllib.rl.actor_critic.exploration:Sampled", None),
+}
+
+
+def exploration_class(name: str) -> Any:
+    """The class of an exploration, imported now: a `mec_rllib.rl.exploration.Greedy`."""
+    return find(EXPLORATIONS[name][0], {}, "exploration")
 
 
 class GateConfig(Section):
-    """When to train; a strategy may give its own values for these keys."""
+    """When to train: what goes for every gate; a gate's own keys are those of its constructor."""
 
-    period: int = Field(
-        100,
-        ge=1,
-        le=10**9,
-        description="slots between training jobs (pts, idle, server_empty, ats)",
-    )
-    percentile: float = Field(
-        99.0, gt=0, lt=100, description="ats: percentile of recent psi that fires"
-    )
-    window: int = Field(
-        1000, ge=2, le=10**7, description="psi gates: recent values kept per server"
-    )
-    min_history: int = Field(500, ge=1, description="psi gates: values needed before psi decides")
-    refresh: int = Field(
-        10, ge=1, le=10**9, description="psi gates: slots between two looks at recent values"
-    )
-    ties: Ties = Field(
-        "ge",
-        description="ats: does psi equal to the threshold fire? ge: yes, gt: no, random: by chance",
-    )
-    td_cutoff: float = Field(
-        0.1,
-        ge=0,
-        le=1e9,
-        description="psi gates: fall back while the TD statistic, how large TD errors are beside V "
-        "(averages of their magnitudes), is above this",
-    )
-    fallback: Fallback = Field(
-        "pts",
-        description="psi gates: where they train meanwhile: pts (anywhere), idle, server_empty",
-    )
+    model_config = ConfigDict(extra="allow")
+
     td_rate: float = Field(5e-4, gt=0, le=1, description="rate of the TD statistic's averages")
-    longest_wait: int | None = Field(
-        None,
-        ge=1,
-        le=10**12,
-        description="idle and server_empty, as gates and as fallbacks: train anyway after this "
-        "many slots; null = never",
-    )
     kind: str | None = Field(
         None,
         description="kind of training job it asks for, where env.training_jobs has several; "
@@ -65,94 +43,12 @@ class GateConfig(Section):
         le=10**12,
         description="no training job from this slot of each server on; null = for ever",
     )
-    first_share: float = Field(0.04, gt=0, le=1, description="budget: tokens per slot at slot 0")
-    last_share: float = Field(
-        0.002, gt=0, le=1, description="budget: tokens per slot in the end; = first_share: fixed"
-    )
-    half_life: int = Field(
-        7500,
-        ge=1,
-        le=10**12,
-        description="budget, td_slope: slots per server in which half of the excess goes",
-    )
-    burst: int = Field(10, ge=1, le=10**9, description="budget: tokens that can be saved")
-    drift_boost: float = Field(
-        0.0,
-        ge=0,
-        le=1e6,
-        description="budget: added, in units of last_share, at twice the usual TD statistic",
-    )
-    drift_rate: float = Field(
-        5e-5,
-        gt=0,
-        le=1,
-        description="budget, price, bandit: rate of the slow average that TD errors compare to",
-    )
-    least: float = Field(
-        0.002, gt=0, le=1, description="price, bandit, td_slope: least share of slots to train in"
-    )
-    most: float = Field(
-        0.04, gt=0, le=1, description="price, bandit, td_slope: largest share of slots to train in"
-    )
-    overhead: float = Field(
-        0.1,
-        gt=0,
-        le=1e9,
-        description="price, bandit: worth that training must have beyond its cost to users, in Q",
-    )
-    worth: float = Field(
-        0.02,
-        ge=0,
-        le=1e6,
-        description="price, bandit: share to train in while the TD error is twice its floor",
-    )
-    gain: float = Field(
-        4.0, ge=0, le=100, description="td_slope: exponent of a change of the TD error"
-    )
-    horizon: int = Field(
-        20, ge=1, le=10_000, description="bandit: slots whose rewards count for a decision"
-    )
-    width: float = Field(0.5, ge=0, le=1e6, description="bandit: optimism, in standard errors")
-    own_every: int = Field(
-        10,
-        ge=1,
-        le=10**9,
-        description="bandit: one training job in so many pays for its own update",
-    )
-    prior: float = Field(
-        100.0, gt=0, le=1e12, description="bandit: slots of training that psi itself counts for"
-    )
-    forget: float = Field(
-        0.99, gt=0, le=1, description="bandit: weight that older experience keeps at its updates"
-    )
     updates_per_job: int | None = Field(
         None,
         ge=1,
         le=100_000,
         description="K learner updates per training job; null = 32, for ideal and always 1",
     )
-
-    @model_validator(mode="after")
-    def _window_holds_the_history(self) -> Self:
-        if self.min_history > self.window:
-            raise ValueError(
-                f"min_history is {self.min_history}, but the window holds {self.window}"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _least_is_not_most(self) -> Self:
-        if self.least > self.most:
-            raise ValueError(f"least is {self.least}, more than most {self.most}")
-        return self
-
-    @model_validator(mode="after")
-    def _budget_does_not_grow(self) -> Self:
-        if self.last_share > self.first_share:
-            raise ValueError(
-                f"last_share is {self.last_share}, more than first_share {self.first_share}"
-            )
-        return self
 
 
 class EpsilonConfig(Section):
@@ -276,6 +172,14 @@ class LearnerConfig(Section):
     guide: GuideConfig = Field(default_factory=GuideConfig, description="exploration: guided")
     observe: ObserveConfig = Field(default_factory=ObserveConfig, description="what it sees")
     corrupt: CorruptConfig = Field(default_factory=CorruptConfig, description="damage on purpose")
+
+    def exploration_args(self, exploration: str) -> dict[str, Any]:
+        """The keys of an exploration, by the names of its arguments."""
+        key = EXPLORATIONS[exploration][1]
+        values = getattr(self, key) if key is not None else {}
+        if isinstance(values, Section):
+            return values.model_dump()
+        return {key: values} if key is not None else {}
 
     @model_validator(mode="after")
     def _replay_can_start(self) -> Self:

@@ -5,22 +5,20 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import ValidationError
+
 from mec_rllib.config.experiment import AGENTS, Experiment
-from mec_rllib.config.load import with_values
+from mec_rllib.config.load import one_line, with_values
 from mec_rllib.config.sections import GateConfig
-from mec_rllib.config.study import Strategy, Study
+from mec_rllib.config.study import OF_THE_WHOLE, Strategy, Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import GATES, Gate, Never
 from mec_rllib.lookup import find, is_import_path, nearest, path_of
 from mec_rllib.schedulers import SCHEDULERS
+from mec_rllib.section import section_of
 
-# Training every slot, or every other slot, pays for one update each, not for 32.
-ONE_UPDATE_GATES = ("ideal", "always")
-DEFAULT_UPDATES_PER_JOB = 32
 LABEL = re.compile(r"[^\W_][\w.+=-]{0,59}")
-# Keys of `gate` that no gate takes itself.
-OF_ALL_GATES = ("td_rate", "updates_per_job", "until", "kind")
-SHARED = ("strategies", "seeds", "slots", "name", "pretrain", "search", "tracking")
+SHARED = OF_THE_WHOLE | {"slots", "pretrain", "tracking"}
 
 
 def resolve(experiment: Experiment) -> Study:
@@ -73,7 +71,7 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
         key = next(iter(options))
         raise ConfigError(f"{place}: unknown key {key!r}; {nearest(key, known)}")
     check_arguments(found, own_args, place)
-    return Strategy(label, False, _path(name, found), dict(own_args), experiment)
+    return Strategy(label, False, name, _path(name, found), dict(own_args), experiment)
 
 
 def find_strategy(kind: str | None, name: str, place: str) -> Any:
@@ -114,8 +112,8 @@ def _gate(
     own_args: Mapping[str, Any],
     place: str,
 ) -> Strategy:
-    takes = inspect.signature(gate).parameters
-    usable = [k for k in GateConfig.model_fields if k in takes or k in OF_ALL_GATES]
+    section = section_of(gate)
+    usable = [*section.model_fields, *GateConfig.model_fields]
     for key in options:
         if key not in usable:
             raise ConfigError(
@@ -123,14 +121,17 @@ def _gate(
                 + nearest(str(key), [*usable, "label", "agent", "set", "args"])
             )
     experiment = _with_overrides(experiment, {f"gate.{k}": v for k, v in options.items()}, place)
-    args = {k: getattr(experiment.gate, k) for k in usable if k in takes} | dict(own_args)
+    given = {k: v for k, v in experiment.gate.model_dump().items() if k in section.model_fields}
+    try:
+        args = section.model_validate(given | dict(own_args)).model_dump()
+    except ValidationError as error:
+        where = "args" if own_args else "gate"
+        raise ConfigError(f"{place}: {where}.{one_line(error, section)}") from None
     _check_kind(experiment, gate, f"{place}: {label}")
-    if "kind_costs" in takes:
-        args |= {"kind_costs": [kind.cost for kind in experiment.env.kinds_of_training]}
-    check_arguments(gate, {"num_servers": 1, **args}, place)
-    default = 1 if name in ONE_UPDATE_GATES else DEFAULT_UPDATES_PER_JOB
-    updates = experiment.gate.updates_per_job or default
-    return Strategy(label, True, _path(name, gate), args, experiment, updates)
+    if "kind_costs" in inspect.signature(gate).parameters:
+        args["kind_costs"] = [kind.cost for kind in experiment.env.kinds_of_training]
+    updates = experiment.gate.updates_per_job or gate.updates_per_job
+    return Strategy(label, True, name, _path(name, gate), args, experiment, updates)
 
 
 def _check_kind(experiment: Experiment, gate: type[Gate], place: str) -> None:

@@ -180,7 +180,7 @@ class GymBatch:
 
     def _look(self, i: int, env: TrainingCostWrapper) -> None:
         self.observations[i] = env.observation()
-        self.mask[i] = env.action_mask()
+        self.mask[i] = env.action_masks()
         self.is_idle[i] = getattr(env.unwrapped, "is_idle", False)
         self.is_empty[i] = getattr(env.unwrapped, "is_empty", False)
 

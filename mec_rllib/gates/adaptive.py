@@ -1,14 +1,40 @@
 """ATS, the source's gate: it trains where the agent's own Q-values say that it costs least."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import AfterValidator, Field
 
 from mec_rllib.gates.base import GateView, State
-from mec_rllib.gates.psi_gate import Fallback, QuantileGate, quantile_of
+from mec_rllib.gates.periodic import LongestWait, Period
+from mec_rllib.gates.psi_gate import (
+    Fallback,
+    MinHistory,
+    QuantileGate,
+    Refresh,
+    TDCutoff,
+    Window,
+    quantile_of,
+)
 from mec_rllib.sim.jobs import Bools
 
-Ties = Literal["ge", "gt", "random"]
+Ties = Annotated[
+    Literal["ge", "gt", "random"],
+    Field(description="does a psi equal to the threshold fire? ge: yes, gt: no, random: by chance"),
+]
+
+
+def _in_percent(value: float) -> float:
+    if value <= 1.0:
+        raise ValueError(f"is in percent: did you mean {100.0 * value:g}?")
+    return value
+
+
+Percentile = Annotated[
+    float,
+    Field(gt=0, lt=100, description="percentile of recent psi from which on it fires"),
+    AfterValidator(_in_percent),
+]
 
 
 class ATS(QuantileGate):
@@ -39,15 +65,15 @@ class ATS(QuantileGate):
     def __init__(
         self,
         num_servers: int,
-        period: int = 100,
-        percentile: float = 99.0,
-        window: int = 1000,
-        min_history: int = 500,
-        refresh: int = 10,
+        period: Period = 100,
+        percentile: Percentile = 99.0,
+        window: Window = 1000,
+        min_history: MinHistory = 500,
+        refresh: Refresh = 10,
         ties: Ties = "ge",
-        td_cutoff: float = 0.1,
+        td_cutoff: TDCutoff = 0.1,
         fallback: Fallback = "pts",
-        longest_wait: int | None = None,
+        longest_wait: LongestWait = None,
     ):
         super().__init__(
             num_servers, window, min_history, refresh, td_cutoff, fallback, longest_wait

@@ -1,12 +1,38 @@
 """A contextual bandit decides: it learns from rewards what a training job costs."""
 
+from typing import Annotated
+
 import numpy as np
 from numba import njit
+from pydantic import Field
 
 from mec_rllib.gates.average import MovingAverage
 from mec_rllib.gates.base import Gate, GateView, State
-from mec_rllib.gates.value import TrainingValue
+from mec_rllib.gates.value import (
+    DriftRate,
+    Least,
+    Most,
+    Overhead,
+    TDRate,
+    TrainingValue,
+    Worth,
+)
 from mec_rllib.sim.jobs import Bools, Floats
+
+Horizon = Annotated[
+    int, Field(ge=1, le=10_000, description="slots whose rewards count for a decision")
+]
+Width = Annotated[float, Field(ge=0, le=1e6, description="optimism, in standard errors")]
+OwnEvery = Annotated[
+    int,
+    Field(ge=1, le=10**9, description="one training job in so many pays for its own update"),
+]
+Prior = Annotated[
+    float, Field(gt=0, le=1e12, description="slots of training that psi itself counts for")
+]
+Forget = Annotated[
+    float, Field(gt=0, le=1, description="weight that older experience keeps at its updates")
+]
 
 FEATURES = 6
 LONG_AGO = np.log1p(1000.0)  # slots since training, for a feature about 1
@@ -49,17 +75,17 @@ class Bandit(Gate):
     def __init__(
         self,
         num_servers: int,
-        horizon: int = 20,
-        width: float = 0.5,
-        own_every: int = 10,
-        prior: float = 100.0,
-        forget: float = 0.99,
-        overhead: float = 0.1,
-        worth: float = 0.02,
-        least: float = 0.002,
-        most: float = 0.04,
-        td_rate: float = 5e-4,
-        drift_rate: float = 5e-5,
+        horizon: Horizon = 20,
+        width: Width = 0.5,
+        own_every: OwnEvery = 10,
+        prior: Prior = 100.0,
+        forget: Forget = 0.99,
+        overhead: Overhead = 0.1,
+        worth: Worth = 0.02,
+        least: Least = 0.002,
+        most: Most = 0.04,
+        td_rate: TDRate = 5e-4,
+        drift_rate: DriftRate = 5e-5,
     ):
         super().__init__(num_servers)
         self.width, self.own_every, self.forget = width, own_every, forget

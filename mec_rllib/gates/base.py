@@ -39,6 +39,7 @@ class Gate:
     needs_td = False  # TD errors and their statistic alone; they come with psi anyway
     occupies = True  # False: training is free, every `True` is a credit at once
     chooses_kind = False  # True: it answers a kind of training job, 1..J, or 0 for none
+    updates_per_job = 32  # K that a training job pays for, unless a config says otherwise
 
     def __init__(self, num_servers: int):
         self.num_servers = num_servers
@@ -50,6 +51,13 @@ class Gate:
     def credits(self, completed: Bools) -> Bools:
         """(N,) the training jobs, of those just completed, that pay for learner updates: all."""
         return completed
+
+    def reasons(self) -> dict[str, Bools]:
+        """Why `wants` answered as it did, by name: (N,) where that is the reason to train.
+
+        Training jobs that are inserted are counted by it; {}: there is nothing to tell apart.
+        """
+        return {}
 
     def get_state(self) -> State:
         """Everything `wants` remembers, as numpy arrays and plain numbers."""

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mec_rllib.gates.adaptive import ATS, Ties
+from mec_rllib.gates.adaptive import ATS, Percentile, Ties
 from mec_rllib.gates.base import Gate, GateView, State
-from mec_rllib.gates.psi_gate import Fallback
-from mec_rllib.sim.jobs import Ints
+from mec_rllib.gates.periodic import LongestWait, Period
+from mec_rllib.gates.psi_gate import Fallback, MinHistory, Refresh, TDCutoff, Window
+from mec_rllib.sim.jobs import Bools, Ints
 
 
 class ATSKinds(Gate):
@@ -43,15 +44,15 @@ class ATSKinds(Gate):
         self,
         num_servers: int,
         kind_costs: Sequence[float],
-        period: int = 100,
-        percentile: float = 99.0,
-        window: int = 1000,
-        min_history: int = 500,
-        refresh: int = 10,
+        period: Period = 100,
+        percentile: Percentile = 99.0,
+        window: Window = 1000,
+        min_history: MinHistory = 500,
+        refresh: Refresh = 10,
         ties: Ties = "ge",
-        td_cutoff: float = 0.1,
+        td_cutoff: TDCutoff = 0.1,
         fallback: Fallback = "pts",
-        longest_wait: int | None = None,
+        longest_wait: LongestWait = None,
     ):
         super().__init__(num_servers)
         rarer = [len(kind_costs) * cost for cost in kind_costs]  # than one kind of one slot
@@ -74,6 +75,7 @@ class ATSKinds(Gate):
             for times, rate in zip(rarer, rates, strict=True)
         ]
         self._by_cost = np.argsort(kind_costs, kind="stable")
+        self._wanted = np.zeros(num_servers, np.int64)
 
     def wants(self, view: GateView) -> Ints:
         """(N,) the kind to ask for, 1..J, or 0."""
@@ -83,7 +85,18 @@ class ATSKinds(Gate):
                 psi=np.ascontiguousarray(view.psi[:, k]), since_training=view.since_training[:, k]
             )
             kinds[self.gates[k].wants(of_kind)] = k + 1
+        self._wanted = kinds
         return kinds
+
+    def reasons(self) -> dict[str, Bools]:
+        """Those of the ATS of the kind that is asked for."""
+        of_kinds = [gate.reasons() for gate in self.gates]
+        return {
+            name: np.any(
+                [(self._wanted == k) & of[name] for k, of in enumerate(of_kinds, start=1)], axis=0
+            )
+            for name in of_kinds[0]
+        }
 
     def get_state(self) -> State:
         """Of every kind."""

@@ -1,11 +1,17 @@
 """The slope of the TD error says how often to train; nothing says when."""
 
+from typing import Annotated
+
 import numpy as np
 from numba import njit
+from pydantic import Field
 
 from mec_rllib.gates.average import MovingAverage
 from mec_rllib.gates.base import Gate, GateView, State
+from mec_rllib.gates.value import HalfLife, Least, Most, TDRate
 from mec_rllib.sim.jobs import Bools
+
+Gain = Annotated[float, Field(ge=0, le=100, description="exponent of a change of the TD error")]
 
 
 class TDSlope(Gate):
@@ -32,11 +38,11 @@ class TDSlope(Gate):
     def __init__(
         self,
         num_servers: int,
-        gain: float = 4.0,
-        least: float = 0.002,
-        most: float = 0.04,
-        half_life: int = 7500,
-        td_rate: float = 5e-4,
+        gain: Gain = 4.0,
+        least: Least = 0.002,
+        most: Most = 0.04,
+        half_life: HalfLife = 7500,
+        td_rate: TDRate = 5e-4,
     ):
         super().__init__(num_servers)
         self.gain, self.least, self.most = gain, least, most

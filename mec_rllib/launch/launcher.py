@@ -1,5 +1,6 @@
 """An experiment from the first slot to the report: search, pretraining, trials."""
 
+import sys
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -7,17 +8,18 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mec_rllib.config.load import load
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study import Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster, join
 from mec_rllib.launch.progress import ExperimentProgress
 from mec_rllib.launch.resume import what_is_left
-from mec_rllib.launch.search import SEARCH, check_search, run_search, search_stage
+from mec_rllib.launch.search import check_search, run_search
 from mec_rllib.launch.stages import NOTHING_YET, Stage, run_stage, stages
-from mec_rllib.results.folder import CONFIG_FILE, read_config, write_config
+from mec_rllib.results.folder import Folder
+from mec_rllib.results.locks import hold
 from mec_rllib.trials.checkpoints import first_difference
-from mec_rllib.trials.locks import hold
 
 
 class Player:
@@ -31,7 +33,8 @@ class Player:
     """
 
     def __init__(self, out: Path, cluster: Cluster, console: Console, warn: Callable[[str], None]):
-        self._out, self._cluster, self._console, self._warn = out, cluster, console, warn
+        self._out, self._folder = out, Folder(out.absolute())
+        self._cluster, self._console, self._warn = cluster, console, warn
 
     def begin(self, study: Study) -> list[str]:
         """Plays a new experiment; returns a line per trial that failed.
@@ -46,13 +49,15 @@ class Player:
                 f"--out {self._out}: is taken; name a folder that is new or empty, "
                 "or go on with what is in it (--resume)"
             )
-        plan = stages(study, self._out)
+        plan = stages(study, self._folder)
         self._join(study)
+        for note in study.notes:
+            self._warn(note)
         if study.experiment.search is not None:
             check_search(study)
-            write_config(study.experiment, self._out / SEARCH)
+            _write(study, self._folder.search)
         else:
-            _write_configs(plan)
+            _write_all(plan)
         return self._play(plan, go_on=False)
 
     def go_on(self, same: Study | None = None) -> list[str]:
@@ -61,8 +66,9 @@ class Player:
         Args:
             same: what it must be; None takes whatever is there.
         """
-        searched = self._out / SEARCH
-        begun = read_config(searched if (searched / CONFIG_FILE).is_file() else self._out)
+        Folder(self._out).check_begun()
+        searched = self._folder.search.config
+        begun = load(searched if searched.is_file() else self._folder.config)
         if same is not None:
             there, here = begun.model_dump(mode="json"), same.experiment.model_dump(mode="json")
             if difference := first_difference(there, here):
@@ -71,9 +77,9 @@ class Player:
                     f"--out {self._out}: holds an experiment with {key} {was}, the config has "
                     f"{wanted}; go on as it began (mec-rllib resume {self._out}), or elsewhere"
                 )
-        found = read_config(self._out) if (self._out / CONFIG_FILE).is_file() else begun
+        found = load(self._folder.config) if self._folder.config.is_file() else begun
         study = resolve(found)
-        plan = stages(study, self._out)
+        plan = stages(study, self._folder)
         self._join(study)
         return self._play(plan, go_on=True)
 
@@ -86,15 +92,14 @@ class Player:
 
     def _play(self, plan: list[Stage], go_on: bool) -> list[str]:
         started, failures = time.monotonic(), list[str]()
-        lock = hold(self._out)
-        if not (self._out / CONFIG_FILE).is_file():
-            plan = stages(self._search(plan[-1].study), self._out)
-            _write_configs(plan)
-        for stage in plan:
-            failures = self._run(stage, go_on)
-            if failures:  # what comes next builds on it
-                break
-        lock.close()
+        with hold(self._out):
+            if not self._folder.config.is_file():
+                plan = stages(self._search(plan[-1].study), self._folder)
+                _write_all(plan)
+            for stage in plan:
+                failures = self._run(stage, go_on)
+                if failures:  # what comes next builds on it
+                    break
         # Pictures take a second to load: here, where no trial waits for it.
         from mec_rllib.results.report import report
 
@@ -106,7 +111,7 @@ class Player:
     def _run(self, stage: Stage, go_on: bool) -> list[str]:
         left = what_is_left(stage, self._warn) if go_on else NOTHING_YET
         trials = stage.trials - len(left.finished)
-        if stage.folder != self._out.absolute() or go_on:
+        if stage.folder.path != self._folder.path or go_on:
             self._console.print(f"{stage.study.experiment.name} ({trials} trials)", highlight=False)
         behind = {
             name: reports[-1]["timesteps_total"]
@@ -122,21 +127,27 @@ class Player:
         """The study with the winner of its search in it."""
         search = study.experiment.search
         assert search is not None
-        stage = search_stage(study, self._out)
-        line = f"search: {search.samples} samples x {len(search.seeds)} seeds, {stage.folder}"
+        stage = Stage(study, self._folder.search, None)
+        line = f"search: {search.samples} samples x {len(search.seeds)} seeds, {stage.folder.path}"
         self._console.print(line, highlight=False, soft_wrap=True)
         with ExperimentProgress(self._console, search.samples, search.slots) as progress:
-            found = run_search(stage, self._cluster, progress)
+            found, note = run_search(stage, self._cluster, progress)
         winner = found.experiment.strategies[-1]
-        self._console.print(f"winner: {winner}", highlight=False, soft_wrap=True, markup=False)
+        for line in (f"winner: {winner}", *([note] if note else [])):
+            self._console.print(line, highlight=False, soft_wrap=True, markup=False)
         return found
 
 
-def holds_experiment(folder: Path) -> bool:
-    """Whether something of ours was begun in a folder."""
-    return any((place / CONFIG_FILE).is_file() for place in (folder, folder / SEARCH))
-
-
-def _write_configs(plan: list[Stage]) -> None:
+def _write_all(plan: list[Stage]) -> None:
     for stage in plan:
-        write_config(stage.study.experiment, stage.folder)
+        _write(stage.study, stage.folder)
+
+
+def _write(study: Study, folder: Folder) -> None:
+    folder.write(study.experiment.model_dump(mode="json"), study.to_json())
+
+
+def launch(study: Study, out: Path, address: str | None = None, resume: bool = False) -> list[str]:
+    """Plays a study through Ray Tune; returns a line per trial that failed (see `Player`)."""
+    player = Player(out, Cluster(address), Console(), lambda line: print(line, file=sys.stderr))
+    return player.go_on(study) if resume and Folder(out).is_begun else player.begin(study)

@@ -4,7 +4,7 @@ from typing import Any
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.load import with_values
-from mec_rllib.config.sections import NETWORKS_OF_THEIR_OWN
+from mec_rllib.config.sections import exploration_class
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study import Study
 from mec_rllib.envs.afterstates import encoder_of
@@ -25,6 +25,8 @@ def pretraining_of(study: Study) -> Study:
         "seeds": [pretraining_seed(seed) for seed in experiment.seeds],
         "slots": experiment.pretrain.slots,
         "pretrain": None,
+        "claims": [],
+        "compare": None,
         # What is done to the strategies later is not done to what they start from.
         "gate.until": None,
         "gate.updates_per_job": None,
@@ -64,12 +66,14 @@ def _network(experiment: Experiment) -> dict[str, Any]:
         "learner.hidden": learner.hidden,
         "learner.observe": observe,
         "exploration": None,
-        "learner.bootstrap.heads": None,
+        "what exploration adds to the network": {},
         "the observation's size": encoder_of(world, **observe).size,
         "the number of actions": world.mask.shape[1],
     }
-    if experiment.exploration in NETWORKS_OF_THEIR_OWN:
+    exploration = exploration_class(experiment.exploration)
+    if exploration.network is not None:
         network["exploration"] = experiment.exploration
-    if experiment.exploration == "bootstrapped":
-        network["learner.bootstrap.heads"] = learner.bootstrap.heads
+        network["what exploration adds to the network"] = exploration.network_config(
+            **learner.exploration_args(experiment.exploration)
+        )
     return network

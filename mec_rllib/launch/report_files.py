@@ -14,14 +14,14 @@ from ray import tune
 from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback, LoggerCallback
 
 from mec_rllib.launch.trainable import REPORT_FILE, restart_point
-from mec_rllib.results.folder import RESULT_FILE, read_reports, write_whole
-from mec_rllib.trials.checkpoints import checkpoints
+from mec_rllib.results.files import write_whole
+from mec_rllib.results.folder import TrialFolder
+from mec_rllib.results.stored import read_reports
 
 Reports = list[dict[str, Any]]
-WRITTEN_ANEW = ("progress.csv", "events.out.tfevents.*")
 
 
-def take_back(folder: Path, checkpoint: Path | None) -> Reports:
+def take_back(trial: TrialFolder, checkpoint: Path | None) -> Reports:
     """Takes the logs of a trial back to its checkpoint (None: to the start).
 
     Returns:
@@ -31,18 +31,17 @@ def take_back(folder: Path, checkpoint: Path | None) -> Reports:
     if checkpoint is not None:
         last = json.loads((checkpoint / REPORT_FILE).read_text(encoding="utf-8"))
         slots = last["timesteps_total"]
-        reports = [r for r in read_reports(folder / RESULT_FILE) if r["timesteps_total"] <= slots]
+        reports = [r for r in read_reports(trial.results) if r["timesteps_total"] <= slots]
         if not reports or reports[-1]["timesteps_total"] < slots:  # the driver died before it
             reports.append(last | {"training_iteration": len(reports) + 1})
     lines = "".join(json.dumps(report) + "\n" for report in reports)
-    if folder.is_dir():
-        write_whole(folder / RESULT_FILE, lines)
+    if trial.path.is_dir():
+        write_whole(trial.results, lines)
     if reports and "row" in reports[-1]:
         return reports  # nothing will be written anew
-    for pattern in WRITTEN_ANEW:
-        for path in folder.glob(pattern):
-            path.unlink()
-    for other in checkpoints(folder):  # passed over: damaged, or of slots that are played anew
+    for path in trial.written_anew:
+        path.unlink()
+    for other in trial.checkpoints:  # passed over: damaged, or of slots that are played anew
         if checkpoint is None or other > checkpoint:
             shutil.rmtree(other)
     return reports
@@ -99,7 +98,7 @@ class ReportFiles(tune.Callback):
     def on_trial_recover(self, iteration, trials, trial, **info) -> None:
         """It starts again from its newest checkpoint: the files go back there, too."""
         self._close(trial, failed=True)
-        folder = self._folder / self._name(trial)
+        folder = TrialFolder(self._folder / self._name(trial))
         self._earlier[folder.name] = take_back(folder, restart_point(folder))
 
     def on_trial_complete(self, iteration, trials, trial, **info) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 from mec_rllib.launch.report_files import take_back
 from mec_rllib.launch.stages import Left, Stage
-from mec_rllib.launch.trainable import origin, trial_name
-from mec_rllib.results.folder import read_experiment
+from mec_rllib.results.folder import TrialFolder, trial_name
+from mec_rllib.results.stored import read_study
 from mec_rllib.trials.checkpoints import newest_good_checkpoint
+from mec_rllib.trials.trial import origin
 
 TUNE_STATE = ("experiment_state-*", "basic-variant-state-*", "searcher-state-*", "search_gen_*")
 
@@ -20,21 +21,21 @@ def what_is_left(stage: Stage, warn: Callable[[str], None]) -> Left:
     Raises:
         ConfigError: the folder holds no experiment of ours, or a checkpoint cannot be used.
     """
-    _, trials = read_experiment(stage.folder)
+    trials = read_study(stage.folder.path).trials
     finished = frozenset(trial_name(t.strategy, t.seed) for t in trials if t.is_finished)
-    found: dict[str, Path | None] = {}
+    found: dict[TrialFolder, Path | None] = {}
     for trial in trials:
         if not trial.is_finished:
             of = origin(stage.study.by_label[trial.strategy], trial.seed)
-            name = trial_name(trial.strategy, trial.seed)
-            found[name] = newest_good_checkpoint(stage.folder / name, of, warn)
-    remove_tune_state(stage.folder)
-    for name in found:  # its failures are of the run before
-        (stage.folder / name / "error.txt").unlink(missing_ok=True)
-    reports = {name: take_back(stage.folder / name, path) for name, path in found.items()}
+            folder = stage.folder.trial(trial.strategy, trial.seed)
+            found[folder] = newest_good_checkpoint(folder, of, warn)
+    remove_tune_state(stage.folder.path)
+    for folder in found:  # its failures are of the run before
+        folder.errors.unlink(missing_ok=True)
+    reports = {folder.name: take_back(folder, path) for folder, path in found.items()}
     # A trial may have come to its end, and the driver may have been killed before it noted that.
     finished |= {name for name, made in reports.items() if made and "row" in made[-1]}
-    return Left(finished, {name: path for name, path in found.items() if path}, reports)
+    return Left(finished, {folder.name: path for folder, path in found.items() if path}, reports)
 
 
 def remove_tune_state(folder: Path) -> None:

@@ -30,17 +30,18 @@ from mec_rllib.launch.search_log import (
     SearchLeft,
     what_is_left_of_search,
 )
+from mec_rllib.launch.search_winner import pick_winner
 from mec_rllib.launch.stages import ShowProgress, Stage
 from mec_rllib.launch.stopping import CleanStop
 from mec_rllib.launch.tensorboard import Board
 from mec_rllib.launch.trainable import CheckpointedTrial
-from mec_rllib.results.folder import write_json
+from mec_rllib.results.files import write_json
+from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.trials.check import check
 from mec_rllib.trials.checkpoints import newest_good_checkpoint
 from mec_rllib.trials.players import start_run
 from mec_rllib.trials.trial import REPORTS, Trial
 
-SEARCH = "search"  # folder in the experiment's
 TUNED = "-tuned"  # suffix of the winner's label
 GRACE_REPORTS = 20  # before ASHA may stop a config
 
@@ -60,12 +61,15 @@ def check_search(study: Study) -> None:
     check(_sampled(study, sample))
 
 
-def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> Study:
-    """Searches, or goes on; writes `search.json`, returns the study to run.
+def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> tuple[Study, str]:
+    """Searches, or goes on; writes `search.json`.
+
+    Returns:
+        The study to run, and what a reader has to know about its winner (often nothing).
 
     Raises:
         KeyboardInterrupt: it was interrupted.
-        RuntimeError: no config came to an end.
+        RuntimeError: no config came to an end with an R.
     """
     experiment, search = stage.study.experiment, stage.study.experiment.search
     assert search is not None
@@ -73,15 +77,20 @@ def run_search(stage: Stage, cluster: Cluster, progress: ExperimentProgress) -> 
     if search.samples > len(left.tried):
         _try_samples(stage, left, cluster, progress)
         left = what_is_left_of_search(stage.folder)
-    tried = left.tried
-    complete = [sample for sample in tried if sample["is_complete"] and not sample["error"]]
-    winner = max(complete, key=lambda sample: sample[METRIC], default=None)
-    write_json(stage.folder / "search.json", {"winner": winner, "tried": tried})
+    untuned, *_ = stage.study.strategies
+    samples = [(sample, _sampled(stage.study, sample["values"])) for sample in left.tried]
+    winner = pick_winner(untuned, samples)
+    found = {
+        "winner": winner and winner.sample,
+        "ties": winner.ties if winner and winner.note else [],
+        "tried": left.tried,
+    }
+    write_json(stage.folder.search_result, found)
     if winner is None:
-        raise RuntimeError(f"no config came to an end; see {stage.folder}/search.json")
-    entry = _entry(stage.study, winner["values"])
-    found = experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
-    return resolve(found)
+        raise RuntimeError(f"no config came to an end with an R; see {stage.folder.search_result}")
+    entry = _entry(stage.study, winner.sample["values"])
+    tuned = experiment.model_copy(update={"strategies": [*experiment.strategies, entry]})
+    return resolve(tuned), winner.note
 
 
 def _try_samples(
@@ -114,11 +123,11 @@ def _try_samples(
             trial_dirname_creator=str,
         ),
         run_config=tune.RunConfig(
-            name=stage.folder.name,
-            storage_path=str(stage.folder.parent),
+            name=stage.folder.path.name,
+            storage_path=str(stage.folder.path.parent),
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[
-                ReportFiles(stage.folder, str, left.reports, Board({})),
+                ReportFiles(stage.folder.path, str, left.reports, Board({})),
                 ShowProgress(progress, str),
                 SampleLog(stage.folder, search.slots),
                 stop,
@@ -136,7 +145,7 @@ def _try_samples(
 class SearchTrial(CheckpointedTrial):
     """One sample of the space: plays all search seeds side by side and reports their mean."""
 
-    def setup(self, config: dict[str, Any], study: Study, folder: Path) -> None:
+    def setup(self, config: dict[str, Any], study: Study, folder: Folder) -> None:
         """Starts the first sample; the actor may be reused for others."""
         self._study, self._search_folder = study, folder
         self.start(config)
@@ -150,7 +159,7 @@ class SearchTrial(CheckpointedTrial):
         self._trials = [
             Trial(strategy.label, seed, played, start_run(strategy, seed)) for seed in search.seeds
         ]
-        of, mine = {"sample": config}, self._search_folder / self.trial_name
+        of, mine = {"sample": config}, TrialFolder(self._search_folder.path / self.trial_name)
         self.begin(mine, of, newest_good_checkpoint(mine, of, logging.getLogger(__name__).warning))
 
     def play(self) -> dict[str, Any]:
@@ -261,8 +270,3 @@ class _OptunaGoesOn(OptunaSearch):
         for values in self._unfinished:
             self._ot_study.enqueue_trial(values)
         return is_set
-
-
-def search_stage(study: Study, out: Path) -> Stage:
-    """Where the search of a study runs."""
-    return Stage(study, out.absolute() / SEARCH, None)

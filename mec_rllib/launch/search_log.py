@@ -11,10 +11,10 @@ from typing import Any, NamedTuple
 from ray import tune
 
 from mec_rllib.launch.report_files import Reports, take_back
-from mec_rllib.results.folder import finite, write_whole
-from mec_rllib.trials.checkpoints import checkpoints, newest_good_checkpoint
+from mec_rllib.results.files import finite, write_whole
+from mec_rllib.results.folder import Folder, TrialFolder
+from mec_rllib.trials.checkpoints import newest_good_checkpoint
 
-SAMPLES = "samples.jsonl"  # one line per sample that is over: at its end, or stopped by ASHA
 METRIC = "reward_lifetime"
 
 
@@ -26,26 +26,24 @@ class SearchLeft(NamedTuple):
     reports: dict[str, Reports]  # of those, up to their checkpoints
 
 
-def what_is_left_of_search(folder: Path) -> SearchLeft:
+def what_is_left_of_search(folder: Folder) -> SearchLeft:
     """Looks into the folder of a search, and takes the logs of open samples back.
 
     Raises:
         ConfigError: none of a sample's checkpoints is whole.
     """
-    tried = _written_down(folder / SAMPLES)
+    tried = _written_down(folder.samples)
     over = {sample["name"] for sample in tried}
     unfinished = {
         path.parent.name: json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.glob("sample_*/params.json"))
+        for path in folder.parameters_of_samples
         if path.parent.name not in over and path.stat().st_size
     }
-    warn = logging.getLogger(__name__).warning
-    reports = {
-        name: take_back(
-            folder / name, newest_good_checkpoint(folder / name, {"sample": values}, warn)
-        )
-        for name, values in unfinished.items()
-    }
+    warn, reports = logging.getLogger(__name__).warning, {}
+    for name, values in unfinished.items():
+        sample = TrialFolder(folder.path / name)
+        checkpoint = newest_good_checkpoint(sample, {"sample": values}, warn)
+        reports[name] = take_back(sample, checkpoint)
     return SearchLeft(tried, unfinished, reports)
 
 
@@ -81,7 +79,7 @@ class SampleNames:
 class SampleLog(tune.Callback):
     """Writes a line for every sample that is over, and removes its checkpoints: a score is kept."""
 
-    def __init__(self, folder: Path, slots: int):
+    def __init__(self, folder: Folder, slots: int):
         self._folder, self._slots = folder, slots
 
     def on_trial_complete(self, iteration, trials, trial, **info) -> None:
@@ -102,7 +100,7 @@ class SampleLog(tune.Callback):
             "is_complete": last.get("timesteps_total", 0) >= self._slots,
             "error": error,
         }
-        with (self._folder / SAMPLES).open("a", encoding="utf-8") as file:
+        with self._folder.samples.open("a", encoding="utf-8") as file:
             file.write(json.dumps(finite(line)) + "\n")
-        for path in checkpoints(self._folder / name):
+        for path in TrialFolder(self._folder.path / name).checkpoints:
             shutil.rmtree(path)

@@ -18,20 +18,19 @@ from mec_rllib.launch.report_files import ReportFiles, Reports
 from mec_rllib.launch.stopping import CleanStop
 from mec_rllib.launch.tensorboard import board
 from mec_rllib.launch.tracking import check_tracking, trackers
-from mec_rllib.launch.trainable import StrategyTrial, trial_name
-from mec_rllib.results.folder import RESTARTS
-from mec_rllib.trials.check import check
+from mec_rllib.launch.trainable import StrategyTrial
+from mec_rllib.results.folder import Folder, TrialFolder, trial_name
+from mec_rllib.results.status import RESTARTS
+from mec_rllib.trials.check import check_study
 from mec_rllib.trials.checkpoints import checkpoint_at
-
-PRETRAINED = "pretrained"  # folder in the experiment's
 
 
 class Stage(NamedTuple):
     """A part of an experiment: trials that run together, in a folder of their own."""
 
     study: Study
-    folder: Path
-    pretrained: Path | None  # folder of the stage that trained the policies to start from
+    folder: Folder
+    pretrained: Folder | None  # of the stage that trained the policies to start from
 
     @property
     def trials(self) -> int:
@@ -39,22 +38,20 @@ class Stage(NamedTuple):
         return len(self.study.trials)
 
 
-def stages(study: Study, out: Path) -> list[Stage]:
+def stages(study: Study, out: Folder) -> list[Stage]:
     """What has to run, in this order: pretraining, if there is any, and the experiment.
 
     Raises:
         ConfigError: whatever would fail at the start of a trial.
     """
-    for strategy in study.strategies:
-        check(strategy)
+    check_study(study)
     check_tracking(study.experiment)
-    out = out.absolute()
     if study.experiment.pretrain is None:
         return [Stage(study, out, None)]
     pretraining = pretraining_of(study)
-    before = stages(pretraining, out / PRETRAINED)
+    before = stages(pretraining, out.pretrained)
     check_networks(study, pretraining)
-    return [*before, Stage(study, out, out / PRETRAINED)]
+    return [*before, Stage(study, out, out.pretrained)]
 
 
 class Left(NamedTuple):
@@ -109,13 +106,13 @@ def run_stage(
             trial_dirname_creator=_name,
         ),
         run_config=tune.RunConfig(
-            name=stage.folder.name,
-            storage_path=str(stage.folder.parent),
+            name=stage.folder.path.name,
+            storage_path=str(stage.folder.path.parent),
             failure_config=tune.FailureConfig(max_failures=RESTARTS),
             # Trials write their own: whole or not at all, and with a manifest.
             checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
             callbacks=[
-                ReportFiles(stage.folder, _name, left.reports, board(study.strategies)),
+                ReportFiles(stage.folder.path, _name, left.reports, board(study.strategies)),
                 *trackers(study.experiment),
                 ShowProgress(progress, _name),
                 stop,
@@ -129,7 +126,8 @@ def run_stage(
     if stop.is_asked and any("row" not in (r.metrics or {}) for r in results):
         raise KeyboardInterrupt
     return [
-        f"{Path(r.path).name}: {str(r.error).strip().splitlines()[-1]} (see {r.path}/error.txt)"
+        f"{Path(r.path).name}: {str(r.error).strip().splitlines()[-1]} "
+        f"(see {TrialFolder(Path(r.path)).errors})"
         for r in results
         if r.error
     ]
@@ -160,7 +158,7 @@ def _pretrained_policies(stage: Stage) -> dict[int, Path]:
     if stage.pretrained is None:
         return {}
     return {
-        seed: checkpoint_at(stage.pretrained / trial_name("ideal", pretraining_seed(seed)))[0]
+        seed: checkpoint_at(stage.pretrained.trial("ideal", pretraining_seed(seed)).path)[0]
         for seed in stage.study.experiment.seeds
     }
 

@@ -31,6 +31,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from mec_rllib.config.study import Strategy
 
 PREFIX = "ray/tune/"  # of every tag, as Tune's own logger writes them
+REASONS = ("psi", "tie", "fallback")  # of gates that look at psi
 CHARTS = {  # group: chart: tags; the "Custom Scalars" tab of TensorBoard
     "reward": {
         "R": ["reward/window", "reward/lifetime"],
@@ -41,6 +42,10 @@ CHARTS = {  # group: chart: tags; the "Custom Scalars" tab of TensorBoard
         "TD statistic": ["gate/td_statistic"],
         "share of slots in the fallback": ["gate/fallback_share"],
         "training jobs": ["training/jobs"],
+        "requests to train, by what they rest on": [
+            f"gate/requests_by_{reason}" for reason in REASONS
+        ],
+        "... their shares since the last report": [f"gate/share_by_{reason}" for reason in REASONS],
     },
     "learner": {
         "loss": ["learner/loss"],

@@ -13,18 +13,17 @@ from typing import Any
 import ray
 from ray import tune
 
-from mec_rllib.config.study import Strategy, Study
-from mec_rllib.results.folder import CONFIG_FILE
+from mec_rllib.config.study import Study
+from mec_rllib.results.folder import Folder, TrialFolder
+from mec_rllib.results.locks import hold
 from mec_rllib.trials.checkpoints import (
     KEPT,
     DamagedCheckpointError,
     check_checkpoint,
-    checkpoints,
     write_checkpoint,
 )
-from mec_rllib.trials.locks import hold
 from mec_rllib.trials.players import start_run
-from mec_rllib.trials.trial import Trial
+from mec_rllib.trials.trial import Trial, origin
 
 CHECKPOINT_EVERY_REPORTS = 10
 CHECKPOINT_EVERY_S = 60.0  # long reports leave one each
@@ -37,11 +36,11 @@ class CheckpointedTrial(tune.Trainable):
 
     _trials: list[Trial]  # that play side by side
 
-    def begin(self, folder: Path, of: Mapping[str, Any], checkpoint: Path | None) -> None:
+    def begin(self, folder: TrialFolder, of: Mapping[str, Any], checkpoint: Path | None) -> None:
         """Takes over the folder once `_trials` are there, and goes on from the checkpoint."""
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.path.mkdir(parents=True, exist_ok=True)
         # A trial of a driver that was killed may live on for a moment.
-        self._lock = hold(folder, WAIT_FOR_LOCK_S)
+        self._lock = hold(folder.path, WAIT_FOR_LOCK_S)
         self._folder, self._of = folder, of
         self._report: dict[str, Any] | None = None
         if checkpoint is not None:
@@ -128,7 +127,7 @@ class StrategyTrial(CheckpointedTrial):
         self,
         config: dict[str, Any],
         study: Study,
-        folder: Path,
+        folder: Folder,
         pretrained: Mapping[int, Path],
         checkpoints: Mapping[str, Path],
     ) -> None:
@@ -136,9 +135,9 @@ class StrategyTrial(CheckpointedTrial):
         self._study, self._experiment_folder, self._pretrained = study, folder, pretrained
         self._checkpoints = checkpoints
         self._node = ray.util.get_node_ip_address()
-        if not (folder / CONFIG_FILE).is_file():  # a node that joined after the check at the start
+        if not folder.is_begun:  # a node that joined after the check at the start
             raise RuntimeError(
-                f"node {self._node} does not see {folder}: it must be shared storage"
+                f"node {self._node} does not see {folder.path}: it must be shared storage"
             )
         self.start(config)
 
@@ -148,7 +147,7 @@ class StrategyTrial(CheckpointedTrial):
         strategy_run = start_run(strategy, seed, self._pretrained.get(seed))
         trial = Trial(strategy.label, seed, strategy.experiment, strategy_run, self._node)
         self._trials = [trial]
-        folder = self._experiment_folder / trial_name(strategy.label, seed)
+        folder = self._experiment_folder.trial(strategy.label, seed)
         # Tune starts a trial again after its node was lost: what lies in its folder is newer.
         checkpoint = restart_point(folder) or self._checkpoints.get(folder.name)
         if checkpoint is not None and not checkpoint.is_dir():
@@ -174,13 +173,13 @@ class StrategyTrial(CheckpointedTrial):
         super().cleanup()
 
 
-def restart_point(folder: Path) -> Path | None:
-    """Where a trial goes on whose process or node was lost: its newest checkpoint that is whole.
+def restart_point(trial: TrialFolder) -> Path | None:
+    """Where a trial goes on whose process or node was lost: its newest intact checkpoint.
 
     None if there is none, or if it holds the policy only: the trial had come to its end, but
     nobody heard of it.
     """
-    for path in checkpoints(folder):
+    for path in trial.checkpoints:
         try:
             check_checkpoint(path)
         except DamagedCheckpointError:
@@ -188,21 +187,3 @@ def restart_point(folder: Path) -> Path | None:
         report = json.loads((path / REPORT_FILE).read_text(encoding="utf-8"))
         return None if "row" in report else path
     return None
-
-
-def trial_name(label: str, seed: int) -> str:
-    """Name of a trial, and of its folder."""
-    return f"{label}_seed{seed}"
-
-
-def origin(strategy: Strategy, seed: int) -> dict[str, Any]:
-    """Whose a checkpoint is: what must be equal in a run that goes on from it."""
-    # Others may join or leave an experiment without a change of this trial.
-    shared = {"name", "strategies", "seeds", "search"}
-    return {
-        "strategy": strategy.label,
-        "seed": seed,
-        "class": strategy.path,
-        "args": json.loads(json.dumps(dict(strategy.args), default=str)),
-        "config": strategy.experiment.model_dump(mode="json", exclude=shared),
-    }

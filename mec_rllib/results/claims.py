@@ -1,272 +1,127 @@
-"""Claims of the source, decided from trials paired by seed; `docs/claims.md` lists the tests."""
+"""Claims of an experiment, decided from its trials, paired by seed."""
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+import inspect
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.results.folder import TrialResults
-from mec_rllib.results.measures import (
-    Finished,
-    above_always,
-    above_frozen,
-    above_pts_of_equal_share,
-    ats_above_best_pts,
-    chooser_above_best_kind,
-    deployable_above_best_rule,
-    difference,
-    fallback_acts,
-    fallback_lets_go,
-    faster_than_pts,
-    lowest_above_stopped,
-    trains_in,
-    trains_less,
-    trains_little,
-    where_load,
-    where_load_changes,
+from mec_rllib.errors import ConfigError
+from mec_rllib.lookup import nearest
+from mec_rllib.results.measures import LABEL, MEASURES, UNITS, Finished
+from mec_rllib.results.stats import (
+    Interval,
+    Values,
+    Verdict,
+    all_equal,
+    holm,
+    interval,
+    known,
+    p_value,
+    verdict,
 )
-from mec_rllib.results.stats import holm, interval, p_value, verdict
-
-ABLATIONS = (  # strategies of ablation_agent.yaml
-    "no-guide",
-    "epsilon-greedy",
-    "rows-not-afterstates",
-    "one-step",
-    "acts-online",
-    "fallback-pts",
-    "fallback-idle",
-)
-REWARDS = {
-    "reward_lifetime": "lifetime",
-    "reward_last20": "last 20 %",
-    "reward_greedy": "greedy",
-}
+from mec_rllib.results.stored import StoredStudy
 
 
-class Claim(NamedTuple):
-    """What `measure` gives, one value per seed, is on average above `margin`.
+def check_claims(claims: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
+    """Checks what claims say under `measure` and `of`.
 
-    No values: the experiment has nothing to say about it.
+    Args:
+        claims: as in the config.
+        labels: of the strategies in the config's own file.
+
+    Raises:
+        ConfigError: an unknown measure, key or strategy; the message names the claim.
     """
-
-    id: str
-    text: str
-    measure: Callable[[Finished], list[float]]
-    margin: float = 0.0
-    of_mec: bool = False  # a figure of the source: says nothing about another environment
-
-
-CLAIMS = [
-    *(
-        Claim(
-            f"ats_near_ideal_{metric.removeprefix('reward_')}",
-            f"ATS is within 0.03 of ideal ({name})",
-            difference("ats", "ideal", metric),
-            -0.03,
-            of_mec=True,
-        )
-        for metric, name in REWARDS.items()
-    ),
-    *(
-        Claim(
-            f"ats_above_sjf_{metric.removeprefix('reward_')}",
-            f"ATS is above SJF ({name})",
-            difference("ats", "sjf", metric),
-        )
-        for metric, name in REWARDS.items()
-    ),
-    Claim("ats_above_pts", "ATS is above PTS (equal budget)", difference("ats", "pts")),
-    Claim("ats_above_best_pts", "ATS is above the best PTS", ats_above_best_pts),
-    Claim("ats_above_idle", "ATS is above idle", difference("ats", "idle")),
-    Claim("ats_above_server_empty", "ATS is above server_empty", difference("ats", "server_empty")),
-    Claim("always_worst", "always is the worst gate that pays", above_always),
-    Claim("never_degrades", "a frozen policy falls behind ATS", above_frozen),
-    Claim("frozen_lowest", "to stop training is worse than any gate", lowest_above_stopped),
-    *(
-        Claim(
-            f"ats_above_{gate}_{kind}",
-            f"ATS is above {gate}, both with {kind} training jobs",
-            difference(f"ats-{kind}", f"{gate}-{kind}"),
-        )
-        for kind in ("small", "large")
-        for gate in ("pts", "server_empty", "idle")
-    ),
-    *(
-        Claim(
-            f"ats_above_{gate}_{learner}",
-            f"ATS is above {gate}, both training {learner.upper()}",
-            difference(f"ats-{learner}", f"{gate}-{learner}"),
-        )
-        for learner in ("dqn", "sac", "ppo")
-        for gate in ("pts", "server_empty")
-    ),
-    *(
-        Claim(
-            f"{learner}_above_dqn",
-            f"{learner.upper()} is above DQN, both with ats",
-            difference(f"ats-{learner}", "ats-dqn"),
-        )
-        for learner in ("sac", "ppo")
-    ),
-    Claim(
-        "ats_kinds_above_best_kind",
-        "ATS that chooses the kind is above ATS with the better one",
-        chooser_above_best_kind,
-    ),
-    Claim("ats_adapts_faster", "ATS adapts faster than PTS", faster_than_pts),
-    Claim(
-        "ats_trains_little", "ATS trains in less than 2 % of the slots", trains_little, of_mec=True
-    ),
-    Claim("fallback_acts", "corrupted Q makes ATS fall back to PTS", fallback_acts),
-    Claim("fallback_lets_go", "ATS leaves the fallback again", fallback_lets_go),
-    Claim(
-        "deployable_not_below_rule",
-        "the deployable agent is not below the reservation rule",
-        difference("deployable", "reservation"),
-        -0.002,
-    ),
-    Claim(
-        "deployable_not_below_best_rule",
-        "the deployable agent is not below the best scheduler",
-        deployable_above_best_rule(),
-        -0.002,
-    ),
-    Claim(
-        "deployable_above_best_rule_last20",
-        "the deployable agent is above the best scheduler (last 20 %)",
-        deployable_above_best_rule("reward_last20"),
-    ),
-    *(
-        Claim(
-            f"deployable_above_rule_{load:.1f}",
-            f"the deployable agent is {margin:.2f} above the reservation rule "
-            f"(load {load:.1f} or more)",
-            where_load(load, difference("deployable", "reservation")),
-            margin,
-        )
-        for load, margin in ((0.6, 0.1), (0.9, 0.3))
-    ),
-    Claim(
-        "deployable_above_searched",
-        "the deployable agent is above the searched rule (lifetime)",
-        difference("deployable", "reservation-tuned"),
-    ),
-    Claim(
-        "deployable_above_searched_greedy",
-        "the deployable agent is above the searched rule (greedy)",
-        difference("deployable", "reservation-tuned", "reward_greedy"),
-    ),
-    Claim(
-        "tuned_guide_above_searched",
-        "the agent that the searched rule guides is above that rule",
-        difference("tuned-guide", "reservation-tuned"),
-    ),
-    Claim(
-        "tuned_guide_above_deployable",
-        "the searched rule is the better guide",
-        difference("tuned-guide", "deployable"),
-    ),
-    Claim(
-        "deployable_above_paper",
-        "the deployable agent is above the paper's",
-        difference("deployable", "ats"),
-    ),
-    Claim(
-        "deployable_above_tetris",
-        "the deployable agent is above the packing rule",
-        difference("deployable", "tetris"),
-    ),
-    Claim(
-        "deployable_above_rollout",
-        "the deployable agent is above the one-step rollout",
-        difference("deployable", "rollout"),
-    ),
-    *(
-        Claim(
-            f"deployable_above_{label}",
-            f"the deployable agent is above itself with one part changed: {label}",
-            difference("deployable", label),
-        )
-        for label in ABLATIONS
-    ),
-    *(
-        Claim(
-            f"{exploration}_above_epsilon",
-            f"exploration {exploration} is above epsilon_greedy, both with ats",
-            difference(f"{exploration}-ats", "epsilon-ats"),
-        )
-        for exploration in ("guided", "boltzmann", "bootstrapped", "noisy", "none")
-    ),
-    Claim(
-        "guided_paying_above_epsilon_free",
-        "guided that pays for its training is above epsilon_greedy that does not",
-        difference("guided-ats", "epsilon-ideal"),
-    ),
-    Claim("budget_near_ats", "budget is within 0.002 of ATS", difference("budget", "ats"), -0.002),
-    Claim(
-        "budget_trains_less",
-        "budget trains less than half as much as ATS",
-        trains_less("budget", "ats", 0.5),
-    ),
-    Claim(
-        "budget_near_fixed",
-        "the decaying budget is within 0.002 of the fixed one",
-        difference("budget", "budget-fixed"),
-        -0.002,
-    ),
-    Claim(
-        "budget_fixed_above_server_empty",
-        "psi at a fixed rate is above server_empty",
-        difference("budget-fixed", "server_empty"),
-    ),
-    Claim(
-        "budget_drift_above_budget",
-        "a budget that follows the TD error is above one that does not (load changes)",
-        where_load_changes(difference("budget-drift", "budget")),
-    ),
-    Claim("price_near_ats", "price is within 0.002 of ATS", difference("price", "ats"), -0.002),
-    Claim(
-        "price_does_not_starve",
-        "price trains in more than 0.1 % of the slots",
-        trains_in("price"),
-        0.001,
-    ),
-    Claim(
-        "td_slope_above_pts",
-        "td_slope is above PTS (equal share)",
-        above_pts_of_equal_share("td_slope"),
-    ),
-    Claim(
-        "bandit_above_pts", "bandit is above PTS (equal share)", above_pts_of_equal_share("bandit")
-    ),
-    Claim("price_above_bandit", "price is above bandit", difference("price", "bandit")),
-]
+    for claim in claims:
+        place, name = f"claims: {claim['id']}", claim["measure"]
+        if name not in MEASURES:
+            raise ConfigError(f"{place}: unknown measure {name!r}; {nearest(name, MEASURES)}")
+        signature = inspect.signature(MEASURES[name])
+        try:
+            signature.bind(None, **claim["of"])
+        except TypeError as error:
+            raise ConfigError(f"{place}: of: measure {name}: {error}") from None
+        for label in labels_in(claim):
+            if label not in labels:
+                raise ConfigError(
+                    f"{place}: of: no strategy is called {label!r}; {nearest(label, labels)}"
+                )
 
 
-def decide(experiment: Experiment, trials: Sequence[TrialResults]) -> list[dict[str, Any]]:
+def labels_in(claim: Mapping[str, Any]) -> list[str]:
+    """Labels of the strategies that a claim is about, where it names them."""
+    parameters = inspect.signature(MEASURES[claim["measure"]]).parameters
+    found: list[str] = []
+    for key, value in claim["of"].items():
+        metadata = getattr(parameters[key].annotation, "__metadata__", ())
+        if LABEL in metadata and not isinstance(value, Mapping):
+            found += [value] if isinstance(value, str) else list(value)
+    return found
+
+
+def decide(study: StoredStudy) -> list[dict[str, Any]]:
     """Every claim that the experiment can say something about.
 
     The verdict is by the 95 % t-interval over seeds; `holm` says whether it survives the
-    Holm-Bonferroni correction for all claims in the list (5 % for the whole family).
+    Holm-Bonferroni correction for all claims in the list (5 % for the whole family). Where seeds
+    have no spread, nothing is decided; `note` says why. Of a folder that was written before
+    experiments had claims, those of its summary are shown as they stand there.
     """
-    finished = Finished(experiment, trials)
-    claims = [c for c in CLAIMS if experiment.env.gym is None or not c.of_mec]
-    measured = [(claim, claim.measure(finished)) for claim in claims]
+    if not study.is_resolved:
+        return _stored(study)
+    finished = Finished(study)
+    measured = [
+        (claim, MEASURES[claim["measure"]](finished, **claim["of"]))
+        for claim in study.config.get("claims", [])
+    ]
     measured = [(claim, values) for claim, values in measured if values]
-    p_values = [p_value(values, claim.margin) for claim, values in measured]
-    decided = []
-    for (claim, values), p, survives in zip(measured, p_values, holm(p_values), strict=True):
-        mean, low, high = found = interval(values)
-        decided.append(
-            {
-                "id": claim.id,
-                "text": claim.text,
-                "verdict": verdict(found, claim.margin),
-                "estimate": mean,
-                "ci95": [low, high],
-                "margin": claim.margin,
-                "n": len(values),
-                "p": p,
-                "holm": survives,
-            }
-        )
-    return decided
+    p_values = [p_value(values, claim["margin"]) for claim, values in measured]
+    survivors = holm(p_values)
+    return [
+        _decided(claim, values, p, survives)
+        for (claim, values), p, survives in zip(measured, p_values, survivors, strict=True)
+    ]
+
+
+def _decided(
+    claim: Mapping[str, Any], values: Sequence[float], p: float, survives: bool
+) -> dict[str, Any]:
+    mean, low, high = found = interval(values)
+    return {
+        "id": claim["id"],
+        "text": claim["text"],
+        "verdict": _verdict(found, claim["margin"], claim["below"]),
+        "estimate": mean,
+        "ci95": [low, high],
+        "margin": claim["margin"],
+        "is_below": claim["below"],
+        "unit": UNITS[claim["measure"]],
+        "n": len(known(values)),
+        "p": p,
+        "holm": survives,
+        "note": why_undecided(values),
+    }
+
+
+def _stored(study: StoredStudy) -> list[dict[str, Any]]:
+    """The claims in the summary of an old folder, with the keys that it does not have."""
+    if not study.folder.summary.is_file():
+        return []
+    summary = json.loads(study.folder.summary.read_text(encoding="utf-8"))
+    missing = {"is_below": False, "unit": "R", "note": ""}
+    return [missing | claim for claim in summary.get("claims", [])]
+
+
+def _verdict(found: Interval, margin: float, below: bool) -> Verdict:
+    if below:
+        return verdict(Interval(-found.mean, -found.high, -found.low), -margin)
+    return verdict(found, margin)
+
+
+def why_undecided(values: Values) -> str:
+    """Why there is no interval; empty where there is one."""
+    if not (n := len(known(values))):
+        return "no figures"
+    if n == 1:
+        return "one seed"
+    return f"all {n} seeds equal" if all_equal(values) else ""

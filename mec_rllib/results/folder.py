@@ -1,122 +1,124 @@
-"""Files of an experiment: config and trials as they lie in its folder, and JSON for others."""
+"""The folder of an experiment: the one place that knows what its files are called.
 
-import json
-import math
-import os
-from collections.abc import Mapping
+config.yaml             the whole config, as the experiment began
+study.json              its strategies, resolved
+search/, pretrained/    folders like this one: what ran before it
+LABEL_seedN/            a trial: result.json (its reports), error.txt, TensorBoard's events,
+                        progress.csv, checkpoint_NNNNNN/
+summary.json, report.html, report.md, *.png     what `report` writes
+"""
+
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.load import load
-from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
+from mec_rllib.results.files import write_json, write_whole
 
-RESTARTS = 3  # of a trial whose process or node was lost, or that failed
-CONFIG_FILE = "config.yaml"
-RESULT_FILE = "result.json"
+STUDY_FORMAT = 1
 
 
-class TrialResults:
-    """What one trial has reported so far.
+class TrialFolder:
+    """The folder of one trial."""
 
-    Attributes:
-        strategy: its label.
-        seed: its seed.
-        reports: the figures of each report, in order; empty if it has not reported yet.
-    """
-
-    def __init__(self, strategy: str, seed: int, reports: list[dict[str, Any]]):
-        self.strategy, self.seed, self.reports = strategy, seed, reports
+    def __init__(self, path: Path):
+        self.path, self.name = path, path.name
+        self.results = path / "result.json"
+        self.errors = path / "error.txt"
 
     @property
-    def is_finished(self) -> bool:
-        """Whether it has a row."""
-        return bool(self.reports) and "row" in self.reports[-1]
+    def checkpoints(self) -> list[Path]:
+        """Its checkpoints, newest first."""
+        return sorted(self.path.glob("checkpoint_*"), reverse=True)
+
+    def checkpoint(self, number: int) -> Path:
+        """Where the checkpoint of the report with this number lies."""
+        return self.path / f"checkpoint_{number:06d}"
+
+    def temporary(self, checkpoint: Path) -> Path:
+        """Where a checkpoint is written before it gets its name."""
+        return self.path / f".{checkpoint.name}.tmp"
 
     @property
-    def row(self) -> dict[str, Any]:
-        """The row of a finished trial."""
-        return self.reports[-1]["row"]
+    def unfinished_checkpoints(self) -> Iterable[Path]:
+        """Checkpoints that never got their names."""
+        return self.path.glob(".checkpoint_*.tmp")
+
+    @property
+    def written_anew(self) -> Iterable[Path]:
+        """What is made from its reports when it goes on: tables and TensorBoard's events."""
+        return [*self.path.glob("progress.csv"), *self.path.glob("events.out.tfevents.*")]
 
 
-def read_experiment(folder: Path) -> tuple[Experiment, list[TrialResults]]:
-    """Config and trials of an experiment, finished or not, in the order of the config.
+class Folder:
+    """The folder of an experiment, which need not exist yet."""
 
-    Raises:
-        ConfigError: the folder holds no experiment of ours.
-    """
-    experiment = read_config(folder)
-    trials = [
-        TrialResults(s.label, seed, read_reports(folder / f"{s.label}_seed{seed}" / RESULT_FILE))
-        for s in resolve(experiment).strategies
-        for seed in experiment.seeds
-    ]
-    return experiment, trials
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.study = self.path / "study.json"
+        self.summary = self.path / "summary.json"
+        self.report_html = self.path / "report.html"
+        self.report_md = self.path / "report.md"
 
+    def picture(self, name: str) -> Path:
+        """A picture of the report."""
+        return self.path / f"{name}.png"
 
-def read_config(folder: Path) -> Experiment:
-    """The whole config of an experiment, as it was when it began.
+    @property
+    def search(self) -> "Folder":
+        """Where its search ran; `search.json` and `samples.jsonl` are in there."""
+        return Folder(self.path / "search")
 
-    Raises:
-        ConfigError: the folder holds no experiment of ours.
-    """
-    path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise ConfigError(f"{folder}: holds no experiment (no {CONFIG_FILE})")
-    return load(path)
+    @property
+    def pretrained(self) -> "Folder":
+        """Where the policies were trained that its strategies start from."""
+        return Folder(self.path / "pretrained")
 
+    @property
+    def search_result(self) -> Path:
+        """What a search has found; of a search's folder."""
+        return self.path / "search.json"
 
-def write_config(experiment: Experiment, folder: Path) -> None:
-    """The whole config into the experiment's folder: what `read_config` reads."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = experiment.model_dump(mode="json")
-    write_whole(folder / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    @property
+    def parameters_of_samples(self) -> list[Path]:
+        """What each sample of a search tries; of a search's folder."""
+        return sorted(self.path.glob("sample_*/params.json"))
 
+    @property
+    def samples(self) -> Path:
+        """A line for each sample of a search that is over; of a search's folder."""
+        return self.path / "samples.jsonl"
 
-def read_reports(path: Path) -> list[dict[str, Any]]:
-    """Tune's JSON lines; lines cut off by a crash and slots played again count once."""
-    reports: list[dict[str, Any]] = []
-    content = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
-    for line in content.splitlines():
-        try:
-            report = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        if not isinstance(report, dict) or "timesteps_total" not in report:
-            continue
-        while reports and reports[-1]["timesteps_total"] >= report["timesteps_total"]:
-            reports.pop()
-        reports.append(report)
-    return reports
+    def trial(self, strategy: str, seed: int) -> TrialFolder:
+        """The folder of a trial."""
+        return TrialFolder(self.path / trial_name(strategy, seed))
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether an experiment, or its search, was begun here."""
+        return self.config.is_file() or self.search.config.is_file()
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Writes the file whole or not at all; what is not a number becomes null."""
-    write_whole(path, json.dumps(finite(content), indent=1) + "\n")
+    def check_begun(self) -> None:
+        """Raises ConfigError if neither an experiment nor its search was begun here."""
+        if not self.is_begun:
+            self.check()
 
+    def check(self) -> None:
+        """Raises ConfigError if the folder holds no experiment."""
+        if not self.config.is_file():
+            raise ConfigError(f"{self.path}: holds no experiment (no {self.config.name})")
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes the file whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def finite(value: Any) -> Any:
-    """The value with null in place of NaN and infinities, which JSON does not know."""
-    if isinstance(value, Mapping):
-        return {key: finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    def write(self, config: Mapping[str, Any], strategies: list[dict[str, Any]]) -> None:
+        """Begins an experiment: its config and its resolved strategies, as plain data."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        write_json(self.study, {"format": STUDY_FORMAT, "strategies": strategies})
+        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
+        write_whole(self.config, text)
 
 
-def number(value: float | None) -> float:
-    """NaN in place of null, as JSON has it where a figure is no number."""
-    return math.nan if value is None else value
+def trial_name(strategy: str, seed: int) -> str:
+    """Name of a trial, and of its folder."""
+    return f"{strategy}_seed{seed}"

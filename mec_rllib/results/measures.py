@@ -1,35 +1,57 @@
-"""What claims measure: differences between strategies, one value per seed.
+"""What claims measure: named functions, one value per seed.
 
-A measure takes the finished trials of an experiment; it returns no value where the experiment has
-nothing to say about it.
+A measure takes the finished trials of an experiment and what a claim says under `of`. It returns
+no value where the experiment has nothing to say about it, and NaN for a seed in which no job was
+resolved. A measure of a new kind is a function here, decorated with `measure`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.strategies import resolve
-from mec_rllib.gates import ATS, PTS, Bandit, Budget, Idle, Price, ServerEmpty, TDSlope
-from mec_rllib.results.folder import TrialResults
+from mec_rllib.results.files import number
+from mec_rllib.results.stats import interval
+from mec_rllib.results.stored import StoredStrategy, StoredStudy, TrialResults
 
-# Gates that pay for their training; `always` is judged against the worst of the others.
-PAYING = (PTS, Idle, ServerEmpty, ATS, Budget, Price, TDSlope, Bandit)
+LABEL = "label of a strategy"
+Label = Annotated[str, LABEL]
+# Labels, or {gate: NAME, [NAMES] or paying}, or {scheduler: NAME, [NAMES] or any}.
+Rivals = Annotated[Sequence[str] | Mapping[str, Any], LABEL]
+Metric = Literal["reward_lifetime", "reward_last20", "reward_greedy"]
+Unit = Literal["R", "share"]
+
 AFTER_DAMAGE_SLOTS = 10_000
 SETTLED_SHARE = 0.2  # of the slots, at the end
 TINY = 1e-6  # share of slots that counts as none, where it must have a logarithm
+
+MEASURES: dict[str, Callable[..., list[float]]] = {}
+UNITS: dict[str, Unit] = {}
+
+
+def measure(unit: Unit = "R") -> Callable[[Callable], Callable]:
+    """Makes a function a measure that claims can name.
+
+    Args:
+        unit: of its values: R, or a share that is printed in percent.
+    """
+
+    def register(function: Callable[..., list[float]]) -> Callable[..., list[float]]:
+        MEASURES[function.__name__], UNITS[function.__name__] = function, unit
+        return function
+
+    return register
 
 
 class Finished:
     """The finished trials of an experiment, by strategy and seed."""
 
-    def __init__(self, experiment: Experiment, trials: Sequence[TrialResults]):
-        self.experiment = experiment
-        self.strategies = {s.label: s for s in resolve(experiment).strategies}
+    def __init__(self, study: StoredStudy):
+        self.study = study
+        self.strategies = {s.label: s for s in study.strategies}
         self._trials: dict[str, dict[int, TrialResults]] = {}
-        for trial in trials:
+        for trial in study.trials:
             if trial.is_finished:
                 self._trials.setdefault(trial.strategy, {})[trial.seed] = trial
 
@@ -42,110 +64,162 @@ class Finished:
         ]
         return [tuple(self._trials[s][seed] for s in strategies) for seed in seeds]
 
-    def labels(self, *gates: type) -> list[str]:
-        """Finished strategies with just one of these gates."""
-        return [s for s in self._trials if self.strategies[s].gate in gates]
-
-    @property
-    def rules(self) -> list[str]:
-        """Finished strategies that learn nothing."""
-        return [s for s in self._trials if self.strategies[s].scheduler is not None]
+    def select(self, rivals: Sequence[str] | Mapping[str, Any]) -> list[str]:
+        """Labels of the finished strategies that a claim means by `rivals`."""
+        if isinstance(rivals, Mapping):
+            return [s for s in self._trials if _is_one_of(self.strategies[s], rivals)]
+        return [s for s in rivals if s in self._trials]
 
     def mean_reward(self, strategy: str, metric: str = "reward_lifetime") -> float:
-        """Lifetime reward, or another one, over the seeds."""
-        return float(np.mean([t.row[metric] for (t,) in self.of(strategy)]))
+        """Lifetime reward, or another one, over the seeds; NaN where none has one."""
+        return interval([figure(t, metric) for (t,) in self.of(strategy)]).mean
+
+    def best(self, strategies: Sequence[str], metric: str = "reward_lifetime") -> str | None:
+        """The strategy with the highest mean; None where none has one."""
+        means = {s: self.mean_reward(s, metric) for s in strategies}
+        return max((s for s in means if np.isfinite(means[s])), key=means.__getitem__, default=None)
+
+    def worst(self, strategies: Sequence[str]) -> str | None:
+        """The strategy with the lowest mean of R; None where none has one."""
+        means = {s: self.mean_reward(s) for s in strategies}
+        return min((s for s in means if np.isfinite(means[s])), key=means.__getitem__, default=None)
 
 
-def difference(better: str, worse: str, metric: str = "reward_lifetime") -> Callable:
-    """Measure: a metric of one strategy minus that of another."""
-    return lambda finished: [a.row[metric] - b.row[metric] for a, b in finished.of(better, worse)]
+def _is_one_of(strategy: StoredStrategy, rivals: Mapping[str, Any]) -> bool:
+    kind = "gate" if strategy.learns else "scheduler"
+    wanted = rivals.get(kind, [])
+    names = [wanted] if isinstance(wanted, str) else wanted
+    if "paying" in names:  # for its training; a gate that never trains pays for nothing
+        return strategy.learns and strategy.occupies and strategy.rule != "never"
+    return strategy.rule in names or "any" in names
 
 
-def ats_above_best_pts(finished: Finished) -> list[float]:
-    """ATS minus the PTS whose mean is highest; choosing it on these seeds favours PTS."""
-    periodic = finished.labels(PTS)
-    if len(periodic) < 2:
-        return []
-    return difference("ats", max(periodic, key=finished.mean_reward))(finished)
+def figure(trial: TrialResults, metric: str) -> float:
+    """A figure of a finished trial; NaN where there is none, as R where no job was resolved."""
+    return number(trial.row.get(metric))
 
 
-def deployable_above_best_rule(metric: str = "reward_lifetime") -> Callable:
-    """Measure: the deployable agent minus the best scheduler; choosing that one favours it."""
+@measure()
+def difference(
+    finished: Finished,
+    better: Label,
+    worse: Label,
+    metric: Metric = "reward_lifetime",
+    load_at_least: float | None = None,
+    load_changes: bool = False,
+) -> list[float]:
+    """A metric of one strategy minus that of another.
 
-    def measured(finished: Finished) -> list[float]:
-        rules = finished.rules
-        if len(rules) < 2:
-            return []
-        best = max(rules, key=lambda rule: finished.mean_reward(rule, metric))
-        return difference("deployable", best, metric)(finished)
-
-    return measured
-
-
-def above_always(finished: Finished) -> list[float]:
-    """The worst other gate that pays minus always; choosing it on these seeds favours always."""
-    others = finished.labels(*PAYING)
-    if not others:
-        return []
-    return difference(min(others, key=finished.mean_reward), "always")(finished)
-
-
-def above_frozen(finished: Finished) -> list[float]:
-    """ATS minus never in the last 20 %, where both start from the same trained policy."""
-    if finished.experiment.pretrain is None:
-        return []
-    return difference("ats", "never", "reward_last20")(finished)
-
-
-def lowest_above_stopped(finished: Finished) -> list[float]:
-    """The lowest gate that goes on (of PTS: the best) minus the one that stops (`frozen`).
-
-    Choosing both on these seeds favours frozen and PTS.
+    Args:
+        finished: the trials.
+        better: strategy.
+        worse: strategy.
+        metric: of the rows.
+        load_at_least: only where the load (of the bernoulli workload) is constant and so high.
+        load_changes: only where the load follows a schedule.
     """
-    learning = [s for s in finished.labels(*PAYING) if s != "frozen"]
-    periodic = finished.labels(PTS)
-    rivals = [s for s in learning if s not in periodic]
-    if periodic:
-        rivals.append(max(periodic, key=finished.mean_reward))
-    if not rivals:
+    load, workload = (finished.study.setting(key) for key in ("env.load", "env.workload"))
+    if load_changes and first_rise(load) is None:
         return []
-    return difference(min(rivals, key=finished.mean_reward), "frozen")(finished)
-
-
-def chooser_above_best_kind(finished: Finished) -> list[float]:
-    """`ats_kinds` minus the ATS with a single kind whose mean is highest (this favours ATS)."""
-    single = [
-        s for s in finished.labels(ATS) if finished.strategies[s].experiment.gate.kind is not None
-    ]
-    if not single:
+    is_constant = workload == "bernoulli" and not isinstance(load, list)
+    if load_at_least is not None and not (is_constant and load >= load_at_least):
         return []
-    return difference("ats_kinds", max(single, key=finished.mean_reward))(finished)
+    return [figure(a, metric) - figure(b, metric) for a, b in finished.of(better, worse)]
 
 
-def faster_than_pts(finished: Finished) -> list[float]:
-    """Area between the curves of ATS and PTS once the load rises, less their gap before."""
-    rises, runners = first_rise(finished.experiment.env.load), finished.experiment.runners
-    if not rises:  # from slot 0 on: there is nothing before
-        return []
-    rises *= max(runners.num, 1) * runners.servers  # a load is of each server, reports are of all
-    values = []
-    for ats, pts in finished.of("ats", "pts"):
-        slots = np.array([report["timesteps_total"] for report in ats.reports])
-        gap = window_rewards(ats) - window_rewards(pts)
-        values.append(float(np.nanmean(gap[slots > rises]) - np.nanmean(gap[slots <= rises])))
+@measure()
+def above_best(
+    finished: Finished, strategy: Label, rivals: Rivals, metric: Metric = "reward_lifetime"
+) -> list[float]:
+    """A strategy minus the best of at least two rivals; choosing it on these seeds favours it."""
+    others = [s for s in finished.select(rivals) if s != strategy]
+    best = finished.best(others, metric) if len(others) > 1 else None
+    return difference(finished, strategy, best, metric) if best else []
+
+
+@measure()
+def worst_above(
+    finished: Finished, strategy: Label, rivals: Rivals, best_of: Rivals = ()
+) -> list[float]:
+    """The lowest rival minus a strategy; choosing it on these seeds favours the strategy.
+
+    Args:
+        finished: the trials.
+        strategy: that is said to be lower.
+        rivals: that are said to be higher.
+        best_of: of these rivals only the best one counts.
+    """
+    rivals_there = [s for s in finished.select(rivals) if s != strategy]
+    spared = [s for s in finished.select(best_of) if s in rivals_there]
+    others = [s for s in rivals_there if s not in spared]
+    others += [best] if (best := finished.best(spared)) else []
+    worst = finished.worst(others)
+    return difference(finished, worst, strategy) if worst else []
+
+
+@measure()
+def above_equal_share(finished: Finished, strategy: Label, rivals: Rivals) -> list[float]:
+    """A strategy minus what its rivals have for as much training, on the line between them.
+
+    The share of slots that train is taken logarithmic; beyond the ends, the end counts.
+    """
+    periodic, values = finished.select(rivals), list[float]()
+    for trial, *others in finished.of(strategy, *periodic) if len(periodic) > 1 else []:
+        rows = sorted((t.row for t in others), key=lambda row: row["share_training"])
+        shares = np.log([max(row["share_training"], TINY) for row in rows])
+        share = np.log(max(trial.row["share_training"], TINY))
+        reward = np.interp(share, shares, [number(row["reward_lifetime"]) for row in rows])
+        values.append(figure(trial, "reward_lifetime") - float(reward))
     return values
 
 
-def where_load(at_least: float, measure: Callable) -> Callable:
-    """Measure: only where the load is constant and at least so high."""
+@measure()
+def adapts_faster(finished: Finished, better: Label, worse: Label) -> list[float]:
+    """Gap between two curves once the load rises, less their gap before (means over reports)."""
+    rises = first_rise(finished.study.setting("env.load"))
+    if not rises:  # from slot 0 on: there is nothing before
+        return []
+    rises *= finished.study.servers  # a load is of each server, reports are of all
+    values = []
+    for a, b in finished.of(better, worse):
+        slots = np.array([report["timesteps_total"] for report in a.reports])
+        gap = window_rewards(a) - window_rewards(b)
+        values.append(interval(gap[slots > rises]).mean - interval(gap[slots <= rises]).mean)
+    return values
 
-    def measured(finished: Finished) -> list[float]:
-        env = finished.experiment.env
-        if env.workload != "bernoulli" or isinstance(env.load, list) or env.load < at_least:
-            return []
-        return measure(finished)
 
-    return measured
+@measure("share")
+def training_share(finished: Finished, strategy: Label) -> list[float]:
+    """The share of slots that train."""
+    return [t.row["share_training"] for (t,) in finished.of(strategy)]
+
+
+@measure("share")
+def trains_less(finished: Finished, less: Label, more: Label, part: float = 1.0) -> list[float]:
+    """This part of one strategy's share of slots that train, minus that of another."""
+    return [
+        part * b.row["share_training"] - a.row["share_training"] for a, b in finished.of(less, more)
+    ]
+
+
+@measure("share")
+def fallback_acts(finished: Finished, strategy: Label) -> list[float]:
+    """Share of reports in fallback in the 10,000 slots after Q is damaged, minus before it."""
+    values = []
+    for slots, fallback, damaged in _damaged(finished, strategy):
+        before = fallback[(slots > damaged - AFTER_DAMAGE_SLOTS) & (slots <= damaged)]
+        after = fallback[(slots > damaged) & (slots <= damaged + AFTER_DAMAGE_SLOTS)]
+        values.append(interval(after).mean - interval(before).mean)
+    return values
+
+
+@measure("share")
+def fallback_remains(finished: Finished, strategy: Label) -> list[float]:
+    """Share of reports in fallback in the last 20 % of the slots, where Q was damaged before."""
+    return [
+        float(fallback[slots > (1.0 - SETTLED_SHARE) * slots[-1]].mean())
+        for slots, fallback, _ in _damaged(finished, strategy)
+    ]
 
 
 def first_rise(load: Any) -> float | None:
@@ -162,69 +236,11 @@ def window_rewards(trial: TrialResults) -> np.ndarray:
     return np.array([report["reward"]["window"] for report in trial.reports], float)
 
 
-def trains_little(finished: Finished) -> list[float]:
-    """How far ATS's share of slots that train stays below 2 %."""
-    return [0.02 - ats.row["share_training"] for (ats,) in finished.of("ats")]
-
-
-def fallback_acts(finished: Finished) -> list[float]:
-    """Share of reports in fallback in the 10,000 slots after the damage, minus before it."""
-    values = []
-    for slots, fallback, damaged in _damaged(finished):
-        before = fallback[(slots > damaged - AFTER_DAMAGE_SLOTS) & (slots <= damaged)]
-        after = fallback[(slots > damaged) & (slots <= damaged + AFTER_DAMAGE_SLOTS)]
-        values.append(float(after.mean() - before.mean()))
-    return values
-
-
-def fallback_lets_go(finished: Finished) -> list[float]:
-    """How far the share of reports in fallback stays below 10 % in the last 20 % of the slots."""
-    return [
-        0.1 - float(fallback[slots > (1.0 - SETTLED_SHARE) * slots[-1]].mean())
-        for slots, fallback, _ in _damaged(finished)
-    ]
-
-
-def trains_less(less: str, more: str, part: float) -> Callable:
-    """Measure: this part of one strategy's share of slots that train, minus that of another."""
-    return lambda finished: [
-        part * b.row["share_training"] - a.row["share_training"] for a, b in finished.of(less, more)
-    ]
-
-
-def trains_in(strategy: str) -> Callable:
-    """Measure: the share of slots that train."""
-    return lambda finished: [t.row["share_training"] for (t,) in finished.of(strategy)]
-
-
-def above_pts_of_equal_share(strategy: str) -> Callable:
-    """Measure: minus what PTS has for as much training, between its periods (logarithmic)."""
-
-    def measured(finished: Finished) -> list[float]:
-        periodic = finished.labels(PTS)
-        values = []
-        for trial, *others in finished.of(strategy, *periodic) if len(periodic) >= 2 else []:
-            rows = sorted((t.row for t in others), key=lambda row: row["share_training"])
-            shares = np.log([max(row["share_training"], TINY) for row in rows])
-            share = np.log(max(trial.row["share_training"], TINY))
-            reward = np.interp(share, shares, [row["reward_lifetime"] for row in rows])
-            values.append(trial.row["reward_lifetime"] - float(reward))
-        return values
-
-    return measured
-
-
-def where_load_changes(measure: Callable) -> Callable:
-    """Measure: only where the load follows a schedule."""
-    return lambda f: [] if first_rise(f.experiment.env.load) is None else measure(f)
-
-
-def _damaged(finished: Finished) -> list[tuple[np.ndarray, np.ndarray, int]]:
+def _damaged(finished: Finished, label: str) -> list[tuple[np.ndarray, np.ndarray, int]]:
     """Slots, share in fallback, and the report in whose end the damage was done, per seed."""
-    label = "ats-corrupt"
     if label not in finished.strategies:
         return []
-    planned = finished.strategies[label].experiment.learner.corrupt.slot
+    planned = finished.strategies[label].setting("learner.corrupt.slot")
     series = []
     for (trial,) in finished.of(label) if planned is not None else []:
         slots = np.array([report["timesteps_total"] for report in trial.reports])

@@ -1,6 +1,6 @@
 """Pictures of an experiment, drawn from its files."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from itertools import cycle
 from typing import NamedTuple
 
@@ -9,11 +9,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.results.folder import TrialResults, number
+from mec_rllib.results.files import number
 from mec_rllib.results.stats import interval
+from mec_rllib.results.stored import StoredStudy, TrialResults
 from mec_rllib.results.trade_off import trade_off
-from mec_rllib.sim.workloads import LoadSchedule
 
 # Okabe and Ito: eight colours that colour-blind readers can tell apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#B2A000")
@@ -24,14 +23,14 @@ SMOOTH = 5  # reports
 Look = tuple[str, str, str]  # colour, line style, marker
 
 
-class Results:
+class Drawn:
     """The trials that have reported, by strategy; each strategy has a look of its own."""
 
-    def __init__(self, experiment: Experiment, trials: Sequence[TrialResults]):
-        self.experiment = experiment
-        self.trade_off = trade_off(experiment, trials)
+    def __init__(self, study: StoredStudy):
+        self.study = study
+        self.trade_off = trade_off(study)
         self.trials: dict[str, list[TrialResults]] = {}
-        for trial in trials:
+        for trial in study.trials:
             if trial.reports:
                 self.trials.setdefault(trial.strategy, []).append(trial)
         self.looks: dict[str, Look] = dict(zip(self.trials, _looks(), strict=False))
@@ -53,7 +52,7 @@ def _looks() -> Iterable[Look]:
             yield colour, style, marker
 
 
-def draw_rewards(results: Results) -> Figure | None:
+def draw_rewards(results: Drawn) -> Figure | None:
     """Reward over slots, one line per strategy, and below it every training job as a mark."""
     if not results.trials:
         return None
@@ -75,19 +74,16 @@ def draw_rewards(results: Results) -> Figure | None:
     return figure
 
 
-def draw_server_over_time(results: Results) -> Figure | None:
+def draw_server_over_time(results: Drawn) -> Figure | None:
     """Load, and what training and user jobs take of the server, over slots."""
     paying = results.paying
-    if not paying or results.experiment.env.gym is not None:
+    if not paying or not results.study.is_of_mec_servers:
         return None
     figure = Figure(figsize=(10, 8), layout="constrained")
     load, training, users = figure.subplots(3, 1, sharex=True, height_ratios=(1, 2, 2))
     slots, _, _, _ = _curve(results.trials[paying[0]], "server", "share_training")
-    env = results.experiment.env
-    if env.workload in ("bernoulli", "drift"):
-        runners = results.experiment.runners
-        per_server = slots / (max(runners.num, 1) * runners.servers)
-        load.plot(slots, LoadSchedule(env.load).at(per_server), color="black")
+    if results.study.setting("env.workload") in ("bernoulli", "drift"):
+        load.plot(slots, _offered_load(results.study, slots), color="black")
         load.set_ylim(0)
     load.set_ylabel("offered load")
     for strategy in paying:
@@ -104,7 +100,15 @@ def draw_server_over_time(results: Results) -> Figure | None:
     return figure
 
 
-def draw_final(results: Results) -> Figure | None:
+def _offered_load(study: StoredStudy, slots: np.ndarray) -> np.ndarray:
+    """The load of each server at slots of all of them together."""
+    load = study.setting("env.load")
+    points = load if isinstance(load, list) else [[0, load]]
+    starts, loads = zip(*points, strict=True)
+    return np.interp(slots / study.servers, starts, loads)
+
+
+def draw_final(results: Drawn) -> Figure | None:
     """Lifetime, last-20-% and greedy reward of each strategy, with 95 % intervals."""
     finished = [s for s in results.trials if results.rows(s)]
     if not finished:
@@ -133,14 +137,14 @@ def draw_final(results: Results) -> Figure | None:
     return figure
 
 
-def draw_where(results: Results) -> Figure | None:
+def draw_where(results: Drawn) -> Figure | None:
     """Use of the server and queue when training was asked for, against the average."""
     paying = [
         s
         for s in results.paying
         if any(row.get("use_at_training") is not None for row in results.rows(s))
     ]
-    if not paying or results.experiment.env.gym is not None:
+    if not paying or not results.study.is_of_mec_servers:
         return None
     figure = Figure(figsize=(10, 1.6 + 0.35 * len(paying)), layout="constrained")
     use, queue = figure.subplots(1, 2, sharey=True)
@@ -168,13 +172,9 @@ def draw_where(results: Results) -> Figure | None:
     return figure
 
 
-def draw_trade_off(results: Results) -> Figure | None:
+def draw_trade_off(results: Drawn) -> Figure | None:
     """Lifetime reward against the share of slots that train, 95 % intervals; the Pareto front."""
-    learning = [
-        s
-        for s in results.trials
-        if results.rows(s) and "learner" in results.trials[s][0].reports[0]
-    ]
+    learning = [s for s in results.trials if results.rows(s) and results.trials[s][0].learns]
     if not learning:
         return None
     figure = Figure(figsize=(8, max(5, 1 + 0.22 * len(learning))), layout="constrained")
@@ -206,7 +206,7 @@ def draw_trade_off(results: Results) -> Figure | None:
     return figure
 
 
-def _draw_front(axes: Axes, results: Results) -> None:
+def _draw_front(axes: Axes, results: Drawn) -> None:
     """A staircase through the points of the front: what can be had for so much training."""
     front = [point for point in results.trade_off if point.on_front]
     if front:
@@ -214,7 +214,7 @@ def _draw_front(axes: Axes, results: Results) -> None:
         axes.step(shares, rewards, where="post", color="0.7", linewidth=3, zorder=0, label="front")
 
 
-def draw_misses(results: Results) -> Figure | None:
+def draw_misses(results: Drawn) -> Figure | None:
     """Miss rate of each job class, one group of bars per strategy."""
     finished = [s for s in results.trials if results.rows(s)]
     if not finished or "miss_rate_by_class" not in results.rows(finished[0])[0]:
@@ -226,10 +226,8 @@ def draw_misses(results: Results) -> Figure | None:
     axes = figure.subplots()
     height = 0.8 / len(classes)
     for k, (name, colour) in enumerate(zip(classes, cycle(COLOURS), strict=False)):
-        rates = [
-            np.nanmean(
-                [np.nan_to_num(r["miss_rate_by_class"][name] or 0.0) for r in results.rows(s)]
-            )
+        rates = [  # NaN, no bar: no job of the class was resolved
+            interval([number(r["miss_rate_by_class"][name]) for r in results.rows(s)]).mean
             for s in finished
         ]
         places = np.arange(len(finished)) + (k - (len(classes) - 1) / 2) * height
@@ -249,7 +247,7 @@ class Picture(NamedTuple):
     name: str  # of the file
     title: str
     caption: str
-    draw: Callable[[Results], Figure | None]
+    draw: Callable[[Drawn], Figure | None]
 
 
 PICTURES = (
@@ -294,7 +292,7 @@ PICTURES = (
 
 def _draw_band(
     axes: Axes,
-    results: Results,
+    results: Drawn,
     strategy: str,
     slots: np.ndarray,
     mean: np.ndarray,

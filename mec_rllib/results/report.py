@@ -14,61 +14,57 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.results.folder import TrialResults, read_experiment, write_json
+from mec_rllib.results.files import write_json, write_whole
 from mec_rllib.results.gate_health import SIGNATURES, Finding, examine
-from mec_rllib.results.plots import PICTURES, Results
-from mec_rllib.results.stats import Interval
+from mec_rllib.results.plots import PICTURES, Drawn
+from mec_rllib.results.stored import StoredStudy, TrialResults, read_study
 from mec_rllib.results.summary import summarize
-from mec_rllib.results.trade_off import Point, trade_off
-
-COLUMNS = (  # metric, heading, format
-    ("reward_lifetime", "R", ".3f"),
-    ("reward_last20", "R last 20%", ".3f"),
-    ("reward_greedy", "R greedy", ".3f"),
-    ("miss_rate", "missed", ".1%"),
-    ("share_training", "training", ".2%"),
-    ("share_blocked", "blocked", ".2%"),
-    ("learner_updates", "updates", ",.0f"),
+from mec_rllib.results.tables import (
+    COLUMNS,
+    HEADINGS,
+    Section,
+    claim_section,
+    compare_section,
+    figures,
+    front_section,
+    request_section,
+    strategy_rows,
 )
-WITH_INTERVAL = ("reward_lifetime", "reward_last20", "reward_greedy")
-FRONT_HEADINGS = ("strategy", "n", "training", "R", "on the front")
-CLAIM_HEADINGS = ("claim", "verdict", "estimate", "95 % CI", "margin", "p", "Holm")
+from mec_rllib.results.trade_off import trade_off
 
 
-def report(folder: Path, console: Console) -> None:
+def report(folder: Path, console: Console, baseline: str | None = None) -> None:
     """Writes the report's files into the folder and prints what they say.
 
+    Args:
+        folder: of an experiment.
+        console: to print on.
+        baseline: label of the strategy that all others are compared with; None: the config's.
+
     Raises:
-        ConfigError: the folder holds no experiment of ours.
+        ConfigError: the folder holds no experiment of ours, or no such strategy.
     """
-    experiment, trials = read_experiment(folder)
-    summary = summarize(experiment, trials)
-    findings = examine(experiment, trials)
-    points = trade_off(experiment, trials)
-    write_json(folder / "summary.json", summary)
-    pictures = _draw(experiment, trials, folder)
-    (folder / "report.md").write_text(
-        _markdown(experiment, summary, findings, points), encoding="utf-8"
-    )
-    page = _html(experiment, trials, summary, findings, points, pictures)
-    (folder / "report.html").write_text(page, encoding="utf-8")
+    study = read_study(folder)
+    summary, findings = summarize(study, baseline), examine(study)
+    claims, requests = claim_section(summary["claims"]), request_section(summary["aggregate"])
+    compared, front = compare_section(summary["comparisons"]), front_section(trade_off(study))
+    sections = [section for section in (compared, claims, front, requests) if section.rows]
+    write_json(study.folder.summary, summary)
+    pictures = _draw(study)
+    page = _html(study, summary, findings, sections, pictures)
+    write_whole(study.folder.report_md, _markdown(study, summary, findings, sections))
+    write_whole(study.folder.report_html, page)
 
     if summary["rows"]:
-        console.print(_table(experiment, summary["aggregate"]))
-    if summary["claims"]:
-        console.print(_claims(summary["claims"]))
-    for finding in findings:
-        line = f"{finding.strategy}: {finding.signature}; {finding.figures}"
-        console.print(line, highlight=False, soft_wrap=True)
-    missing = _missing(trials)
-    if missing:
-        unfinished = sum(not t.is_finished for t in trials)
-        line = f"not finished ({unfinished} of {len(trials)}): {', '.join(missing)}"
+        console.print(_table(study, summary["aggregate"]))
+    for section in (compared, claims, requests):
+        if section.rows:
+            console.print(_console_table(section))
+    for line in (*map(_finding, findings), *_notes(study.trials)):
         console.print(line, highlight=False, soft_wrap=True)
     places = (
-        ("report", folder / "report.html"),
-        ("figures", folder / "summary.json"),
+        ("report", study.folder.report_html),
+        ("figures", study.folder.summary),
         ("curves", f"tensorboard --logdir {folder}"),
     )
     for name, place in places:
@@ -79,42 +75,54 @@ def print_rows(rows: Sequence[dict[str, Any]], console: Console) -> None:
     """The rows as a table, one line per seed."""
     table = _headed("", ("strategy", "seed"))
     for row in rows:
-        table.add_row(row["strategy"], str(row["seed"]), *_cells(row[m] for m, _, _ in COLUMNS))
+        table.add_row(row["strategy"], str(row["seed"]), *figures(row[m] for m, _, _ in COLUMNS))
     console.print(table)
 
 
-def _missing(trials: Iterable[TrialResults]) -> list[str]:
-    """One entry per strategy, with the seeds that are not finished."""
+def _notes(trials: Sequence[TrialResults]) -> list[str]:
+    """What the tables cannot show: trials that are not finished, or in which R has no value."""
+    missing = [t for t in trials if not t.is_finished]
+    empty = [t for t in trials if t.is_finished and t.row["reward_lifetime"] is None]
+    notes = []
+    if missing:
+        notes.append(f"not finished ({len(missing)} of {len(trials)}): {_by_strategy(missing)}")
+    if empty:
+        notes.append(f"no R, for no job was resolved: {_by_strategy(empty)}")
+    return notes
+
+
+def _by_strategy(trials: Iterable[TrialResults]) -> str:
+    """The strategies with the seeds of these trials."""
     seeds: dict[str, list[str]] = {}
     for trial in trials:
-        if not trial.is_finished:
-            seeds.setdefault(trial.strategy, []).append(str(trial.seed))
-    return [f"{strategy} (seed {', '.join(those)})" for strategy, those in seeds.items()]
+        seeds.setdefault(trial.strategy, []).append(str(trial.seed))
+    return ", ".join(f"{strategy} (seed {', '.join(those)})" for strategy, those in seeds.items())
 
 
-def _draw(
-    experiment: Experiment, trials: Sequence[TrialResults], folder: Path
-) -> list[dict[str, str]]:
+def _finding(finding: Finding) -> str:
+    return f"{finding.strategy}: {finding.signature}; {finding.figures}"
+
+
+def _draw(study: StoredStudy) -> list[dict[str, str]]:
     """Writes the pictures that there is something to show in; returns them for the page."""
-    results, drawn = Results(experiment, trials), []
+    results, drawn = Drawn(study), []
     for picture in PICTURES:
         figure = picture.draw(results)
         if figure is None:
             continue
         buffer = io.BytesIO()
         figure.savefig(buffer, dpi=130)
-        (folder / f"{picture.name}.png").write_bytes(buffer.getvalue())
+        study.folder.picture(picture.name).write_bytes(buffer.getvalue())
         png = base64.b64encode(buffer.getvalue()).decode()
         drawn.append({"title": picture.title, "caption": picture.caption, "png": png})
     return drawn
 
 
 def _html(
-    experiment: Experiment,
-    trials: Sequence[TrialResults],
+    study: StoredStudy,
     summary: dict[str, Any],
     findings: Sequence[Finding],
-    points: Sequence[Point],
+    sections: Sequence[Section],
     pictures: Sequence[dict[str, str]],
 ) -> str:
     environment = jinja2.Environment(
@@ -123,19 +131,14 @@ def _html(
         undefined=jinja2.StrictUndefined,
     )
     return environment.get_template("report.html.j2").render(
-        name=experiment.name,
-        slots=f"{experiment.slots:,}",
-        finished=sum(t.is_finished for t in trials),
-        trials=len(trials),
-        missing=_missing(trials),
-        headings=[heading for _, heading, _ in COLUMNS],
-        table=_rows_with_intervals(summary["aggregate"]),
-        claim_headings=CLAIM_HEADINGS,
-        claims=[_claim_cells(claim) for claim in summary["claims"]],
-        claims_note=_claims_note(summary["claims"]),
-        front_headings=FRONT_HEADINGS,
-        front=[_front_cells(point) for point in points],
-        front_note=_front_note(points),
+        name=study.name,
+        slots=f"{study.slots:,}",
+        finished=sum(t.is_finished for t in study.trials),
+        trials=len(study.trials),
+        notes=_notes(study.trials),
+        headings=HEADINGS,
+        table=strategy_rows(summary["aggregate"]),
+        sections=sections,
         findings=findings,
         signatures=list(SIGNATURES),
         pictures=pictures,
@@ -145,28 +148,27 @@ def _html(
 
 
 def _markdown(
-    experiment: Experiment,
+    study: StoredStudy,
     summary: dict[str, Any],
     findings: Sequence[Finding],
-    points: Sequence[Point],
+    sections: Sequence[Section],
 ) -> str:
     """Tables for a paper, an issue or `docs/results.md`."""
-    headings = ("strategy", "n", *(heading for _, heading, _ in COLUMNS))
-    parts = [
-        f"# {experiment.name}",
-        f"{experiment.slots:,} slots; mean over n seeds, ± half the 95 % t-interval.",
-        _pipes(headings, _rows_with_intervals(summary["aggregate"])),
-    ]
-    if summary["claims"]:
-        parts.append(_claims_note(summary["claims"]))
-        parts.append(_pipes(CLAIM_HEADINGS, [_claim_cells(c) for c in summary["claims"]]))
-    if points:
-        parts.append(_front_note(points))
-        parts.append(_pipes(FRONT_HEADINGS, [_front_cells(point) for point in points]))
+    parts = [f"# {study.name}"]
+    if summary["rows"]:
+        parts.append(
+            f"{study.slots:,} slots; mean over n seeds, ± half the 95 % t-interval (none: one "
+            "seed, or all are equal)."
+        )
+        parts.append(_pipes(HEADINGS, strategy_rows(summary["aggregate"])))
+    else:
+        parts.append("No trial has finished yet.")
+    for section in sections:
+        parts += [section.note, _pipes(section.headings, section.rows)]
     if findings:
         parts.append("Gate health:")
-        parts.append("\n".join(f"- {f.strategy}: {f.signature}; {f.figures}" for f in findings))
-    return "\n\n".join(parts) + "\n"
+        parts.append("\n".join(f"- {_finding(finding)}" for finding in findings))
+    return "\n\n".join(parts + _notes(study.trials)) + "\n"
 
 
 def _pipes(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -174,28 +176,11 @@ def _pipes(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _rows_with_intervals(aggregate: Iterable[dict[str, Any]]) -> list[list[str]]:
-    rows = []
-    for entry in _best_first(aggregate):
-        cells = _cells(entry[metric]["mean"] for metric, _, _ in COLUMNS)
-        for k, (metric, _, pattern) in enumerate(COLUMNS):
-            low, high = entry[metric]["ci95"]
-            if metric in WITH_INTERVAL and low == low:
-                cells[k] += f" ± {format((high - low) / 2, pattern)}"
-        rows.append([entry["strategy"], str(entry["n"]), *cells])
-    return rows
-
-
-def _best_first(aggregate: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    return sorted(aggregate, key=lambda e: -(e["reward_lifetime"]["mean"] or -9))
-
-
-def _table(experiment: Experiment, aggregate: Iterable[dict[str, Any]]) -> Table:
-    title = f"{experiment.name}: mean over seeds, {experiment.slots:,} slots"
+def _table(study: StoredStudy, aggregate: Sequence[dict[str, Any]]) -> Table:
+    title = f"{study.name}: mean over seeds, {study.slots:,} slots"
     table = _headed(title, ("strategy", "n"))
-    for entry in _best_first(aggregate):
-        cells = _cells(entry[metric]["mean"] for metric, _, _ in COLUMNS)
-        table.add_row(entry["strategy"], str(entry["n"]), *cells)
+    for row in strategy_rows(aggregate, with_intervals=False):
+        table.add_row(*row)
     return table
 
 
@@ -207,68 +192,11 @@ def _headed(title: str, keys: Sequence[str]) -> Table:
     return table
 
 
-def _cells(values: Iterable[float | None]) -> list[str]:
-    return [
-        "-" if value is None or value != value else format(value, pattern)
-        for value, (_, _, pattern) in zip(values, COLUMNS, strict=True)
-    ]
-
-
-def _front_note(points: Sequence[Point]) -> str:
-    front = ", ".join(point.strategy for point in points if point.on_front)
-    return (
-        f"On the Pareto front of the means (more reward for less training): {front}. "
-        "Intervals of neighbours may overlap: the front describes, the claims test."
-    )
-
-
-def _front_cells(point: Point) -> list[str]:
-    return [
-        point.strategy,
-        str(point.n),
-        _plus_minus(point.share, ".3%"),
-        _plus_minus(point.reward, ".4f"),
-        "yes" if point.on_front else "no",
-    ]
-
-
-def _plus_minus(found: Interval, pattern: str) -> str:
-    mean = format(found.mean, pattern)
-    known = found.low == found.low
-    return f"{mean} ± {format((found.high - found.low) / 2, pattern)}" if known else mean
-
-
-def _claims_note(claims: Sequence[dict[str, Any]]) -> str:
-    survivors = sum(claim["holm"] for claim in claims)
-    return (
-        f"{len(claims)} claims, paired by seed, 95 % t-intervals; the tests are in docs/claims.md. "
-        f"{survivors} of them survive the Holm correction for all {len(claims)} (marked yes)."
-    )
-
-
-def _claims(claims: Sequence[dict[str, Any]]) -> Table:
-    table = Table(
-        title=f"{len(claims)} claims: paired by seed, 95 % t-interval, Holm-corrected at 5 %",
-        title_justify="left",
-        box=None,
-        pad_edge=False,
-    )
-    for heading in CLAIM_HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("claim", "verdict") else "right")
-    for claim in claims:
-        table.add_row(*_claim_cells(claim))
+def _console_table(section: Section) -> Table:
+    table = Table(title=section.title, title_justify="left", box=None, pad_edge=False)
+    for heading in section.headings:
+        is_text = heading in ("claim", "verdict", "strategy")
+        table.add_column(heading, justify="left" if is_text else "right")
+    for row in section.rows:
+        table.add_row(*row)
     return table
-
-
-def _claim_cells(claim: dict[str, Any]) -> list[str]:
-    low, high = claim["ci95"]
-    known = low == low
-    return [
-        claim["text"],
-        claim["verdict"],
-        f"{claim['estimate']:+.3f}",
-        f"[{low:+.3f}, {high:+.3f}]" if known else "one seed",
-        f"{claim['margin']:g}",
-        f"{claim['p']:.2g}" if known else "-",
-        "yes" if claim["holm"] else "no",
-    ]

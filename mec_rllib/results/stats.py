@@ -6,26 +6,42 @@ from typing import Literal, NamedTuple
 import numpy as np
 from scipy import special  # scipy.stats has the same, but takes a second to load
 
+Values = Sequence[float] | np.ndarray
 Verdict = Literal["holds", "fails", "undecided"]
 CONFIDENCE = 0.95
+ROUNDING = 1e-9  # of the largest value, or of 1: values no further apart are equal
 
 
 class Interval(NamedTuple):
-    """A mean and its 95 % t-interval; NaN bounds where there are fewer than two values."""
+    """A mean and its 95 % t-interval; NaN bounds where there is no spread to judge it by."""
 
     mean: float
     low: float
     high: float
 
 
-def interval(values: Sequence[float]) -> Interval:
-    """Mean and 95 % interval (Student's t over seeds); values that are NaN are left out."""
+def known(values: Values) -> np.ndarray:
+    """The values that are numbers; where no job was resolved, R is none."""
     x = np.asarray(values, float)
-    x = x[np.isfinite(x)]
+    return x[np.isfinite(x)]
+
+
+def all_equal(values: Values) -> bool:
+    """Whether all values are one, but for rounding: they say nothing about the next one."""
+    x = known(values)
+    return len(x) > 0 and bool(np.ptp(x) <= ROUNDING * max(1.0, np.abs(x).max()))
+
+
+def interval(values: Values) -> Interval:
+    """Mean and 95 % interval (Student's t over seeds); values that are NaN are left out.
+
+    A single value, or several that are equal, have no interval: a t-test needs a spread.
+    """
+    x = known(values)
     if not len(x):
         return Interval(np.nan, np.nan, np.nan)
     mean = float(x.mean())
-    if len(x) < 2:
+    if all_equal(x):
         return Interval(mean, np.nan, np.nan)
     half = float(special.stdtrit(len(x) - 1, 0.5 + CONFIDENCE / 2) * _standard_error(x))
     return Interval(mean, mean - half, mean + half)
@@ -38,14 +54,11 @@ def verdict(difference: Interval, above: float) -> Verdict:
     return "fails" if difference.high <= above else "undecided"
 
 
-def p_value(values: Sequence[float], above: float) -> float:
-    """Two-sided p of Student's t-test that the mean differs from a bound; NaN below two values."""
-    x = np.asarray(values, float)
-    x = x[np.isfinite(x)]
-    if len(x) < 2:
+def p_value(values: Values, above: float) -> float:
+    """Two-sided p of Student's t-test that the mean differs from a bound; NaN without a spread."""
+    x = known(values)
+    if len(x) < 2 or all_equal(x):
         return np.nan
-    if np.ptp(x) == 0.0:  # the test statistic is infinite, or there is no difference at all
-        return float(x[0] == above)
     t = abs(x.mean() - above) / _standard_error(x)
     return float(2.0 * special.stdtr(len(x) - 1, -t))
 

@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from mec_rllib.results.folder import CONFIG_FILE, RESTARTS, TrialResults, read_experiment
+from mec_rllib.results.folder import Folder
+from mec_rllib.results.stored import TrialResults, read_study
 
+RESTARTS = 3  # of a trial whose process or node was lost, or that failed
 SILENT_S = 120.0  # a report takes as long as a hundredth of a trial
 FAILURE = re.compile(r"^Failure # (\d+) \(occurred", re.MULTILINE)
 STATES = ("running", "failed", "waiting", "done")
@@ -28,22 +30,23 @@ def status(folder: Path, now: float | None = None) -> dict[str, Any]:
         ConfigError: the folder holds no experiment of ours.
     """
     now = time.time() if now is None else now
-    experiment, results = read_experiment(folder)
-    trials = [_trial(folder, r, experiment.slots) for r in results]
+    study = read_study(folder)
+    results, slots = study.trials, study.slots
+    trials = [_trial(study.folder, r, slots) for r in results]
     reported = [t["last_report"] for t in trials if t["last_report"] is not None]
-    silent_s = now - max(reported, default=(folder / CONFIG_FILE).stat().st_mtime)
+    silent_s = now - max(reported, default=study.folder.config.stat().st_mtime)
     is_over = all(trial["state"] in ("done", "failed") for trial in trials)
     return {
-        "experiment": experiment.name,
+        "experiment": study.name,
         "state": "over" if is_over else "running" if silent_s < SILENT_S else "stopped",
         "silent_s": silent_s,
-        "left_s": None if is_over else _left_s(results, trials, experiment.slots),
+        "left_s": None if is_over else _left_s(results, trials, slots),
         "trials": trials,
     } | {state: sum(trial["state"] == state for trial in trials) for state in STATES}
 
 
-def _trial(folder: Path, results: TrialResults, slots: int) -> dict[str, Any]:
-    errors = folder / f"{results.strategy}_seed{results.seed}" / "error.txt"
+def _trial(folder: Folder, results: TrialResults, slots: int) -> dict[str, Any]:
+    errors = folder.trial(results.strategy, results.seed).errors
     text = errors.read_text(encoding="utf-8", errors="replace") if errors.is_file() else ""
     failures = len(FAILURE.findall(text))
     last = results.reports[-1] if results.reports else {}

@@ -4,16 +4,15 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.strategies import resolve
-from mec_rllib.results.folder import TrialResults, number
+from mec_rllib.results.files import number
 from mec_rllib.results.stats import Interval, interval
+from mec_rllib.results.stored import StoredStudy
 
 ENOUGH = 3  # strategies for a front
 
 
 class Point(NamedTuple):
-    """A strategy that learns, means over its finished seeds with 95 % intervals."""
+    """A strategy that learns, means over its finished seeds that have an R, with intervals."""
 
     strategy: str
     n: int
@@ -36,20 +35,20 @@ def pareto_front(costs: Sequence[float], gains: Sequence[float]) -> list[bool]:
     return on_front
 
 
-def trade_off(experiment: Experiment, trials: Sequence[TrialResults]) -> list[Point]:
+def trade_off(study: StoredStudy) -> list[Point]:
     """The strategies whose training takes slots (`ideal` trains for free), least training first.
 
     Fewer than three of them are no trade-off: then there are no points.
     """
     points = []
-    for strategy in resolve(experiment).strategies:
-        rows = [t.row for t in trials if t.strategy == strategy.label and t.is_finished]
-        if strategy.gate is None or not strategy.gate.occupies or not rows:
+    for strategy in study.strategies:
+        mine = study.finished(strategy.label)
+        rows = [t.row for t in mine if math.isfinite(number(t.row["reward_lifetime"]))]
+        if not rows or not mine[0].learns or not strategy.occupies:
             continue
         share = interval([row["share_training"] for row in rows])
-        reward = interval([number(row["reward_lifetime"]) for row in rows])
-        if math.isfinite(reward.mean):
-            points.append(Point(strategy.label, len(rows), share, reward, False))
+        reward = interval([row["reward_lifetime"] for row in rows])
+        points.append(Point(strategy.label, len(rows), share, reward, False))
     if len(points) < ENOUGH:
         return []
     front = pareto_front([p.share.mean for p in points], [p.reward.mean for p in points])

@@ -3,12 +3,32 @@
 import pickle
 from typing import Any
 
-from mec_rllib.config.study import Strategy
+from mec_rllib.config.study import Strategy, Study
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import Idle, ServerEmpty
+from mec_rllib.lookup import nearest
+from mec_rllib.results.claims import check_claims
 from mec_rllib.schedulers import SCHEDULERS
 from mec_rllib.trials.players import build_guide, build_scheduler
+
+
+def check_study(study: Study) -> None:
+    """Builds what every strategy needs, and looks at what is claimed and compared.
+
+    Raises:
+        ConfigError: whatever would fail at the start of a trial, or at the report.
+    """
+    for strategy in study.strategies:
+        check(strategy)
+    labels = study.written or tuple(study.by_label)
+    check_claims([claim.model_dump() for claim in study.experiment.claims], labels)
+    compare = study.experiment.compare
+    if compare is not None and compare.baseline not in {*labels, *study.by_label}:
+        raise ConfigError(
+            f"compare.baseline: no strategy is called {compare.baseline!r}; "
+            + nearest(compare.baseline, labels)
+        )
 
 
 def check(strategy: Strategy) -> None:

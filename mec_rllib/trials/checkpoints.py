@@ -1,7 +1,7 @@
 """Checkpoints on disk: written whole or not at all, and checked before anything is loaded.
 
-A checkpoint is a folder `checkpoint_NNNNNN` (the number of the report) with a manifest: SHA-256 of
-every file, the versions that wrote it, and whose it is. It is written under another name, synced
+A checkpoint is a folder, named by the number of the report, with a manifest: SHA-256 of every
+file, the versions that wrote it, and whose it is. It is written under another name, synced
 to disk and renamed: a process that is killed leaves the one before.
 """
 
@@ -18,6 +18,7 @@ from packaging.version import InvalidVersion, Version
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from mec_rllib.errors import ConfigError
+from mec_rllib.results.folder import TrialFolder
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -47,25 +48,25 @@ class Manifest(BaseModel):
 
 
 def write_checkpoint(
-    folder: Path,
+    trial: TrialFolder,
     number: int,
     save: Callable[[Path], None],
     of: Mapping[str, Any],
     keep: int = KEPT,
 ) -> Path:
-    """Writes `checkpoint_<number>` into a trial's folder and deletes the oldest.
+    """Writes a checkpoint into a trial's folder and deletes the oldest.
 
     Args:
-        folder: of the trial.
+        trial: whose it is.
         number: of the report.
         save: writes the files into the folder that it is given.
         of: whose it is, in JSON's types; `check_origin` compares it.
         keep: checkpoints that stay.
     """
-    target = folder / f"checkpoint_{number:06d}"
-    for left in folder.glob(".checkpoint_*.tmp"):  # by a process that was killed
+    target = trial.checkpoint(number)
+    for left in trial.unfinished_checkpoints:  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
-    temporary = folder / f".{target.name}.tmp"
+    temporary = trial.temporary(target)
     temporary.mkdir(parents=True)
     try:
         save(temporary)
@@ -82,17 +83,12 @@ def write_checkpoint(
             _sync(path)
         shutil.rmtree(target, ignore_errors=True)  # left by a run that was resumed before it
         temporary.rename(target)
-        _sync(folder)
+        _sync(trial.path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-    for old in checkpoints(folder)[keep:]:
+    for old in trial.checkpoints[keep:]:
         shutil.rmtree(old)
     return target
-
-
-def checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a trial's folder, newest first."""
-    return sorted(folder.glob("checkpoint_*"), reverse=True)
 
 
 def check_checkpoint(path: Path) -> Manifest:
@@ -148,9 +144,9 @@ def check_origin(path: Path, manifest: Manifest, of: Mapping[str, Any]) -> None:
 
 
 def newest_good_checkpoint(
-    folder: Path, of: Mapping[str, Any], warn: Callable[[str], None]
+    trial: TrialFolder, of: Mapping[str, Any], warn: Callable[[str], None]
 ) -> Path | None:
-    """The newest checkpoint of a trial that is whole; what is passed over is said.
+    """The newest intact checkpoint of a trial; warns about each damaged one that it skips.
 
     Returns:
         None if the trial has no checkpoint yet.
@@ -158,7 +154,7 @@ def newest_good_checkpoint(
     Raises:
         CheckpointError: all of them are damaged, or one is not ours to go on from.
     """
-    found = checkpoints(folder)
+    found = trial.checkpoints
     for path in found:
         try:
             manifest = check_checkpoint(path)
@@ -169,7 +165,7 @@ def newest_good_checkpoint(
             return path
     if found:
         raise CheckpointError(
-            f"{folder}: none of its checkpoints is whole; delete the folder to start the trial anew"
+            f"{trial.path}: none of its checkpoints is whole; delete the folder to start anew"
         )
     return None
 
@@ -180,7 +176,7 @@ def checkpoint_at(place: Path) -> tuple[Path, Manifest]:
     Raises:
         CheckpointError: there is none, or it is damaged.
     """
-    path = next(iter(checkpoints(place)), place)
+    path = next(iter(TrialFolder(place).checkpoints), place)
     if not path.is_dir():
         raise CheckpointError(f"{place}: holds no checkpoint")
     return path, check_checkpoint(path)

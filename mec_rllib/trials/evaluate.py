@@ -10,9 +10,10 @@ from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
+from mec_rllib.results.folder import TrialFolder
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.trials.check import check
-from mec_rllib.trials.checkpoints import MANIFEST, checkpoint_at, checkpoints
+from mec_rllib.trials.checkpoints import MANIFEST, checkpoint_at
 from mec_rllib.trials.players import build_scheduler
 
 RLLIB_METADATA = "rllib_checkpoint.json"
@@ -84,6 +85,6 @@ def _unpickled(place: Path) -> Any:
     from mec_rllib.rl.policy import load_module
 
     try:
-        return load_module(next(iter(checkpoints(place)), place))
+        return load_module(next(iter(TrialFolder(place).checkpoints), place))
     except Exception as error:  # unpickling may end in anything
         raise ConfigError(f"--checkpoint {place}: cannot be loaded: {error!r:.200}") from None

@@ -5,21 +5,13 @@ from pathlib import Path
 from typing import Any
 
 from mec_rllib.callbacks.corrupt_q import CorruptQCallback
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
-from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.sections import exploration_class
 from mec_rllib.config.study import Strategy
-from mec_rllib.rl.actor_critic_algorithms import GatedPPOConfig, GatedSACConfig
-from mec_rllib.rl.algorithm import PLAY, GatedAlgorithm, GatedConfig, GatedDQNConfig
-from mec_rllib.rl.exploration import (
-    Boltzmann,
-    Bootstrapped,
-    EpsilonGreedy,
-    Greedy,
-    Guided,
-    Noisy,
-    Sampled,
-)
+from mec_rllib.rl.actor_critic.algorithms import GatedPPOConfig, GatedSACConfig
+from mec_rllib.rl.algorithm import PLAY, GatedAlgorithm
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
+from mec_rllib.rl.exploration import Greedy
+from mec_rllib.rl.gated_config import GatedConfig
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import Scheduler
@@ -52,6 +44,11 @@ class LearnerRun:
     def updates_of_kinds(self) -> list[int]:
         """Updates since the start that each kind of training jobs has paid for."""
         return self._algorithm.updates.tolist()
+
+    @property
+    def requests_by_reason(self) -> dict[str, int]:
+        """Training jobs asked for since the start, by the gate's reasons."""
+        return self._algorithm.requests_by_reason
 
     def play(self, slots: int) -> dict[str, Any]:
         """One iteration of the algorithm."""
@@ -91,7 +88,13 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
     return (
         config.environment(env_config=experiment.env.model_dump(mode="json"))
         .env_runners(num_env_runners=runners.num, num_envs_per_env_runner=runners.servers)
-        .rl_module(model_config=_network_of(experiment))
+        .rl_module(
+            model_config={
+                "fcnet_hiddens": learner.hidden,
+                "fcnet_activation": "relu",
+                "act_with": learner.act_with,
+            }
+        )
         .training(
             gamma=learner.gamma,
             train_batch_size_per_learner=learner.batch,
@@ -118,21 +121,9 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
             observe=learner.observe.model_dump(),
         )
         .corrupting(**learner.corrupt.model_dump())
-        .callbacks([TrainingGateCallback, MetricsCallback, CorruptQCallback])
+        .callbacks(CorruptQCallback)
         .debugging(seed=seed, log_level="ERROR")
     )
-
-
-def _network_of(experiment: Experiment) -> dict[str, Any]:
-    """RLlib's model_config."""
-    learner = experiment.learner
-    network = {
-        "fcnet_hiddens": learner.hidden,
-        "fcnet_activation": "relu",
-        "act_with": learner.act_with,
-    }
-    heads = {"heads": learner.bootstrap.heads} if experiment.exploration == "bootstrapped" else {}
-    return network | heads
 
 
 def _learner_of(strategy: Strategy) -> tuple[GatedConfig, dict[str, Any]]:
@@ -144,20 +135,13 @@ def _learner_of(strategy: Strategy) -> tuple[GatedConfig, dict[str, Any]]:
     if learner.algorithm == "sac":
         rates = ("actor_lr", "critic_lr", "alpha_lr")
         return GatedSACConfig(), targets | dict.fromkeys(rates, learner.lr)
-    noise = {"noisy": strategy.experiment.exploration == "noisy", "sigma0": learner.sigma0}
-    return GatedDQNConfig(), targets | noise | {"lr": learner.lr}
+    return GatedDQNConfig(), targets | {"lr": learner.lr}
 
 
 def exploration_of(strategy: Strategy, seed: int) -> tuple[type[Greedy], dict[str, Any]]:
     """The exploration that a config names, and its arguments."""
-    learner = strategy.experiment.learner
-    if strategy.experiment.exploration == "epsilon_greedy":
-        return EpsilonGreedy, learner.epsilon.model_dump()
-    if strategy.experiment.exploration == "boltzmann":
-        return Boltzmann, learner.temperature.model_dump()
-    if strategy.experiment.exploration == "guided":
-        return Guided, {"guide": partial(build_guide, strategy, seed), "slots": learner.guide.slots}
-    if strategy.experiment.exploration == "bootstrapped":
-        return Bootstrapped, {"slots": learner.bootstrap.slots}
-    without_arguments = {"sampled": Sampled, "noisy": Noisy, "none": Greedy}
-    return without_arguments[strategy.experiment.exploration], {}
+    name = strategy.experiment.exploration
+    args = strategy.experiment.learner.exploration_args(name)
+    if name == "guided":
+        args = {"guide": partial(build_guide, strategy, seed), "slots": args["slots"]}
+    return exploration_class(name), args

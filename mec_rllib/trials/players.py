@@ -32,6 +32,11 @@ class StrategyRun(Protocol):
         """Updates since the start that each kind of training jobs has paid for."""
         ...
 
+    @property
+    def requests_by_reason(self) -> dict[str, int]:
+        """Training jobs asked for since the start, by the gate's reasons; {} where it has none."""
+        ...
+
     def play(self, slots: int) -> dict[str, Any]:
         """Plays about so many slots and returns the figures to report."""
         ...
@@ -58,6 +63,7 @@ class SchedulerRun:
 
     learner_updates = 0
     updates_of_kinds: ClassVar[list[int]] = []
+    requests_by_reason: ClassVar[dict[str, int]] = {}
 
     def __init__(self, scheduler: Scheduler, batch: ServerBatch | GymBatch):
         self._scheduler, self._batch = scheduler, batch

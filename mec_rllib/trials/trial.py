@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.study import Strategy
 from mec_rllib.envs.world import totals_from_json, totals_of
 from mec_rllib.schedulers import Scheduler, run
 from mec_rllib.sim.totals import Sums, Totals
@@ -118,9 +119,15 @@ class Trial:
             "learner_updates": self.run.learner_updates,
             **totals.counts(),
             **self._kinds_row(),
+            **self._requests_row(),
             "wall_s": wall_s,
             "node": self._node,
         }
+
+    def _requests_row(self) -> dict[str, Any]:
+        """Requests to train, by reason, where the gate tells reasons apart."""
+        requests = self.run.requests_by_reason
+        return {"requests_by_reason": requests} if requests else {}
 
     def _kinds_row(self) -> dict[str, Any]:
         """Training jobs and updates by kind, where there are several."""
@@ -134,6 +141,11 @@ class Trial:
             "training_jobs_by_kind": dict(zip(names, jobs, strict=True)),
             "learner_updates_by_kind": dict(zip(names, updates, strict=True)),
         }
+
+
+def origin(strategy: Strategy, seed: int) -> dict[str, Any]:
+    """Whose a checkpoint is: what must be equal in a run that goes on from it."""
+    return {"strategy": strategy.label, "seed": seed, **strategy.identity}
 
 
 def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> float:

@@ -83,3 +83,41 @@ def test_an_episode_is_bookkeeping_and_empties_nothing():
     env.reset()
     assert env.unwrapped.servers.slot == 250
     assert env.unwrapped.servers.servers.waiting == before
+
+
+def test_a_mask_is_what_gymnasium_samples_with():
+    env = gymnasium.make(mec_rllib.ENV_ID, load=0.9)
+    plain = MecReferenceEnv(load=0.9)
+    for world in (env, plain):
+        _, info = world.reset(seed=2)
+        for _ in range(60):
+            action = world.action_space.sample(mask=info["action_mask"])
+            assert info["action_mask"][action]
+            *_, info = world.step(action)
+    assert env.unwrapped.servers.mask.dtype == bool  # inside
+
+
+def test_the_masks_of_a_fleet_are_what_gymnasium_samples_with():
+    fleet = gymnasium.make_vec(mec_rllib.ENV_ID, num_envs=4, load=0.9)
+    _, infos = fleet.reset(seed=2)
+    for _ in range(60):
+        actions = fleet.action_space.sample(mask=tuple(infos["action_mask"]))
+        assert infos["action_mask"][np.arange(4), actions].all()
+        *_, infos = fleet.step(actions)
+
+
+def test_action_masks_are_for_sb3_contrib():
+    env = gymnasium.make(mec_rllib.ENV_ID, load=0.9)
+    fleet = gymnasium.make_vec(mec_rllib.ENV_ID, num_envs=2, load=0.9)
+    env.reset(seed=1)
+    fleet.reset(seed=1)
+    for _ in range(20):
+        *_, info = env.step(0)
+        *_, infos = fleet.step(np.zeros(2, int))
+    masks = env.get_wrapper_attr("action_masks")()
+    assert (masks.dtype, masks.shape) == (bool, (11,))
+    assert 1 < masks.sum() < 11
+    np.testing.assert_array_equal(masks, info["action_mask"])
+    np.testing.assert_array_equal(fleet.unwrapped.action_masks(), infos["action_mask"])
+    masks[:] = False  # a copy
+    assert env.unwrapped.servers.mask.any()

@@ -4,6 +4,7 @@ import gymnasium
 import numpy as np
 import pytest
 from gym_worlds import Battery, Line
+from gymnasium import spaces
 
 from mec_rllib.envs.gym_world import GymBatch, GymTotals
 from mec_rllib.envs.training_cost import (
@@ -26,7 +27,7 @@ def test_a_frozen_step_holds_the_last_action():
     env.step(2)
     env.request_training()
     assert env.observation()[-1] == 1.0
-    np.testing.assert_array_equal(env.action_mask(), [False, False, True])
+    np.testing.assert_array_equal(env.action_masks(), [False, False, True])
     obs, _, _, _, info = env.step(1)
     assert obs[-1] == 0.5  # half of the training job is left
     np.testing.assert_array_equal(info["action_mask"], [False, False, True])
@@ -41,7 +42,7 @@ def test_what_is_held_at_the_start_of_an_episode_is_chosen():
     env = TrainingCostWrapper(Line(), RepeatLastAction(Line(), first=1))
     env.reset(seed=0)
     env.request_training()
-    np.testing.assert_array_equal(env.action_mask(), [False, True, False])
+    np.testing.assert_array_equal(env.action_masks(), [False, True, False])
 
 
 def test_an_environment_may_say_itself_what_training_costs():
@@ -90,6 +91,102 @@ def test_the_actions_that_an_environment_allows_are_kept():
     own = env.unwrapped.action_mask(env.unwrapped.s).astype(bool)
     assert not own.all()
     np.testing.assert_array_equal(info["action_mask"], own)
+
+
+class Strict(Line):
+    """Says in one of the usual ways which actions it allows, and raises on the others.
+
+    Allowed is the action whose number is that of the steps so far, mod 3, and the next one.
+    """
+
+    def __init__(self, says="info", as_type=np.int8, length=9):
+        super().__init__(length)
+        self._says, self._as_type = says, as_type
+        if says == "observation":
+            mask = spaces.Box(0, 1, (3,), as_type)
+            self.observation_space = spaces.Dict(
+                {"action_mask": mask, "observations": self.observation_space}
+            )
+        if says == "method":
+            self.action_masks = self.allowed
+
+    def allowed(self):
+        mask = np.ones(3)
+        mask[(len(self._played) + 2) % 3] = 0
+        return mask.astype(self._as_type)
+
+    def reset(self, *, seed=None, options=None):
+        obs, info = super().reset(seed=seed)
+        return self._seen(obs), info | self._info()
+
+    def step(self, action):
+        if not self.allowed()[action]:
+            raise RuntimeError(f"action {action} is forbidden")
+        obs, *rest, info = super().step(action)
+        return self._seen(obs), *rest, info | self._info()
+
+    def _seen(self, obs):
+        if self._says != "observation":
+            return obs
+        return {"action_mask": self.allowed(), "observations": obs}
+
+    def _info(self):
+        return {"action_mask": self.allowed()} if self._says == "info" else {}
+
+
+WAYS = [("info", np.int8), ("info", bool), ("info", np.float64), ("method", bool)]
+
+
+@pytest.mark.parametrize("cost", [RepeatLastAction, FixedAction])
+@pytest.mark.parametrize(("says", "as_type"), [*WAYS, ("observation", np.int8)])
+def test_an_environment_that_raises_on_what_it_forbids_can_be_trained(cost, says, as_type):
+    make = lambda: wrapped(2, cost, Strict(says, as_type))  # noqa: E731
+    batch, rng = GymBatch(make, 2), np.random.default_rng(0)
+    for k in range(200):
+        if k % 3 == 0:
+            batch.request_training(np.array([True, True]))
+        assert batch.mask.dtype == batch.mask_with_training().dtype == bool
+        batch.step(
+            np.where(rng.random(2) < 0.5, batch.mask.argmax(axis=1), rng.integers(3, size=2))
+        )
+    assert batch.totals().training_jobs > 100
+
+
+def test_training_leaves_what_both_allow_or_else_what_the_environment_allows():
+    """The environment allows 0 and 1, then 1 and 2, then 2 and 0."""
+    env = wrapped(9, RepeatLastAction, Strict())
+    env.reset(seed=0)
+    env.step(1)
+    env.request_training()
+    np.testing.assert_array_equal(env.action_masks(), [False, True, False])  # held, and allowed
+    *_, info = env.step(1)
+    np.testing.assert_array_equal(info["action_mask"], [1, 0, 1])  # 1 would be held: forbidden
+    assert info["action_mask"].dtype == np.int8
+    assert env.action_space.sample(mask=info["action_mask"]) != 1
+
+
+def test_a_mask_does_not_outlive_its_episode():
+    class OnlyInSteps(Strict):
+        def reset(self, *, seed=None, options=None):
+            return super().reset(seed=seed)[0], {}
+
+    env = wrapped(1, FixedAction, OnlyInSteps())
+    env.reset(seed=0)
+    env.step(0)
+    assert not env.action_masks().all()
+    env.reset(seed=0)
+    assert env.action_masks().all()
+
+
+@pytest.mark.parametrize(
+    ("mask", "message"),
+    [([1, 0], r"action_mask has the shape \(2,\), not \(3,\)"), ([0, 0, 0], "allows no action")],
+)
+def test_a_mask_that_cannot_be_is_named(mask, message):
+    env = Strict()
+    env.allowed = lambda: np.array(mask)
+    with pytest.raises(ValueError, match=message):
+        GymBatch(lambda: wrapped(1, FixedAction, env)).step(np.array([0]))
 
 
 def batch_of(steps=1, per_episode=False, **line):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from gate_slots import UNRELIABLE, fires, view
+from gate_slots import RELIABLE, UNRELIABLE, fires, view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +24,48 @@ def test_ats_fires_where_psi_reaches_the_percentile_of_its_window():
     # 5: -2 -1 -5  0 -> -0.75,  0 fires      6: -1 -5  0 -6 -> -0.75, -6
     # 7: -5  0 -6 -3 -> -2.25, -3            8:  0 -6 -3  1 ->  0.25,  1 fires
     assert fires(scripted_ats(), psis) == [3, 5, 8]
+
+
+def why(gate):
+    """The reasons of a gate of one server."""
+    return [name for name, where in gate.reasons().items() if where[0]]
+
+
+def test_a_request_rests_on_psi_on_a_tie_or_on_the_fallback():
+    gate = scripted_ats(period=3)
+    assert why(gate) == ["fallback"]  # no threshold yet
+    for psi in (-4, -3, -2, -1):
+        gate.wants(view(psi))
+    assert why(gate) == ["psi"]  # -1 is above -1.75
+    gate.wants(view(-5))
+    assert why(gate) == []
+    gate.wants(view(5, td=UNRELIABLE))
+    assert why(gate) == ["fallback"]
+    for _ in range(4):
+        gate.wants(view(0))
+    rng = np.random.default_rng(0)
+    # An empty server: training costs exactly nothing. A clock or chance decides.
+    reasons = [why(gate) for _ in range(40) if gate.wants(view(0, rng=rng))[0]]
+    assert reasons
+    assert all(found == ["tie"] for found in reasons)
+
+
+@settings(max_examples=50, deadline=None, derandomize=True)
+@given(
+    st.lists(st.tuples(st.integers(-2, 2), st.booleans()), min_size=4, max_size=60),
+    st.sampled_from([ATS, GATES["budget"], GATES["price"]]),
+)
+def test_a_psi_gate_that_wants_to_train_has_one_reason(slots, kind):
+    early = {} if kind is GATES["price"] else {"window": 4, "min_history": 4, "refresh": 1}
+    gate = kind(1, **early)
+    for psi, is_reliable in slots:
+        wanted = gate.wants(view(float(psi), td=RELIABLE if is_reliable else UNRELIABLE))[0]
+        assert len(why(gate)) <= 1
+        assert why(gate) or not wanted
+
+
+def test_a_gate_that_looks_at_the_clock_has_nothing_to_tell_apart():
+    assert PTS(2).reasons() == {}
 
 
 def test_ats_trains_periodically_while_q_is_unreliable():

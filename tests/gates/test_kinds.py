@@ -103,6 +103,18 @@ def test_each_kind_has_a_threshold_of_its_own_and_the_costliest_gets_its_way():
     assert answers == [0, 0, 0, SMALL, SMALL, LARGE, LARGE, SMALL]
 
 
+def test_the_reason_is_that_of_the_kind_which_is_asked_for():
+    gate = kinds_gate()
+    for psi in ((1, 1), (2, 2), (3, 3), (4, 0)):
+        gate.wants(view(psi, [9, 9]))
+    assert {name for name, where in gate.reasons().items() if where[0]} == {"psi"}
+    unreliable = view([9, 9], [10**6, 0])._replace(td_statistic=np.array([0.5]))
+    assert gate.wants(unreliable)[0] == SMALL  # the large one's time has not come
+    assert {name for name, where in gate.reasons().items() if where[0]} == {"fallback"}
+    gate.wants(view([-9, -9], [9, 9]))
+    assert not any(where[0] for where in gate.reasons().values())
+
+
 def test_kinds_share_what_one_kind_would_take():
     gate = ATSKinds(1, [0.5, 5.0], period=100, percentile=99.0)
     assert [g.period for g in gate.gates] == [100, 1000]

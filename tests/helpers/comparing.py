@@ -2,7 +2,7 @@
 
 import json
 
-from mec_rllib.results.folder import finite
+from mec_rllib.results.files import finite
 
 
 def without_time(result):

@@ -1,6 +1,6 @@
 """Finished trials for tests of what is made of them."""
 
-from mec_rllib.results.folder import TrialResults
+from mec_rllib.results.stored import TrialResults
 
 
 def trial(strategy, seed, reward, reports=(), **row):

@@ -36,11 +36,17 @@ ROOMS = {
         "results/stats.py results/measures.py",
         "results/test_stats.py results/test_measures.py",
     ),
-    "n_step": ("rl/n_step.py", "rl/test_n_step.py"),
-    "replay": ("rl/replay.py rl/afterstate_replay.py", "rl/test_replay.py"),
-    "update": ("rl/mlp_update.py rl/mlp.py rl/learner.py", "rl/test_update.py"),
+    "n_step": ("rl/replay/n_step.py", "rl/test_n_step.py"),
+    "replay": ("rl/replay/prioritized.py rl/replay/afterstates.py", "rl/test_replay.py"),
+    "update": (
+        "rl/dqn/mlp_update.py rl/dqn/mlp.py rl/dqn/afterstates.py rl/dqn/learner.py",
+        "rl/test_update.py",
+    ),
     "gates": ("gates/*.py", "gates"),
-    "schedulers": ("schedulers.py", "schedulers"),
+    "schedulers": (
+        "schedulers/base.py schedulers/heuristics.py schedulers/rollout.py",
+        "schedulers",
+    ),
     "sim": (
         "sim/slot.py sim/server.py sim/workloads.py sim/drift.py sim/bursts.py sim/totals.py",
         "sim/test_server_by_hand.py sim/test_totals.py sim/test_bursts.py sim/test_arrivals.py "

@@ -5,32 +5,29 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
+import threading
 import time
 
 import pytest
 import yaml
+from commands import command, mec_rllib
 from comparing import without_time
 from processes import named
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mec_rllib.launch.search_log import SAMPLES, what_is_left_of_search
+from mec_rllib.launch.search_log import what_is_left_of_search
+from mec_rllib.results.folder import Folder, TrialFolder
+from mec_rllib.results.locks import hold
 from mec_rllib.trials.checkpoints import write_checkpoint
-from mec_rllib.trials.locks import hold
 
 KILLED = {
     "strategies": ["ats", "sjf"],
     "seeds": [0, 1],
-    "slots": 10000,
-    "evaluation": {"slots": 2000},
+    "slots": 6000,
+    "evaluation": {"slots": 1000},
     "env": {"load": 0.4},
 }
 ALONE = ["--set", "strategies=[ats]", "--set", "seeds=[0]"]  # one process to start
-
-
-def mec_rllib(*arguments, **kwargs):
-    command = [sys.executable, "-m", "mec_rllib", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, **kwargs)
 
 
 def wait_for_policy(out):
@@ -42,8 +39,12 @@ def wait_for_policy(out):
 
 def interrupt(config, out, signals, *options):
     """Starts an experiment and sends signals once its first DQN has left a checkpoint."""
-    command = [sys.executable, "-m", "mec_rllib", "tune", config, "--out", out, *options]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    run = subprocess.Popen(
+        command("tune", config, "--out", out, *options),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     wait_for_policy(out)
     for number in signals:
         run.send_signal(number)
@@ -53,7 +54,7 @@ def interrupt(config, out, signals, *options):
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory):
+def straight(tmp_path_factory, cluster):
     """An experiment that nobody interrupts: its config and its folder."""
     folder = tmp_path_factory.mktemp("straight")
     (folder / "config.yaml").write_text(yaml.safe_dump(KILLED))
@@ -93,6 +94,7 @@ def read_lines(path):
 
 
 @pytest.mark.ray
+@pytest.mark.xdist_group("straight")
 def test_a_killed_experiment_is_resumed_and_every_trial_ends_once(tmp_path, straight):
     config, expected = straight
     killed = tmp_path / "killed"
@@ -114,24 +116,30 @@ def test_a_killed_experiment_is_resumed_and_every_trial_ends_once(tmp_path, stra
 
 
 @pytest.mark.ray
+@pytest.mark.xdist_group("straight")
 def test_a_killed_trial_goes_on_and_ends_once(tmp_path, straight):
     config, expected = straight
-    out = tmp_path / "out"
-    command = [sys.executable, "-m", "mec_rllib", "tune", config, "--out", out, *ALONE]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    wait_for_policy(out)
-    deadline = time.monotonic() + 30
-    while not (trials := named("ray::StrategyTrial", run.pid)):
-        assert run.poll() is None
-        assert time.monotonic() < deadline
-    for pid in trials:
-        os.kill(pid, signal.SIGKILL)
-    _, stderr = run.communicate(timeout=240)
-    assert run.returncode == 0, stderr
+    out, killed = tmp_path / "out", []
+
+    def kill():
+        wait_for_policy(out)
+        killed.extend(named("ray::StrategyTrial", os.getpid()))
+        for pid in killed:
+            os.kill(pid, signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    done = mec_rllib("tune", config, "--out", out, *ALONE)
+    killer.join()
+    assert done.returncode == 0, done.stderr
+    assert len(killed) == 1
+    assert "ats_seed0: lost" in done.stdout
+    assert "restart 1 of 3" in done.stdout
     assert_same_files(out, expected, ["ats_seed0"])
 
 
 @pytest.mark.ray
+@pytest.mark.xdist_group("straight")
 def test_one_ctrl_c_stops_with_a_checkpoint_and_loses_nothing(tmp_path, straight):
     config, expected = straight
     out = tmp_path / "out"
@@ -142,16 +150,17 @@ def test_one_ctrl_c_stops_with_a_checkpoint_and_loses_nothing(tmp_path, straight
     for path in out.glob("*_seed*/result.json"):  # every report is in a checkpoint
         newest = max(path.parent.glob("checkpoint_*"))
         assert int(newest.name[-6:]) == len(path.read_text().splitlines())
-    command = ["tune", config, *ALONE, "--out", out, "--resume"]
-    other = mec_rllib(*command, "--set", "learner.lr=0.1")
+    arguments = ["tune", config, *ALONE, "--out", out, "--resume"]
+    other = mec_rllib(*arguments, "--set", "learner.lr=0.1")
     assert other.returncode == 2
     assert "holds an experiment with learner.lr 0.0005, the config has 0.1" in other.stderr
-    done = mec_rllib(*command)
+    done = mec_rllib(*arguments)
     assert done.returncode == 0, done.stderr
     assert_same_files(out, expected, ["ats_seed0"])
 
 
 @pytest.mark.ray
+@pytest.mark.xdist_group("straight")
 def test_ctrl_c_twice_stops_at_once(tmp_path, straight):
     signals = [signal.SIGINT] * 20  # whoever presses it twice may press it again: to the very end
     code, stderr = interrupt(straight[0], tmp_path / "out", signals, *ALONE)
@@ -161,16 +170,17 @@ def test_ctrl_c_twice_stops_at_once(tmp_path, straight):
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
 def test_a_search_goes_on_with_the_samples_that_were_under_way(tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(
         "strategies: [pts]\nslots: 600\nevaluation: {slots: 400}\n"
-        "search: {samples: 4, seeds: [7], slots: 6000, early_stopping: false,\n"
+        "search: {samples: 3, seeds: [7], slots: 4000, early_stopping: false,\n"
         "  space: {learner.lr: {loguniform: [1.0e-4, 1.0e-2]}}}"
     )
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "mec_rllib", "tune", config, "--out", out]
-    run = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    run = subprocess.Popen(command("tune", config, "--out", out), **quiet)
     deadline = time.monotonic() + 120
     while not list(out.glob("search/*/checkpoint_*")) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -180,20 +190,20 @@ def test_a_search_goes_on_with_the_samples_that_were_under_way(tmp_path):
     done = mec_rllib("resume", out)
     assert done.returncode == 0, done.stderr
     tried = json.loads((out / "search/search.json").read_text())["tried"]
-    assert len(tried) == 4
+    assert len(tried) == 3
     assert all(sample["is_complete"] for sample in tried)
-    assert len({sample["values"]["learner.lr"] for sample in tried}) == 4
+    assert len({sample["values"]["learner.lr"] for sample in tried}) == 3
     assert before.keys() <= {sample["name"] for sample in tried}
     for sample in tried:
         lines = (out / "search" / sample["name"] / "result.json").read_text().splitlines()
         slots = [json.loads(line)["timesteps_total"] for line in lines]
-        assert slots == list(range(60, 6001, 60))
+        assert slots == list(range(40, 4001, 40))
     (row, tuned) = json.loads((out / "summary.json").read_text())["rows"]
     assert (row["strategy"], tuned["strategy"]) == ("pts", "pts-tuned")
 
 
 def test_a_search_passes_over_what_was_damaged(tmp_path):
-    (tmp_path / SAMPLES).write_text('{"name": "sample_a"}\n{"name": "samp')
+    Folder(tmp_path).samples.write_text('{"name": "sample_a"}\n{"name": "samp')
     values, folder = {"learner.lr": 0.001}, tmp_path / "sample_b"
     folder.mkdir()
     (folder / "params.json").write_text(json.dumps(values))
@@ -201,7 +211,7 @@ def test_a_search_passes_over_what_was_damaged(tmp_path):
     (folder / "result.json").write_text("\n".join(lines))
     for slots in (10, 20):
         newest = write_checkpoint(
-            folder,
+            TrialFolder(folder),
             slots,
             lambda path, slots=slots: (path / "report.json").write_text(
                 json.dumps({"timesteps_total": slots})
@@ -209,13 +219,12 @@ def test_a_search_passes_over_what_was_damaged(tmp_path):
             {"sample": values},
         )
     (newest / "report.json").write_text("{")
-    left = what_is_left_of_search(tmp_path)
+    left = what_is_left_of_search(Folder(tmp_path))
     assert [sample["name"] for sample in left.tried] == ["sample_a"]
     assert [report["timesteps_total"] for report in left.reports["sample_b"]] == [10]
-    assert (tmp_path / SAMPLES).read_text() == '{"name": "sample_a"}\n'
+    assert Folder(tmp_path).samples.read_text() == '{"name": "sample_a"}\n'
 
 
-@pytest.mark.ray
 def test_two_runs_do_not_share_a_folder(tmp_path):
     (tmp_path / "config.yaml").write_text("strategies: [sjf]\nslots: 100\n")
     lock = hold(tmp_path)
@@ -226,7 +235,6 @@ def test_two_runs_do_not_share_a_folder(tmp_path):
 
 
 def test_resuming_what_is_no_experiment_is_one_line(tmp_path):
-    command = [sys.executable, "-m", "mec_rllib", "resume", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = mec_rllib("resume", tmp_path)
     assert done.returncode == 2
     assert done.stderr == f"mec-rllib: {tmp_path}: holds no experiment (no config.yaml)\n"

@@ -1,11 +1,10 @@
 """W&B and MLflow: asked for and missing, and told everything where they are installed."""
 
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 import yaml
+from commands import mec_rllib
 
 from mec_rllib.config.load import build
 from mec_rllib.errors import ConfigError
@@ -17,8 +16,7 @@ CONFIG = {"strategies": ["sjf", "ats"], "slots": 1000, "evaluation": {"slots": 8
 def tune(tmp_path, **tracking):
     path, out = tmp_path / "c.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(CONFIG | {"tracking": tracking}))
-    command = [sys.executable, "-m", "mec_rllib", "tune", path, "--out", out]
-    return subprocess.run(command, capture_output=True, text=True), out
+    return mec_rllib("tune", path, "--out", out), out
 
 
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
@@ -38,6 +36,7 @@ def test_a_server_that_does_not_answer_is_one_line(monkeypatch):
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
 @pytest.mark.skipif(
     find_spec("mlflow") is None or find_spec("wandb") is None,
     reason="wandb and mlflow are not both installed: pip install -e '.[wandb,mlflow]'",

@@ -1,8 +1,6 @@
 """Intervals, verdicts, and claims decided from rows."""
 
-import re
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +8,19 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from made_up_trials import trial
 from scipy import stats
+from stored import CONFIGS, SHIPPED_CLAIMS, stored
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.results.claims import CLAIMS, decide
-from mec_rllib.results.folder import TrialResults
-from mec_rllib.results.stats import Interval, holm, interval, p_value, verdict
+from mec_rllib.results.claims import decide
+from mec_rllib.results.claims_reference import reference
+from mec_rllib.results.stats import (
+    Interval,
+    all_equal,
+    holm,
+    interval,
+    p_value,
+    verdict,
+)
+from mec_rllib.results.stored import TrialResults
 
 
 def test_the_interval_by_hand():
@@ -34,6 +40,32 @@ def test_one_value_has_no_interval_and_nan_is_no_value():
         assert np.isnan(p_value([2.0, float("nan")], 2.0))
     assert interval([1.0, float("nan"), 3.0])[0] == 2.0
     assert np.isnan(interval([])[0])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [0.5, 0.5, 0.5],
+        [0.1 + 0.2 - 0.3, 0.0, 0.3 - 0.1 - 0.2],  # equal, but for rounding
+        [1e6 * 0.1 * 3, 1e6 * 0.3, None],
+        [-0.25],
+        [],
+    ],
+)
+def test_values_without_a_spread_decide_nothing(values):
+    mean, low, high = interval(values)
+    assert np.isnan([low, high, p_value(values, -1.0), p_value(values, 0.0)]).all()
+    assert verdict(Interval(mean, low, high), -10.0) == "undecided"
+
+
+@given(
+    st.floats(-100.0, 100.0), st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=8, unique=True)
+)
+def test_what_differs_by_more_than_rounding_is_not_equal(centre, offsets):
+    assume(np.ptp(offsets) > 1e-3)
+    assert all_equal(np.full(5, centre) + 1e-14 * np.arange(5) * max(abs(centre), 1.0))
+    assert not all_equal(centre + np.array(offsets))
+    assert not all_equal([])
 
 
 @pytest.mark.parametrize("seeds", [3, 10])
@@ -67,8 +99,8 @@ def claims_of(trials, **config):
         {"gate": AGENTS.get(s, s.split("-")[0]), "label": s} if "-" in s or s in AGENTS else s
         for s in labels
     ]
-    experiment = Experiment(strategies=gates, **config)
-    return {c["id"]: c for c in decide(experiment, trials)}
+    study = stored(trials, strategies=gates, claims=list(SHIPPED_CLAIMS.values()), **config)
+    return {c["id"]: c for c in decide(study)}
 
 
 def test_claims_pair_by_seed_and_use_shared_seeds_only():
@@ -86,22 +118,20 @@ def test_near_means_within_the_margin():
     assert claims_of(trials)["ats_near_ideal_lifetime"]["verdict"] == "holds"
 
 
-PAGE = (Path(__file__).parents[2] / "docs" / "claims.md").read_text()
-DIFFERENCES = re.findall(r"^\| `(\S+)` \|.*\| ([\w.-]+) - ([\w.-]+)(?:, last 20 %)? \|", PAGE, re.M)
+DIFFERENCES = [c for c in SHIPPED_CLAIMS.values() if c["measure"] == "difference"]
 
 
-@pytest.mark.parametrize(("claim", "better", "worse"), DIFFERENCES)
-def test_a_claim_is_the_difference_that_is_written_down(claim, better, worse):
+@pytest.mark.parametrize("claim", DIFFERENCES, ids=lambda claim: claim["id"])
+def test_a_difference_is_that_of_the_strategies_it_names(claim):
+    better, worse = claim["of"]["better"], claim["of"]["worse"]
     strategies = [{"gate": "ats", "label": label} for label in (better, worse)]
     reports = [{"timesteps_total": slot, "reward": {"window": 0.5}} for slot in (50, 150)]
     rewards = {better: 0.8, worse: 0.5}
     trials = [trial(s, seed, rewards[s], reports) for s in rewards for seed in range(3)]
-    loads = (0.9, [[0, 0.1], [100, 0.3]])  # some are only about one of them, or after pretraining
-    decided = [
-        {c["id"]: c for c in decide(Experiment(strategies=strategies, **config), trials)}
-        for config in [*({"env": {"load": load}} for load in loads), {"pretrain": {}}]
-    ]
-    estimates = [claims[claim]["estimate"] for claims in decided if claim in claims]
+    estimates = []
+    for load in (0.9, [[0, 0.1], [100, 0.3]]):  # some are only about one of them
+        study = stored(trials, strategies=strategies, claims=[claim], env={"load": load})
+        estimates += [c["estimate"] for c in decide(study)]
     assert estimates
     assert estimates == pytest.approx([0.3] * len(estimates))
 
@@ -109,6 +139,54 @@ def test_a_claim_is_the_difference_that_is_written_down(claim, better, worse):
 def test_claims_without_trials_are_not_decided():
     unfinished = TrialResults("pts", 0, [])
     assert set(claims_of([trial("ats", 0, 0.5), unfinished])) == {"ats_trains_little"}
+
+
+def test_seeds_that_are_all_equal_decide_nothing_and_say_so():
+    # Two untrained agents that do the same: every difference is 0, or the same number.
+    trials = [trial(s, seed, r) for s, r in (("ats", 0.8), ("sjf", 0.8)) for seed in range(3)]
+    claims = claims_of(trials + [trial("ideal", seed, 0.7) for seed in range(3)])
+    for claim in (claims["ats_above_sjf_lifetime"], claims["ats_near_ideal_lifetime"]):
+        assert (claim["verdict"], claim["note"]) == ("undecided", "all 3 seeds equal")
+        assert np.isnan(claim["p"])
+        assert not claim["holm"]
+    assert claims["ats_near_ideal_lifetime"]["estimate"] == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize(
+    ("shares", "expected"),
+    [
+        ([0.009, 0.010, 0.011], "holds"),
+        ([0.029, 0.030, 0.031], "fails"),
+        ([0.01, 0.02, 0.03], "undecided"),
+    ],
+)
+def test_a_share_is_below_its_bound_or_not(shares, expected):
+    trials = [trial("ats", k, 0.8, share_training=share) for k, share in enumerate(shares)]
+    claim = claims_of(trials)["ats_trains_little"]
+    assert (claim["verdict"], claim["margin"], claim["is_below"]) == (expected, 0.02, True)
+    assert claim["estimate"] == pytest.approx(np.mean(shares))  # the share itself
+    assert claim["ci95"][0] < claim["estimate"] < claim["ci95"][1]
+
+
+def test_seeds_in_which_no_job_was_resolved_are_left_out():
+    trials = [trial("ats", seed, r) for seed, r in enumerate((0.8, None, 0.82))]
+    trials += [trial("pts", seed, r) for seed, r in enumerate((0.7, 0.7, 0.71))]
+    claim = claims_of(trials)["ats_above_pts"]
+    assert (claim["n"], claim["estimate"]) == (2, pytest.approx(0.105))
+    nothing = [trial(s, seed, None) for s in ("ats", "pts") for seed in range(2)]
+    claim = claims_of(nothing)["ats_above_pts"]
+    assert (claim["verdict"], claim["n"], claim["note"]) == ("undecided", 0, "no figures")
+    assert np.isnan(claim["estimate"])
+
+
+def test_what_has_no_reward_is_neither_the_best_nor_the_worst():
+    trials = [trial("pts-none", seed, None) for seed in range(2)]  # first: max() would keep it
+    trials += [trial("pts", seed, 0.7 + 0.01 * seed) for seed in range(2)]
+    trials += [trial("ats", seed, 0.8) for seed in range(2)]
+    trials += [trial("always", seed, 0.2) for seed in range(2)]
+    claims = claims_of(trials)
+    assert claims["ats_above_best_pts"]["estimate"] == pytest.approx(0.8 - 0.705)
+    assert claims["always_worst"]["estimate"] == pytest.approx(0.705 - 0.2)
 
 
 def test_the_best_pts_and_the_worst_gate_are_chosen_by_their_means():
@@ -177,7 +255,7 @@ def test_the_fallback_acts_after_the_damage_and_lets_go():
     trials = [trial("ats-corrupt", seed, 0.5, reports) for seed in range(2)]
     claims = claims_of(trials, learner={"corrupt": {"slot": 10_000}})
     assert claims["fallback_acts"]["estimate"] == 1.0
-    assert claims["fallback_lets_go"]["estimate"] == pytest.approx(0.1)
+    assert claims["fallback_lets_go"]["estimate"] == 0.0
     assert not claims_of(trials)  # nothing was damaged
 
 
@@ -203,6 +281,21 @@ def test_the_p_value_agrees_with_the_interval():
         assert (p_value(values, 0.0) < 0.05) == (low > 0 or high < 0)
 
 
-def test_every_claim_has_its_test_written_down():
-    for claim in CLAIMS:
-        assert f"| `{claim.id}` |" in PAGE
+def test_a_difference_may_depend_on_the_load():
+    trials = [trial(s, k, r) for s, r in (("ats", 0.8), ("pts", 0.5)) for k in range(3)]
+    of = {"better": "ats", "worse": "pts"}
+    decided = {}
+    for load in (0.3, 0.6, [[0, 0.1], [100, 0.6]]):
+        for extra in ({"load_at_least": 0.6}, {"load_changes": True}):
+            claim = {"id": "c", "text": "t", "measure": "difference", "of": of | extra}
+            study = stored(trials, strategies=["ats", "pts"], claims=[claim], env={"load": load})
+            decided[str(load), *extra] = len(decide(study))
+    assert [key for key, n in decided.items() if n] == [
+        ("0.6", "load_at_least"),
+        ("[[0, 0.1], [100, 0.6]]", "load_changes"),
+    ]
+
+
+def test_the_page_of_claims_is_that_of_the_experiments():
+    page = CONFIGS.parent / "docs" / "claims.md"
+    assert page.read_text() == reference(CONFIGS), "run `make docs`"

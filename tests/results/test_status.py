@@ -1,16 +1,16 @@
 """`mec-rllib status`: what runs, what is done, what failed and why, and the time left."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
+from commands import mec_rllib
 
+from mec_rllib.config.load import load
 from mec_rllib.config.strategies import resolve
 from mec_rllib.launch.resume import what_is_left
 from mec_rllib.launch.stages import Stage
-from mec_rllib.results.folder import read_config
+from mec_rllib.results.folder import Folder
 from mec_rllib.results.status import SILENT_S, status
 
 NOW = 1_000_000.0
@@ -77,26 +77,21 @@ def test_a_report_that_its_driver_did_not_write_down_has_no_time(folder):
 
 
 def test_failures_before_a_resume_do_not_count(folder):
-    experiment = read_config(folder)
-    what_is_left(Stage(resolve(experiment), folder, None), print)
+    study = resolve(load(folder / "config.yaml"))
+    what_is_left(Stage(study, Folder(folder), None), print)
     found = status(folder, now=NOW)
     assert (found["failed"], found["state"]) == (0, "running")
 
 
-def mec_rllib(*arguments):
-    command = [sys.executable, "-m", "mec_rllib", "status", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
-
-
 def test_the_command_prints_a_table_or_json(folder):
-    shown = mec_rllib(folder)
+    shown = mec_rllib("status", folder)
     assert shown.returncode == 0, shown.stderr
     assert "ats seed 1: RuntimeError: no fuel" in shown.stdout
     assert f"mec-rllib resume {folder}" in shown.stdout
-    assert json.loads(mec_rllib(folder, "--json").stdout)["failed"] == 1
+    assert json.loads(mec_rllib("status", folder, "--json").stdout)["failed"] == 1
 
 
 def test_what_is_no_experiment_is_one_line(tmp_path):
-    shown = mec_rllib(tmp_path)
+    shown = mec_rllib("status", tmp_path)
     assert (shown.returncode, shown.stdout) == (2, "")
     assert shown.stderr == f"mec-rllib: {tmp_path}: holds no experiment (no config.yaml)\n"

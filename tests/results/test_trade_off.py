@@ -2,9 +2,9 @@
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_report import trial
+from stored import stored, trial
 
-from mec_rllib.config.experiment import Experiment
+from mec_rllib.results.tables import front_section
 from mec_rllib.results.trade_off import pareto_front, trade_off
 
 FEW = st.integers(0, 4).map(float)  # few values: many ties
@@ -31,7 +31,7 @@ def test_points_are_means_over_seeds_of_the_gates_that_pay():
         for strategy, seeds in figures.items()
         for seed, (share, reward) in enumerate(seeds)
     ]
-    points = trade_off(Experiment(strategies=list(figures), seeds=[0, 1]), trials)
+    points = trade_off(stored(trials, strategies=list(figures), seeds=[0, 1]))
     assert [(p.strategy, p.n, p.on_front) for p in points] == [
         ("never", 2, True),
         ("ats", 2, True),
@@ -40,6 +40,22 @@ def test_points_are_means_over_seeds_of_the_gates_that_pay():
     assert [round(p.reward.mean, 6) for p in points] == [0.15, 0.85, 0.7]
 
 
+def test_a_point_counts_the_seeds_that_have_a_reward():
+    rewards = {"ats": (0.8, None), "pts": (0.7, 0.6), "always": (0.5, 0.6), "idle": (None, None)}
+    trials = [
+        trial(strategy, seed, share_training=0.01 * (seed + 1), reward_lifetime=reward)
+        for strategy, seeds in rewards.items()
+        for seed, reward in enumerate(seeds)
+    ]
+    points = trade_off(stored(trials, strategies=list(rewards), seeds=[0, 1]))
+    assert {p.strategy: (p.n, p.share.mean) for p in points} == {
+        "ats": (1, 0.01),  # the share is that of the seed whose reward counts
+        "pts": (2, 0.015),
+        "always": (2, 0.015),
+    }
+    assert "one seed" in front_section(points).note
+    assert "one seed" not in front_section([p for p in points if p.n == 2]).note
+
+
 def test_two_gates_are_no_trade_off():
-    experiment = Experiment(strategies=["ats", "pts"], seeds=[0])
-    assert trade_off(experiment, [trial("ats"), trial("pts")]) == []
+    assert trade_off(stored([trial("ats"), trial("pts")], strategies=["ats", "pts"])) == []

@@ -14,6 +14,7 @@ from mec_rllib.envs.config import EnvConfig
 from mec_rllib.envs.observation import Encoder
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.stages import stages
+from mec_rllib.results.folder import Folder
 from mec_rllib.rl.exploration import Boltzmann
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
@@ -198,7 +199,7 @@ def test_each_strategy_may_have_an_agent_of_its_own():
 )
 def test_a_wrong_agent_is_one_line(values, message, tmp_path):
     with pytest.raises(ConfigError) as error:
-        stages(resolve(build(values, "test")), tmp_path)
+        stages(resolve(build(values, "test")), Folder(tmp_path))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 

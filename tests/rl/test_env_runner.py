@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.gates import GATES, PTS
-from mec_rllib.rl.algorithm import GatedDQNConfig
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.exploration import Greedy
 
@@ -36,7 +35,6 @@ class Random(Greedy):
 def runner_of(gate=Noting, seed=3, **gate_args):
     config = (
         GatedDQNConfig()
-        .callbacks([TrainingGateCallback])
         .gating(gate=gate, gate_args=gate_args or {"period": 5})
         .env_runners(num_envs_per_env_runner=SERVERS)
         .environment(env_config={"load": 0.6})

@@ -4,17 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.config.load import build
 from mec_rllib.errors import ConfigError
-from mec_rllib.gates import GATES
-from mec_rllib.rl.actor_critic import SoftActorCritic, log_policy
-from mec_rllib.rl.actor_critic_algorithms import GatedPPOConfig, GatedSACConfig
-from mec_rllib.rl.policy import acting_function
+from mec_rllib.rl.actor_critic.algorithms import GatedPPOConfig, GatedSACConfig
+from mec_rllib.rl.actor_critic.modules import SoftActorCritic
+from mec_rllib.rl.masks import log_policy
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.modules import acting_function
 from mec_rllib.rl.policy_file import load_policy, save_policy
-from mec_rllib.rl.replay import Transitions
-from mec_rllib.rl.rollout import Rollout, advantages, minibatches
+from mec_rllib.rl.replay.rollout import Rollout, advantages, minibatches
 
 CONFIGS = {"sac": GatedSACConfig, "ppo": GatedPPOConfig}
 
@@ -22,8 +20,7 @@ CONFIGS = {"sac": GatedSACConfig, "ppo": GatedPPOConfig}
 def build_algorithm(name, gate="pts", servers=1, slots=1500):
     return (
         CONFIGS[name]()
-        .callbacks([TrainingGateCallback, MetricsCallback])
-        .gating(gate=GATES[gate], updates_per_job=4)
+        .gating(gate, updates_per_job=4)
         .env_runners(num_env_runners=0, num_envs_per_env_runner=servers)
         .acting(slots_per_iteration=slots)
         .debugging(seed=0)
@@ -137,13 +134,16 @@ def test_a_rollout_is_used_up_and_keeps_the_newest():
     rollout = Rollout(capacity=4, servers=1, batch=2)
     for k in range(20):
         rollout.add(rollout_of(1, rewards=k).flat())
-    assert rollout.is_filled(20)
-    assert not rollout.is_filled(21)
+    assert rollout.can_train
     np.testing.assert_array_equal(rollout.take().rewards.ravel(), [16, 17, 18, 19])
     assert len(rollout) == 0
-    assert not rollout.is_filled(20)  # no minibatch since the last training
+    assert not rollout.can_train  # no minibatch since the last training
     with pytest.raises(ValueError, match="empty rollout"):
         rollout.take()
+    rollout.add(rollout_of(1).flat())
+    assert not rollout.can_train
+    rollout.add(rollout_of(1).flat())
+    assert rollout.can_train
 
 
 def test_minibatches_show_every_row_once_per_epoch():

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mec_rllib.rl.n_step import NStep
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.replay.n_step import NStep
 
 
 def test_n_step_returns_by_hand():

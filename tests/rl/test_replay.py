@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from mec_rllib.envs.afterstates import AfterstateEncoder
 from mec_rllib.envs.config import EnvConfig
-from mec_rllib.rl.afterstate_replay import AfterstateReplay
-from mec_rllib.rl.replay import PrioritizedReplay, Transitions
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.replay.afterstates import AfterstateReplay
+from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.schedulers import random_actions
 from mec_rllib.sim.streams import Purpose, generator
 
@@ -182,13 +183,10 @@ def test_a_point_that_is_rounded_up_to_the_end_belongs_to_the_last_row(filled):
 @pytest.mark.parametrize("capacity", [1, 2, 3, 7, 8, 9])
 def test_a_replay_of_any_capacity_is_filled_and_then_full(capacity):
     replay = PrioritizedReplay(capacity, 2, 3)
-    assert replay.is_filled(0)
-    assert not replay.is_filled(1)
+    assert len(replay) == 0
     for k in range(2 * capacity):
         replay.add(transitions(k))
         assert len(replay) == min(k + 1, capacity)
-        assert replay.is_filled(len(replay))
-        assert not replay.is_filled(len(replay) + 1)
     assert set(replay.sample(40 * capacity)[0].rewards) == set(range(capacity, 2 * capacity))
 
 

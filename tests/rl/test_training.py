@@ -3,20 +3,26 @@
 import copy
 from itertools import pairwise
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from ray.rllib.algorithms.dqn.dqn_learner import QF_NEXT_PREDS, QF_PREDS, QF_TARGET_NEXT_PREDS
 from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
+from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, QNetAPI, TargetNetworkAPI
+from ray.rllib.core.rl_module.rl_module import RLModuleSpec
+from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from mec_rllib.callbacks.corrupt_q import CorruptQCallback
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.envs.config import EnvConfig
-from mec_rllib.gates import GATES
-from mec_rllib.rl.algorithm import GatedDQNConfig
-from mec_rllib.rl.exploration import Bootstrapped, Decay, Noisy
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
+from mec_rllib.rl.dqn.bootstrapped import Bootstrapped, BootstrappedModule
+from mec_rllib.rl.dqn.noisy import Noisy, NoisyModule
+from mec_rllib.rl.dqn.q_function import QFunction
+from mec_rllib.rl.exploration import Decay, Greedy
+from mec_rllib.rl.modules import acting_function
 from mec_rllib.rl.policy import GreedyPolicy, load_module
 from mec_rllib.schedulers import run
 from mec_rllib.sim.totals import Totals
@@ -24,28 +30,46 @@ from mec_rllib.sim.totals import Totals
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
 
+def build_algorithm(gate, runners=0, servers=1, updates=4, slots=500, seed=0, activation="relu"):
+    return (
+        GatedDQNConfig()
+        .gating(gate, updates_per_job=updates)
+        .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
+        .acting(slots_per_iteration=slots)
+        .debugging(seed=seed)
+        .rl_module(model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": activation})
+        .build_algo()
+    )
+
+
 @pytest.fixture
 def build():
     built = []
 
-    def build_algorithm(
-        gate, runners=0, servers=1, updates=4, slots=500, seed=0, activation="relu"
-    ):
-        config = (
-            GatedDQNConfig()
-            .callbacks([TrainingGateCallback, MetricsCallback])
-            .gating(gate=GATES[gate], updates_per_job=updates)
-            .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
-            .acting(slots_per_iteration=slots)
-            .debugging(seed=seed)
-            .rl_module(model_config={"fcnet_hiddens": [64, 64], "fcnet_activation": activation})
-        )
-        built.append(config.build_algo())
+    def build(*arguments, **settings):
+        built.append(build_algorithm(*arguments, **settings))
         return built[-1]
 
-    yield build_algorithm
+    yield build
     for algorithm in built:
         algorithm.stop()
+
+
+@pytest.fixture(scope="module")
+def remote(cluster):
+    """Two remote runners (a process each) of three servers after two iterations.
+
+    With it come the weights from before and the two results; tests only look at them.
+    """
+    algorithm = build_algorithm("ats", runners=2, servers=3, slots=3000)
+    before = weights_of(algorithm)
+    yield algorithm, before, [algorithm.train() for _ in range(2)]
+    algorithm.stop()
+
+
+def of_runners(algorithm, look):
+    """What every remote runner answers."""
+    return algorithm.env_runner_group.foreach_env_runner(look, local_env_runner=False)
 
 
 def weights_of(algorithm):
@@ -115,55 +139,98 @@ def test_a_gate_sees_the_td_error_and_the_reward_of_the_last_slot(build):
     np.testing.assert_array_equal(rewards[1:], earned[:-1])
 
 
-@pytest.mark.parametrize(("runners", "servers"), [(0, 8), (1, 2), (2, 4)])
-def test_fleets_and_remote_runners_pay_and_learn(build, runners, servers):
-    algorithm = build("pts", runners, servers, slots=4000)
-    before = weights_of(algorithm)
-    algorithm.train()
+def assert_paid_and_learned(algorithm, before, slots):
     totals = algorithm.totals
-    assert totals.slots == 4000
+    assert totals.slots == len(algorithm.replay) == slots
     assert algorithm.learner_updates == 4 * totals.training_jobs > 0
     assert not same(before, weights_of(algorithm))
     arrived, started, expired, dropped = totals.jobs.sum(axis=0)
     assert arrived == started + expired + dropped + totals.waiting.sum()
-    assert len(algorithm.replay) == 4000
 
 
-def test_gate_figures_are_the_mean_of_all_runners(build):
-    algorithm = build("ats", runners=2, slots=2000)
-    shown = algorithm.train()["gate"]["td_statistic"]
-    of_runners = algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: runner.take_report().gate["td_statistic"], local_env_runner=False
-    )
-    assert of_runners[0] != of_runners[1]
-    assert shown == pytest.approx(np.mean(of_runners))
-
-
-def test_remote_runners_act_with_the_learned_weights(build):
-    algorithm = build("pts", runners=1, slots=2000)
+def test_a_fleet_pays_and_learns(build):
+    algorithm = build("pts", servers=8, slots=4000)
+    before = weights_of(algorithm)
     algorithm.train()
-    (state,) = algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: {k: v.numpy() for k, v in runner.module.state_dict().items()},
-        local_env_runner=False,
-    )
-    learned = weights_of(algorithm)
-    assert all(np.array_equal(values, learned[name].numpy()) for name, values in state.items())
+    assert_paid_and_learned(algorithm, before, slots=4000)
 
 
-def test_runners_and_servers_have_streams_of_their_own(build):
-    algorithm = build("never", runners=2, servers=2)
-    arrivals = algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: runner.sample(num_slots=400) and runner.take_report().totals.jobs.tolist(),
-        local_env_runner=False,
-    )
-    assert arrivals[0] != arrivals[1]
-    streams = algorithm.env_runner_group.foreach_env_runner(
-        lambda runner: [
-            rng.bit_generator.state["state"]["state"] for rng in runner.env.servers.rngs
-        ],
-        local_env_runner=False,
-    )
-    assert len({state for runner in streams for state in runner}) == 4
+def assert_counted_by_reason(algorithm, results):
+    requests = algorithm.requests_by_reason
+    assert set(requests) == {"psi", "tie", "fallback"}
+    # Wishes before learning starts, or while a training job waits, insert nothing.
+    assert sum(requests.values()) == algorithm.totals.requests > 0
+    assert requests["fallback"] > 0
+    before, gate = (result["gate"] for result in results)
+    for reason, count in requests.items():
+        assert gate[f"requests_by_{reason}"] == count
+    first, both = (sum(g[f"requests_by_{reason}"] for reason in requests) for g in (before, gate))
+    new = gate["requests_by_fallback"] - before["requests_by_fallback"]
+    assert gate["share_by_fallback"] == pytest.approx(new / (both - first))
+
+
+def test_requests_are_counted_by_reason_and_add_up(build, tmp_path):
+    algorithm = build("ats", servers=3, slots=3000)
+    assert_counted_by_reason(algorithm, [algorithm.train() for _ in range(2)])
+    algorithm.save_to_path(tmp_path / "checkpoint")
+    restored = build("ats", servers=3, slots=3000)
+    restored.restore_from_path(tmp_path / "checkpoint")
+    assert restored.requests_by_reason == algorithm.requests_by_reason
+    restored.train()
+    assert sum(restored.requests_by_reason.values()) == restored.totals.requests
+
+
+def test_a_gate_without_reasons_has_none_to_report(build):
+    algorithm = build("pts", slots=1000)
+    assert not [name for name in algorithm.train()["gate"] if "_by_" in name]
+    assert algorithm.requests_by_reason == {}
+
+
+@pytest.mark.xdist_group("remote")
+class TestRemoteRunners:
+    def test_they_pay_and_learn(self, remote):
+        assert_paid_and_learned(*remote[:2], slots=6000)
+
+    def test_requests_are_counted_by_reason_and_add_up(self, remote):
+        assert_counted_by_reason(remote[0], remote[2])
+
+    def test_gate_figures_are_the_mean_of_all(self, remote):
+        algorithm, _, (_, result) = remote
+        found = of_runners(algorithm, lambda runner: runner.take_report().gate["td_statistic"])
+        assert found[0] != found[1]
+        assert result["gate"]["td_statistic"] == pytest.approx(np.mean(found))
+
+    def test_they_act_with_the_learned_weights(self, remote):
+        learned = weights_of(remote[0])
+        states = of_runners(
+            remote[0], lambda runner: {k: v.numpy() for k, v in runner.module.state_dict().items()}
+        )
+        assert len(states) == 2
+        for state in states:
+            assert all(np.array_equal(v, learned[name].numpy()) for name, v in state.items())
+
+    def test_they_and_their_servers_have_streams_of_their_own(self, remote):
+        arrivals = of_runners(remote[0], lambda runner: runner.env.servers.tally.jobs.tolist())
+        assert len({str(server) for runner in arrivals for server in runner}) == 6
+        streams = of_runners(
+            remote[0],
+            lambda runner: [
+                rng.bit_generator.state["state"]["state"] for rng in runner.env.servers.rngs
+            ],
+        )
+        assert len({state for runner in streams for state in runner}) == 6
+
+    def test_save_load_act(self, remote, tmp_path):
+        algorithm = remote[0]
+        algorithm.save_to_path(tmp_path / "checkpoint")
+        loaded = load_module(tmp_path / "checkpoint")
+        assert same(weights_of(algorithm), loaded.state_dict())
+        batches = [EnvConfig().build_servers(3, seed=9) for _ in range(2)]
+        for batch, module in zip(batches, (algorithm.get_module(), loaded), strict=True):
+            run(batch, GreedyPolicy(module), 300)
+        before, after = (Totals.of(batch) for batch in batches)
+        assert before.mean_reward == after.mean_reward
+        assert after.jobs[:, 1].sum() > 0
 
 
 def test_the_same_seed_learns_the_same_weights(build):
@@ -175,20 +242,6 @@ def test_the_same_seed_learns_the_same_weights(build):
     assert same(runs[0][0], runs[1][0])
     assert runs[0][1] == runs[1][1]
     assert not same(runs[0][0], runs[2][0])
-
-
-def test_train_save_load_act(build, tmp_path):
-    algorithm = build("ats", runners=1, servers=2, slots=1000)
-    algorithm.train()
-    algorithm.save_to_path(tmp_path / "checkpoint")
-    loaded = load_module(tmp_path / "checkpoint")
-    assert same(weights_of(algorithm), loaded.state_dict())
-    batches = [EnvConfig().build_servers(3, seed=9) for _ in range(2)]
-    for batch, module in zip(batches, (algorithm.get_module(), loaded), strict=True):
-        run(batch, GreedyPolicy(module), 300)
-    before, after = (Totals.of(batch) for batch in batches)
-    assert before.mean_reward == after.mean_reward
-    assert after.jobs[:, 1].sum() > 0
 
 
 def test_epsilon_falls_exponentially_to_its_floor():
@@ -278,25 +331,27 @@ def test_a_network_that_is_no_plain_mlp_trains_through_autograd(build):
     assert not same(before, weights_of(algorithm))
 
 
-@pytest.mark.parametrize("setting", [{"grad_clip": 10.0}, {"num_atoms": 51}])
+@pytest.mark.parametrize("setting", [{"grad_clip": 10.0}, {"num_atoms": 51}, {"noisy": True}])
 def test_what_gated_dqn_does_not_do_is_refused(setting):
     with pytest.raises(ValueError, match="GatedDQN needs"):
         GatedDQNConfig().training(**setting).validate()
 
 
 @pytest.mark.parametrize(
-    ("exploration", "message"),
-    [(Noisy, "needs noisy=True"), (Bootstrapped, "needs `heads` in model_config")],
+    ("exploration", "network"), [(Noisy, NoisyModule), (Bootstrapped, BootstrappedModule)]
 )
-def test_an_exploration_without_its_network_is_refused(exploration, message):
-    with pytest.raises(ValueError, match=message):
-        GatedDQNConfig().acting(exploration=exploration).validate()
-
-
-def test_a_network_is_of_one_kind():
-    config = GatedDQNConfig().training(noisy=True).acting(observe={"afterstates": True})
-    with pytest.raises(ValueError, match="one of them"):
+def test_an_exploration_brings_its_network_and_takes_no_other(exploration, network):
+    config = GatedDQNConfig().acting(exploration=exploration)
+    assert config.module_class is network
+    config.acting(observe={"afterstates": True})
+    with pytest.raises(ValueError, match=f"needs the network {network.__name__}, not Afterstate"):
         config.validate()
+
+
+def test_the_number_of_heads_is_given_once():
+    config = GatedDQNConfig().acting(exploration=Bootstrapped, exploration_args={"heads": 4})
+    assert config.model_config["heads"] == 4
+    assert "heads" not in GatedDQNConfig().model_config
 
 
 def test_resuming_is_refused_where_it_would_lose_the_replay(build, tmp_path):
@@ -310,8 +365,8 @@ def test_resuming_is_refused_where_it_would_lose_the_replay(build, tmp_path):
 def test_q_is_damaged_once_at_its_slot():
     config = (
         GatedDQNConfig()
-        .callbacks([TrainingGateCallback, MetricsCallback, CorruptQCallback])
-        .gating(gate=GATES["never"])
+        .callbacks(CorruptQCallback)
+        .gating("never")
         .corrupting(slot=250, noise=1.0)
         .acting(slots_per_iteration=100)
     )
@@ -327,3 +382,75 @@ def test_q_is_damaged_once_at_its_slot():
     name = "encoder.net.mlp.0.weight"
     noise = (weights[-1][name] - weights[0][name]).std() / weights[0][name].std()
     assert noise == pytest.approx(1.0, abs=0.1)
+
+
+class Shortest(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI):
+    """A user's Q-network, written from scratch: one layer."""
+
+    def setup(self):
+        sizes = self.observation_space.shape[0], int(self.action_space.n)
+        self.layer = torch.nn.Linear(*sizes)
+
+    def make_target_networks(self):
+        self._target = copy.deepcopy(self.layer)
+
+    def get_target_network_pairs(self):
+        return [(self.layer, self._target)]
+
+    def forward_target(self, batch, **kwargs):
+        return self._target(batch[Columns.OBS])
+
+    def compute_q_values(self, batch, **kwargs):
+        return {QF_PREDS: self.layer(batch[Columns.OBS])}
+
+    def get_non_inference_attributes(self):
+        return ["_target"]
+
+    def _forward_train(self, batch, **kwargs):
+        q_next = self.layer(batch[Columns.NEXT_OBS])
+        targets = {
+            QF_TARGET_NEXT_PREDS: self.forward_target({Columns.OBS: batch[Columns.NEXT_OBS]})
+        }
+        return self.compute_q_values(batch) | targets | {QF_NEXT_PREDS: q_next}
+
+
+class Stubborn(Shortest):
+    """It says itself what it acts with: always the last action, if it is allowed."""
+
+    def acting_function(self):
+        return LastAction(self)
+
+
+class LastAction(QFunction):
+    def __call__(self, obs):
+        return np.tile(np.arange(self._actions, dtype=np.float32), (len(obs), 1))
+
+
+@pytest.mark.parametrize("network", [Shortest, Stubborn])
+def test_a_users_own_network_acts_and_learns(network):
+    algorithm = (
+        GatedDQNConfig()
+        .gating("ats", updates_per_job=4)
+        .rl_module(rl_module_spec=RLModuleSpec(module_class=network))
+        .acting(slots_per_iteration=1500, exploration=Greedy)
+        .build_algo()
+    )
+    before = weights_of(algorithm)
+    algorithm.train()
+    assert algorithm.learner_updates == 4 * algorithm.totals.training_jobs > 0
+    assert not same(before, weights_of(algorithm))
+    algorithm.stop()
+
+
+def test_a_module_that_does_not_say_what_it_acts_with_is_refused():
+    with pytest.raises(ValueError, match="TorchRLModule does not say what it acts with: it needs"):
+        acting_function(TorchRLModule.__new__(TorchRLModule))
+
+
+def test_a_module_says_what_it_acts_with():
+    module = Stubborn(
+        observation_space=gym.spaces.Box(0.0, 1.0, (2,), np.float32),
+        action_space=gym.spaces.Discrete(3),
+        model_config={},
+    )
+    assert acting_function(module)(np.zeros((2, 2), np.float32)).argmax(axis=1).tolist() == [2, 2]

@@ -11,12 +11,14 @@ from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from torch import nn
 
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
-from mec_rllib.rl.algorithm import GatedDQNConfig
-from mec_rllib.rl.learner import GatedDQNTorchLearner, follow, td_loss
-from mec_rllib.rl.mlp import afterstate_q, relu_mlp
-from mec_rllib.rl.mlp_update import MLPUpdate, is_plain_adam
-from mec_rllib.rl.replay import PrioritizedReplay, Transitions
+from mec_rllib.rl.dqn.afterstates import _q_of_allowed, differentiate_afterstates
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
+from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner, td_loss
+from mec_rllib.rl.dqn.mlp import relu_mlp
+from mec_rllib.rl.dqn.mlp_update import MLPUpdate, differentiate, is_plain_adam
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.replay.prioritized import PrioritizedReplay
+from mec_rllib.rl.targets import follow
 
 OBS, ACTIONS, BATCH = 5, 4, 16
 
@@ -90,8 +92,8 @@ def test_the_written_update_is_torchs_own(double_q, on_afterstates):
     online, target = (network(OBS, outputs, seed) for seed in (0, 1))
     mine, my_target = copy.deepcopy(online), copy.deepcopy(target)
     adam, my_adam = (torch.optim.Adam(net.parameters(), 0.01, eps=0.01) for net in (online, mine))
-    kind = {"on_afterstates": True} if on_afterstates else {}
-    update = MLPUpdate(linears(mine), linears(my_target), my_adam, 0.1, double_q, **kind)
+    gradient = differentiate_afterstates if on_afterstates else differentiate
+    update = MLPUpdate(linears(mine), linears(my_target), my_adam, 0.1, double_q, gradient)
     far = near = 0
     for k in range(10):
         drawn, weights = drawn_batch(k, width)
@@ -126,9 +128,8 @@ def test_the_written_update_goes_on_where_torchs_adam_was():
     target = network(OBS, ACTIONS, 1)
     for k in range(4):
         if k == 3:
-            update = MLPUpdate(
-                linears(nets[1]), linears(copy.deepcopy(target)), adams[1], 0.1, True
-            )
+            there = linears(copy.deepcopy(target))
+            update = MLPUpdate(linears(nets[1]), there, adams[1], 0.1, True, differentiate)
             update.update(*drawn_batch(k))
         for net, adam in list(zip(nets, adams, strict=True))[: 1 if k == 3 else 2]:
             adam.zero_grad()
@@ -150,7 +151,7 @@ def test_q_of_afterstates_is_the_certain_reward_and_the_value_of_what_is_allowed
     with torch.no_grad():
         expected = np.where(allowed, q_of(net, blocks.reshape(6, -1), True).numpy(), 0.0)
     layers = tuple((m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears(net))
-    found = afterstate_q(layers, blocks.reshape(6, -1), ACTIONS)
+    found = _q_of_allowed(layers, blocks.reshape(6, -1), ACTIONS)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert not found[1].any()
 
@@ -198,7 +199,6 @@ def new_learner():
         spaces = Box(-9.0, 9.0, (width,), np.float32), Discrete(ACTIONS)
         config = (
             GatedDQNConfig()
-            .callbacks([TrainingGateCallback])
             .acting(observe=observe)
             .training(lr=0.01, double_q=double_q, tau=0.1)
             .rl_module(model_config={"fcnet_hiddens": [8, 7], "fcnet_activation": activation})

@@ -170,8 +170,8 @@ ANCHORS = {  # R on the reference workload; the first, third and last are the de
 @pytest.mark.compiled
 @pytest.mark.parametrize("name", ANCHORS)
 def test_anchors_of_the_reference_workload(name):
-    batch = EnvConfig(load=0.3).build_servers(8, seed=0)
-    run(batch, SCHEDULERS[name](), 200_000)
+    batch = EnvConfig(load=0.3).build_servers(64, seed=0)
+    run(batch, SCHEDULERS[name](), 10_000)
     assert Totals.of(batch).mean_reward == pytest.approx(ANCHORS[name], abs=0.01)
 
 

@@ -1,17 +1,14 @@
 """Worlds that drift: what changes, what stays, and whose they are."""
 
 from itertools import pairwise
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.envs.afterstates import AfterstateEncoder
 from mec_rllib.envs.config import EnvConfig
-from mec_rllib.gates import Ideal
 from mec_rllib.schedulers import SJF, RandomScheduler
 from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.drift import DriftWorkload
@@ -180,14 +177,6 @@ def test_jobs_are_pooled_by_class_where_weights_are_hidden():
     row = [1 / 4, np.log(1 + 0.8) / np.log(11), 1 / 3, 1, np.log(3) / np.log(4), 0.4]
     np.testing.assert_allclose(nothing[16:28], row * 2, rtol=1e-6)
     np.testing.assert_allclose(nothing[28:], [0, 0, 1, 0], rtol=1e-6)
-
-
-def test_nothing_is_trained_once_it_is_over():
-    gating, config = TrainingGateCallback(), SimpleNamespace(train_until=50)
-    gating.gate = Ideal(2)
-    runner = SimpleNamespace(config=config, can_learn=True)
-    for slot, wanted in ((49, True), (50, False), (51, False)):
-        assert gating.want_training(runner, SimpleNamespace(slot=slot)).tolist() == [wanted] * 2
 
 
 def test_what_a_drifting_workload_says_of_its_jobs():

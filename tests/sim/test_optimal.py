@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from mec_rllib.cli import app
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.schedulers import SCHEDULERS, run
+from mec_rllib.schedulers.optimal import OptimalScheduler, Solution, State
 from mec_rllib.sim.jobs import JobClass
-from mec_rllib.sim.optimal import OptimalScheduler, Solution, State
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
 from mec_rllib.sim.workloads import BernoulliWorkload
@@ -186,7 +186,7 @@ def test_what_cannot_be_solved_is_refused_with_its_size(env, message):
 
 
 def test_too_many_states_are_noticed_on_the_way(monkeypatch):
-    monkeypatch.setattr("mec_rllib.sim.optimal.MAX_STATES", 5)
+    monkeypatch.setattr("mec_rllib.schedulers.optimal.MAX_STATES", 5)
     with pytest.raises(ValueError, match="more than"):
         Solution(EnvConfig(**TINY).build_workload(), 2)
 
@@ -225,7 +225,8 @@ def test_the_tiny_configs_are_solved_by_the_command_line(name, capsys):
     assert rewards["optimal"] > rewards["reservation"]
 
 
-def test_who_does_not_solve_an_instance_does_not_wait_for_scipys_statistics():
-    """They take a second to load, and every trial and command has the schedulers."""
-    look = "import sys, mec_rllib.schedulers; sys.exit('scipy.stats' in sys.modules)"
+def test_who_wants_a_scheduler_does_not_wait_for_other_libraries():
+    """They take seconds to load, and every trial and command has the schedulers."""
+    slow = {"scipy.stats", "ray", "torch"}
+    look = f"import sys, mec_rllib.schedulers; sys.exit(bool({slow} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", look]).returncode == 0

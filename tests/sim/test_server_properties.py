@@ -2,6 +2,7 @@
 
 import numba
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -11,7 +12,7 @@ from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
 from mec_rllib.sim.workloads import BernoulliWorkload
 
-CASES, SLOTS = 12 if numba.config.DISABLE_JIT else 1000, 60
+CASES, SLOTS = 12 if numba.config.DISABLE_JIT else 250, 60
 
 
 def ranges(lowest, highest):
@@ -99,9 +100,7 @@ def assert_same_sums(batch, i, reference, started, sums):
     np.testing.assert_array_equal(tally.used[i], work)
 
 
-@settings(max_examples=CASES, deadline=None, derandomize=True)
-@given(worlds(), st.integers(0, 2**31), st.floats(0, 0.5))
-def test_the_kernel_is_the_reference(batch, seed, training_rate):
+def play_both(batch, seed, training_rate):
     rng = np.random.default_rng(seed)
     references = [ReferenceServer.like(batch, i, batch.seed) for i in range(2)]
     sums, started = batch.tally.reward.copy(), ([], [])
@@ -129,3 +128,19 @@ def test_the_kernel_is_the_reference(batch, seed, training_rate):
         assert -1 <= np.nan_to_num(totals.mean_reward) <= 1
     for i, reference in enumerate(references):
         assert_same_sums(batch, i, reference, started[i], sums[i])
+
+
+PLAYS = (worlds(), st.integers(0, 2**31), st.floats(0, 0.5))
+
+
+@settings(max_examples=CASES, deadline=None, derandomize=True)
+@given(*PLAYS)
+def test_the_kernel_is_the_reference(batch, seed, training_rate):
+    play_both(batch, seed, training_rate)
+
+
+@pytest.mark.slow
+@settings(max_examples=2000, deadline=None)
+@given(*PLAYS)
+def test_the_kernel_is_the_reference_in_other_worlds(batch, seed, training_rate):
+    play_both(batch, seed, training_rate)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mec_rllib.rl.replay import PrioritizedReplay
+from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.schedulers import RandomScheduler
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch

@@ -11,7 +11,8 @@ from comparing import without_time
 
 from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
-from mec_rllib.results.folder import read_experiment
+from mec_rllib.results.folder import TrialFolder
+from mec_rllib.results.stored import read_study
 from mec_rllib.rl.exploration import Decay, Greedy
 from mec_rllib.sim.totals import Totals
 from mec_rllib.trials.checkpoints import (
@@ -19,7 +20,6 @@ from mec_rllib.trials.checkpoints import (
     CheckpointError,
     DamagedCheckpointError,
     check_checkpoint,
-    checkpoints,
     newest_good_checkpoint,
     write_checkpoint,
 )
@@ -36,23 +36,23 @@ def save_number(number):
 
 def test_a_checkpoint_is_whole_and_the_one_before_is_kept(tmp_path):
     for number in (10, 20, 30):
-        write_checkpoint(tmp_path, number, save_number(number), OF)
-    names = [path.name for path in checkpoints(tmp_path)]
+        write_checkpoint(TrialFolder(tmp_path), number, save_number(number), OF)
+    names = [path.name for path in TrialFolder(tmp_path).checkpoints]
     assert names == ["checkpoint_000030", "checkpoint_000020"]
-    for path in checkpoints(tmp_path):
+    for path in TrialFolder(tmp_path).checkpoints:
         check_checkpoint(path)
     assert sorted(os.listdir(tmp_path)) == sorted(names)
 
 
 def test_a_failure_while_writing_leaves_the_one_before(tmp_path):
-    write_checkpoint(tmp_path, 10, save_number(10), OF)
+    write_checkpoint(TrialFolder(tmp_path), 10, save_number(10), OF)
 
     def disk_full(folder):
         (folder / "state.json").write_text("half")
         raise OSError(28, "No space left on device")
 
     with pytest.raises(OSError, match="No space"):
-        write_checkpoint(tmp_path, 20, disk_full, OF)
+        write_checkpoint(TrialFolder(tmp_path), 20, disk_full, OF)
     assert os.listdir(tmp_path) == ["checkpoint_000010"]
 
 
@@ -80,22 +80,26 @@ DAMAGES = {
 
 @pytest.mark.parametrize("message", DAMAGES)
 def test_damage_is_named_and_the_one_before_is_taken(tmp_path, message):
-    write_checkpoint(tmp_path, 10, save_number(10), OF)
-    newest = write_checkpoint(tmp_path, 20, save_number(20), OF)
+    write_checkpoint(TrialFolder(tmp_path), 10, save_number(10), OF)
+    newest = write_checkpoint(TrialFolder(tmp_path), 20, save_number(20), OF)
     DAMAGES[message](newest)
     with pytest.raises(DamagedCheckpointError, match=message):
         check_checkpoint(newest)
     said = []
-    assert newest_good_checkpoint(tmp_path, OF, said.append).name == "checkpoint_000010"
+    assert (
+        newest_good_checkpoint(TrialFolder(tmp_path), OF, said.append).name == "checkpoint_000010"
+    )
     assert len(said) == 1
     assert message in said[0]
 
 
 def test_without_a_whole_checkpoint_nothing_is_thrown_away(tmp_path):
-    assert newest_good_checkpoint(tmp_path, OF, print) is None  # nothing was written so far
-    damage_byte(write_checkpoint(tmp_path, 10, save_number(10), OF))
+    assert (
+        newest_good_checkpoint(TrialFolder(tmp_path), OF, print) is None
+    )  # nothing was written so far
+    damage_byte(write_checkpoint(TrialFolder(tmp_path), 10, save_number(10), OF))
     with pytest.raises(CheckpointError, match="none of its checkpoints is whole"):
-        newest_good_checkpoint(tmp_path, OF, print)
+        newest_good_checkpoint(TrialFolder(tmp_path), OF, print)
 
 
 @pytest.mark.parametrize(
@@ -109,10 +113,10 @@ def test_without_a_whole_checkpoint_nothing_is_thrown_away(tmp_path):
     ],
 )
 def test_a_checkpoint_of_another_run_or_version_is_refused(tmp_path, values, message):
-    write_checkpoint(tmp_path, 10, save_number(10), OF)
-    change(write_checkpoint(tmp_path, 20, save_number(20), OF), **values)
+    write_checkpoint(TrialFolder(tmp_path), 10, save_number(10), OF)
+    change(write_checkpoint(TrialFolder(tmp_path), 20, save_number(20), OF), **values)
     with pytest.raises(CheckpointError, match=message):
-        newest_good_checkpoint(tmp_path, OF, print)
+        newest_good_checkpoint(TrialFolder(tmp_path), OF, print)
 
 
 def test_totals_survive_json_exactly():
@@ -132,12 +136,13 @@ def test_slots_played_again_count_once(tmp_path):
     slots = [100, 200, "{cut of", 200, 300]
     lines = [s if isinstance(s, str) else json.dumps({"timesteps_total": s}) for s in slots]
     (tmp_path / "sjf_seed0" / "result.json").write_text("\n".join(lines))
-    _, (trial,) = read_experiment(tmp_path)
+    (trial,) = read_study(tmp_path).trials
     assert [report["timesteps_total"] for report in trial.reports] == [100, 200, 300]
 
 
 RESUMED = [
-    *(("ats", seed, 0) for seed in range(10)),
+    *(("ats", seed, 0) for seed in (0, 4, 9)),
+    *(pytest.param("ats", seed, 0, marks=pytest.mark.slow) for seed in (1, 2, 3, 5, 6, 7, 8)),
     *((gate, 0, 0) for gate in ("idle", "ideal", "budget", "price", "td_slope", "bandit")),
     ("ats", 0, 2),  # with remote runners
 ]

@@ -15,6 +15,7 @@ from mec_rllib.cli import main
 from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
+from mec_rllib.results.folder import TrialFolder
 from mec_rllib.trials.check import check as check_strategy
 from mec_rllib.trials.checkpoints import MANIFEST, write_checkpoint
 
@@ -213,7 +214,9 @@ def checkpoint(tmp_path_factory):
     module.make_target_networks()
     observe = {"free_ahead": 0, "job_class": False}
     folder = tmp_path_factory.mktemp("good")
-    return write_checkpoint(folder, 100, lambda path: save_policy(module, path, observe), {})
+    return write_checkpoint(
+        TrialFolder(folder), 100, lambda path: save_policy(module, path, observe), {}
+    )
 
 
 def test_the_good_checkpoint_is_taken(checkpoint, tmp_path, monkeypatch, capsys):
@@ -284,8 +287,9 @@ def renew_manifest(path):
     files = path.parent / "files"
     path.rename(files)
     (files / MANIFEST).unlink()
+    trial = TrialFolder(path.parent)
     write_checkpoint(
-        path.parent, 100, lambda new: shutil.copytree(files, new, dirs_exist_ok=True) and None, {}
+        trial, 100, lambda new: shutil.copytree(files, new, dirs_exist_ok=True) and None, {}
     )
     shutil.rmtree(files)
 

@@ -9,7 +9,6 @@ import random
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -17,19 +16,20 @@ import numpy as np
 import pytest
 import ray
 import yaml
+from commands import command, mec_rllib
 from ray.cluster_utils import Cluster
 
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.gates import PTS
-from mec_rllib.rl import fleet
-from mec_rllib.rl.algorithm import GatedDQNConfig
+from mec_rllib.launch import stages
+from mec_rllib.results.folder import TrialFolder
+from mec_rllib.rl import remote_runners
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.schedulers import SJF, run
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
 from mec_rllib.sim.workloads import BernoulliWorkload
-from mec_rllib.trials.checkpoints import check_checkpoint, checkpoints, write_checkpoint
+from mec_rllib.trials.checkpoints import check_checkpoint, write_checkpoint
 
 pytestmark = pytest.mark.chaos
 
@@ -72,7 +72,6 @@ class FaultyGate(PTS):
 def gated_dqn(runners, gate=PTS, timeout_s=60.0, env=None, slots=2000):
     return (
         GatedDQNConfig()
-        .callbacks([TrainingGateCallback, MetricsCallback])
         .environment(env_config=env or {})
         .gating(gate=gate, gate_args={"period": 20}, updates_per_job=1)
         .env_runners(num_env_runners=runners, sample_timeout_s=timeout_s)
@@ -143,7 +142,7 @@ def test_a_stalled_runner_is_replaced(chaos):
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
 def test_errors_in_a_runner_are_played_again(chaos):
-    times = chaos.times(short=20, long=200)
+    times = chaos.times(short=10, long=200)
     algorithm = gated_dqn(runners=1, gate=FaultyGate)
     while algorithm.faults["runner_errors"] < times:
         algorithm.train()
@@ -188,14 +187,17 @@ def test_a_workload_that_always_raises_is_given_up():
 
 
 @pytest.fixture
-def two_nodes():
+def two_nodes(chaos, new_ray):
     """A head with room for one runner, and a function that adds a node for the other."""
+    if not chaos.is_long:
+        pytest.skip("long set only: a cluster of its own")
     ray.shutdown()
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     ray.init(address=nodes.address, log_to_driver=False)
     yield nodes
     ray.shutdown()
     nodes.shutdown()
+    new_ray()  # for the tests that come after
 
 
 def iterations(algorithm, n):
@@ -210,8 +212,6 @@ def iterations(algorithm, n):
 
 @pytest.mark.ray
 def test_nodes_come_and_go(chaos, two_nodes, monkeypatch):
-    if not chaos.is_long:
-        pytest.skip("long set only: a cluster of its own")
     node = two_nodes.add_node(num_cpus=1)
     algorithm = gated_dqn(runners=2, slots=4000)
     algorithm.train()
@@ -230,7 +230,7 @@ def test_nodes_come_and_go(chaos, two_nodes, monkeypatch):
     while algorithm.faults["runners_lost"] == lost:
         algorithm.train()
     with_attempts = iterations(algorithm, 15)
-    monkeypatch.setattr(fleet, "PROBE_EVERY_S", 1e9)
+    monkeypatch.setattr(remote_runners, "PROBE_EVERY_S", 1e9)
     without = iterations(algorithm, 15)
     slower = with_attempts / without
     assert slower < 2
@@ -239,14 +239,10 @@ def test_nodes_come_and_go(chaos, two_nodes, monkeypatch):
     algorithm.stop()
 
 
-def mec_rllib(*arguments):
-    return [sys.executable, "-m", "mec_rllib", *map(str, arguments)]
-
-
 @pytest.mark.ray
 def test_a_driver_killed_at_random_moments_ends_like_one_that_was_not(chaos, tmp_path):
     if not chaos.is_long:
-        pytest.skip("long set only; tests/test_resume.py kills one")
+        pytest.skip("long set only; tests/launch/test_resume.py kills one")
     times, rng = chaos.times(short=1, long=20), random.Random(0)
     config = tmp_path / "config.yaml"
     seeds = list(range(10))
@@ -255,11 +251,11 @@ def test_a_driver_killed_at_random_moments_ends_like_one_that_was_not(chaos, tmp
     )
     straight, killed = tmp_path / "straight", tmp_path / "killed"
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    subprocess.run(mec_rllib("tune", config, "--out", straight), check=True, **quiet)
+    subprocess.run(command("tune", config, "--out", straight), check=True, **quiet)
     done = while_writing = 0
-    command = mec_rllib("tune", config, "--out", killed, "--resume")
+    killed_run = command("tune", config, "--out", killed, "--resume")
     while done < times:
-        process = subprocess.Popen(command, **quiet)
+        process = subprocess.Popen(killed_run, **quiet)
         wait_for_writing, until = done % 2, time.monotonic() + 120
         before = set(killed.glob("*/checkpoint_*"))
         while process.poll() is None and time.monotonic() < until:
@@ -276,7 +272,7 @@ def test_a_driver_killed_at_random_moments_ends_like_one_that_was_not(chaos, tmp
         process.kill()
         process.wait()
         done += 1
-    final = subprocess.run(command, capture_output=True, text=True)
+    final = subprocess.run(killed_run, capture_output=True, text=True)
     assert final.returncode == 0, final.stderr
     rows = [json.loads((out / "summary.json").read_text())["rows"] for out in (straight, killed)]
     for row in rows[0] + rows[1]:
@@ -311,7 +307,9 @@ def small_disk(tmp_path):
 
 def test_a_full_disk_leaves_the_last_good_checkpoint(chaos, small_disk):
     of = {"strategy": "ats"}
-    write_checkpoint(small_disk, 1, lambda folder: (folder / "a").write_bytes(bytes(400_000)), of)
+    write_checkpoint(
+        TrialFolder(small_disk), 1, lambda folder: (folder / "a").write_bytes(bytes(400_000)), of
+    )
     for k in range(5):
 
         def too_much(folder, k=k):
@@ -319,29 +317,30 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(chaos, small_disk):
                 (folder / f"{part}").write_bytes(bytes(100_000 + 150_000 * k))
 
         with pytest.raises(OSError, match="No space left"):
-            write_checkpoint(small_disk, 2 + k, too_much, of)
-        assert [path.name for path in checkpoints(small_disk)] == ["checkpoint_000001"]
+            write_checkpoint(TrialFolder(small_disk), 2 + k, too_much, of)
+        assert [path.name for path in TrialFolder(small_disk).checkpoints] == ["checkpoint_000001"]
         check_checkpoint(small_disk / "checkpoint_000001")
         assert os.listdir(small_disk) == ["checkpoint_000001"]
     chaos.row("disk full while a checkpoint is written", 5, 5, "0 checkpoints")
 
 
 @pytest.mark.ray
-def test_an_experiment_on_a_full_disk_says_so_and_goes_on_later(chaos, small_disk, tmp_path):
+@pytest.mark.usefixtures("cluster")
+def test_an_experiment_on_a_full_disk_says_so_and_goes_on_later(
+    chaos, small_disk, tmp_path, monkeypatch
+):
     config = tmp_path / "config.yaml"
-    text = {"strategies": ["pts"], "slots": 20000, "evaluation": {"slots": 500}}
+    text = {"strategies": ["pts"], "slots": 4000, "evaluation": {"slots": 500}}
     config.write_text(yaml.safe_dump(text))
-    ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(500_000))
-    done = subprocess.run(
-        mec_rllib("tune", config, "--out", small_disk / "out"), capture_output=True, text=True
-    )
+    (small_disk / "ballast").write_bytes(bytes(900_000))
+    monkeypatch.setattr(stages, "RESTARTS", chaos.times(short=0, long=3))  # each is a process
+    done = mec_rllib("tune", config, "--out", small_disk / "out")
     assert done.returncode == 1
     assert "No space left on device" in done.stderr
     assert "Traceback" not in done.stderr
     out = tmp_path / "out"
     shutil.copytree(small_disk / "out", out)
-    again = subprocess.run(mec_rllib("resume", out), capture_output=True, text=True)
+    again = mec_rllib("resume", out)
     assert again.returncode == 0, again.stderr
     chaos.row("disk full under an experiment", 1, 1, "0 slots")
 
@@ -350,7 +349,7 @@ def test_an_experiment_on_a_full_disk_says_so_and_goes_on_later(chaos, small_dis
 @pytest.mark.usefixtures("cluster")
 def test_soak(chaos, tmp_path):
     minutes = float(os.environ.get("SOAK_MINUTES", "30")) if chaos.is_long else 0.1
-    config = GatedDQNConfig().callbacks([TrainingGateCallback, MetricsCallback])
+    config = GatedDQNConfig()
     config = config.gating(gate=PTS).env_runners(num_envs_per_env_runner=8)
     config = config.replay(capacity=20_000).acting(slots_per_iteration=4000)
     algorithm = config.build_algo()
@@ -360,12 +359,12 @@ def test_soak(chaos, tmp_path):
         algorithm.train()
         iteration += 1
         if iteration % 10 == 0:
-            write_checkpoint(tmp_path, iteration, save, {})
+            write_checkpoint(TrialFolder(tmp_path), iteration, save, {})
             files = sum(path.is_file() for path in tmp_path.rglob("*"))
             points.append((time.monotonic() - started, resident_mb(), files))
     algorithm.stop()
     late = np.array(points[len(points) // 3 :])  # the replay is full by then
-    assert len(checkpoints(tmp_path)) <= 2
+    assert len(TrialFolder(tmp_path).checkpoints) <= 2
     lost = f"{late[-1, 2]:.0f} files"
     if chaos.is_long:
         slope = np.polyfit(late[:, 0] / 60, late[:, 1], 1)[0]

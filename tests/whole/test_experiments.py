@@ -1,17 +1,22 @@
 """A whole experiment through Ray Tune: rows, conservation, files, and what users bring along."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import ray
+from commands import command, mec_rllib
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from mec_rllib.config.load import load
-from mec_rllib.results.folder import finite, read_experiment
+from mec_rllib.launch import stages
+from mec_rllib.results.files import finite
+from mec_rllib.results.stored import read_study
 from mec_rllib.rl.policy_file import load_policy
 from mec_rllib.schedulers import SJF, Reservation, run
 from mec_rllib.sim.totals import Totals
@@ -35,26 +40,19 @@ ROW = {
 }
 
 
-def mec_rllib(*arguments, cwd):
-    command = [sys.executable, "-m", "mec_rllib", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240)
-    return done.returncode, done.stdout, done.stderr
-
-
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory):
+def demo(tmp_path_factory, cluster):
     """The demo, shrunk, with two seeds for one more look at pairing."""
     out = tmp_path_factory.mktemp("runs") / "demo"
     small = ["slots=3000", "seeds=[0, 1]", "strategies=[ats, idle, ideal, never, sjf]"]
     sets = [part for value in [*small, "evaluation.slots=800"] for part in ("--set", value)]
-    code, stdout, stderr = mec_rllib(
-        "tune", ROOT / "tune_configs/demo.yaml", "--out", out, *sets, cwd=ROOT
-    )
-    assert code == 0, stderr
-    return out, json.loads((out / "summary.json").read_text()), stdout
+    done = mec_rllib("tune", ROOT / "tune_configs/demo.yaml", "--out", out, *sets, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return out, json.loads((out / "summary.json").read_text()), done.stdout
 
 
 @pytest.mark.ray
+@pytest.mark.xdist_group("demo")
 class TestDemo:
     def test_every_strategy_and_seed_has_a_row_in_which_no_job_is_lost(self, demo):
         rows = demo[1]["rows"]
@@ -121,15 +119,15 @@ class TestDemo:
         assert events.Scalars("ray/tune/row/reward_greedy")[-1].step == 3000
 
     def test_reports_and_rows_name_the_node(self, demo):
-        _, trials = read_experiment(demo[0])
+        trials = read_study(demo[0]).trials
         nodes = {report["node"] for trial in trials for report in trial.reports}
         assert nodes == {row["node"] for row in demo[1]["rows"]}
         assert len(nodes) == 1
 
     def test_status_says_that_all_is_done(self, demo):
-        code, stdout, _ = mec_rllib("status", demo[0], "--json", cwd=ROOT)
-        found = json.loads(stdout)
-        assert (code, found["state"], found["done"]) == (0, "over", 10)
+        done = mec_rllib("status", demo[0], "--json", cwd=ROOT)
+        found = json.loads(done.stdout)
+        assert (done.returncode, found["state"], found["done"]) == (0, "over", 10)
 
     def test_the_output_ends_with_table_and_report(self, demo):
         out, _, stdout = demo
@@ -140,30 +138,31 @@ class TestDemo:
         assert "sjf_seed1: 3,000/3,000 slots" in stdout  # no terminal: plain lines
 
     def test_its_policy_can_be_evaluated(self, demo):
-        code, stdout, stderr = mec_rllib(
+        done = mec_rllib(
             *("evaluate", "--checkpoint", demo[0] / "ats_seed0", "--slots", 500, "--json"),
             *("--seeds", "5,6", "--config", ROOT / "tune_configs/demo.yaml"),
             cwd=ROOT,
         )
-        assert code == 0, stderr
-        rows = json.loads(stdout)["rows"]
+        assert done.returncode == 0, done.stderr
+        rows = json.loads(done.stdout)["rows"]
         assert [row["seed"] for row in rows] == [5, 6]
         assert set(rows[0]) >= ROW
 
     def test_a_folder_that_holds_a_run_is_not_written_to(self, demo):
         before = sorted(demo[0].rglob("*"))
-        code, stdout, stderr = mec_rllib(
-            "train", ROOT / "tune_configs/demo.yaml", "--out", demo[0], cwd=ROOT
-        )
-        assert (code, stdout) == (2, "")
-        assert "is taken" in stderr
+        done = mec_rllib("train", ROOT / "tune_configs/demo.yaml", "--out", demo[0], cwd=ROOT)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "is taken" in done.stderr
         assert sorted(demo[0].rglob("*")) == before
 
 
 @pytest.mark.ray
-def test_gate_scheduler_and_workload_of_the_readme_run(readme_examples):
-    code, _, stderr = mec_rllib("tune", "mine.yaml", "--out", "out", cwd=readme_examples)
-    assert code == 0, stderr
+@pytest.mark.usefixtures("cluster")
+def test_gate_scheduler_and_workload_of_the_readme_run(readme_examples, modules):
+    shutil.copytree(readme_examples / "my_package", modules / "my_package")
+    done = mec_rllib("tune", "mine.yaml", "--out", "out", cwd=readme_examples)
+    assert done.returncode == 0, done.stderr
+    assert "EveryMonday: " not in done.stdout  # gate health has nothing to say
     rows = json.loads(Path("out/summary.json").read_text())["rows"]
     heaviest, monday = rows
     assert heaviest["strategy"] == "Heaviest"
@@ -174,11 +173,11 @@ def test_gate_scheduler_and_workload_of_the_readme_run(readme_examples):
 def test_evaluate_gives_the_row_that_tune_would_give(tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text("strategies: [sjf]\nslots: 2000\nevaluation: {slots: 800}\n")
-    code, stdout, stderr = mec_rllib(
+    done = mec_rllib(
         "evaluate", "--scheduler", "sjf", "--config", config, "--seeds", "3", "--json", cwd=tmp_path
     )
-    assert code == 0, stderr
-    (row,) = json.loads(stdout)["rows"]
+    assert done.returncode == 0, done.stderr
+    (row,) = json.loads(done.stdout)["rows"]
     experiment = load(config)
     trial = Trial("sjf", 3, experiment, SchedulerRun(SJF(), experiment.env.build_servers(1, 3)))
     while not trial.is_done:
@@ -202,80 +201,62 @@ def test_evaluate_gives_the_row_that_tune_would_give(tmp_path):
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_bad_input_is_one_line_and_leaves_nothing_behind(tmp_path, arguments, message):
+def test_bad_input_is_one_line_and_leaves_nothing_behind(tmp_path, monkeypatch, arguments, message):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # as in a process of its own
     (tmp_path / "c.yaml").write_text("slots: 100\n")
-    code, stdout, stderr = mec_rllib(*arguments, cwd=tmp_path)
-    assert (code, stdout) == (2, "")
-    assert message in stderr
-    assert len(stderr.splitlines()) == 1
+    done = mec_rllib(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
 
 
+def test_a_process_of_its_own_says_the_same(tmp_path):
+    refused = command("tune", "nope.yaml", "--out", "out")
+    done = subprocess.run(refused, cwd=tmp_path, capture_output=True, text=True)
+    here = mec_rllib("tune", "nope.yaml", "--out", "out", cwd=tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", here.stderr)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_help_is_fast_and_every_command_shows_an_example(tmp_path):
-    for command in ("train", "tune", "evaluate", "report", "status"):
-        code, stdout, _ = mec_rllib(command, "--help", cwd=tmp_path)
-        assert code == 0
-        assert f"Example: mec-rllib {command}" in stdout
+    for verb in ("train", "tune", "evaluate", "report", "status"):
+        done = mec_rllib(verb, "--help", cwd=tmp_path)
+        assert done.returncode == 0
+        assert f"Example: mec-rllib {verb}" in done.stdout
     imports = "import sys, mec_rllib.cli; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", imports], capture_output=True, text=True)
     assert done.stdout.strip() == "False"
 
 
 @pytest.mark.ray
-def test_a_trial_that_fails_is_named_and_costs_only_itself(tmp_path):
-    (tmp_path / "broken.py").write_text(
+@pytest.mark.usefixtures("cluster")
+def test_a_trial_that_fails_is_named_and_costs_only_itself(tmp_path, modules, monkeypatch):
+    monkeypatch.setattr(stages, "RESTARTS", 0)  # each is a process; test_resume.py has one
+    (modules / "broken.py").write_text(
         "from mec_rllib.gates import Gate\n"
         "class Broken(Gate):\n"
         "    def wants(self, view):\n"
         "        raise RuntimeError('no fuel')\n"
     )
     (tmp_path / "c.yaml").write_text("strategies: ['broken:Broken', sjf]\nslots: 500\n")
-    code, _, stderr = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
-    assert code == 1
-    assert "failed: Broken_seed0: RuntimeError: no fuel" in stderr
+    done = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "failed: Broken_seed0: RuntimeError: no fuel" in done.stderr
     rows = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
     assert [row["strategy"] for row in rows] == ["sjf"]
 
 
 @pytest.mark.ray
-def test_a_trial_whose_process_is_killed_goes_on_from_its_checkpoint(tmp_path):
-    (tmp_path / "killed.py").write_text(
-        "import os, pathlib, signal\n"
-        "from mec_rllib.gates import PTS\n"
-        "class Killed(PTS):\n"
-        "    def wants(self, view):\n"
-        "        mark = pathlib.Path('mark').absolute()\n"
-        "        if view.slot == 1500 and not mark.exists():\n"
-        "            mark.touch()\n"
-        "            os.kill(os.getpid(), signal.SIGKILL)\n"
-        "        return super().wants(view)\n".replace("'mark'", f"{str(tmp_path / 'mark')!r}")
-    )
-    (tmp_path / "c.yaml").write_text(
-        "strategies: [pts, {gate: 'killed:Killed', args: {period: 100}}]\n"
-        "slots: 2000\nevaluation: {slots: 800}\n"
-    )
-    code, stdout, stderr = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
-    assert code == 0, stderr
-    assert "Killed_seed0: lost" in stdout
-    assert "restart 1 of 3" in stdout
-    undisturbed, killed = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
-    for row in (undisturbed, killed):
-        del row["strategy"], row["wall_s"]
-    assert killed == undisturbed
-    raw = (tmp_path / "out/Killed_seed0/result.json").read_text().splitlines()
-    slots = [json.loads(line)["timesteps_total"] for line in raw]
-    assert slots == list(range(20, 2001, 20))  # taken back to the checkpoint, no report twice
-
-
-@pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
 def test_every_strategy_starts_from_the_pretrained_policy_of_its_seed(tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(
         "strategies: [never, ats]\nseeds: [0, 1]\nslots: 1000\nevaluation: {slots: 800}\n"
         "pretrain: {slots: 800, set: {env.load: 0.1}}\n"
     )
-    code, _, stderr = mec_rllib("tune", config, "--out", tmp_path / "out", cwd=tmp_path)
-    assert code == 0, stderr
+    done = mec_rllib("tune", config, "--out", tmp_path / "out", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     before = json.loads(
         (tmp_path / "out/pretrained/ideal_seed1000000/result.json").read_text().splitlines()[-1]
     )["row"]
@@ -292,6 +273,7 @@ def test_every_strategy_starts_from_the_pretrained_policy_of_its_seed(tmp_path):
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("cluster")
 def test_a_search_is_judged_on_fresh_seeds(tmp_path):
     config = tmp_path / "c.yaml"
     config.write_text(
@@ -299,8 +281,8 @@ def test_a_search_is_judged_on_fresh_seeds(tmp_path):
         "search: {samples: 3, seeds: [7, 8], slots: 1000, space: {args.reserve: {randint: [0, 9]}}}"
     )
     out = tmp_path / "out"
-    code, _, stderr = mec_rllib("tune", config, "--out", out, cwd=tmp_path)
-    assert code == 0, stderr
+    done = mec_rllib("tune", config, "--out", out, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     found = json.loads((out / "search/search.json").read_text())
     complete = [s for s in found["tried"] if s["is_complete"]]
     assert len(found["tried"]) == 3
@@ -353,8 +335,8 @@ def test_a_stage_that_needs_more_cores_than_the_one_before_gets_them():
 )
 def test_a_bad_search_or_pretraining_is_one_line(tmp_path, text, message):
     (tmp_path / "c.yaml").write_text(text)
-    code, stdout, stderr = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
-    assert (code, stdout) == (2, "")
-    assert len(stderr.splitlines()) == 1
-    assert message in stderr
+    done = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert message in done.stderr
     assert not (tmp_path / "out").exists()

@@ -3,26 +3,24 @@
 import copy
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import gymnasium
 import numpy as np
 import pytest
 import torch
+from commands import mec_rllib
 from gym_worlds import Line
 
-from mec_rllib.callbacks.metrics import MetricsCallback
-from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.config.load import build as build_experiment
 from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import GATES, Gate
 from mec_rllib.launch.cluster_check import modules_to_send
 from mec_rllib.launch.stages import stages
-from mec_rllib.rl.algorithm import GatedDQNConfig
-from mec_rllib.rl.q_function import QFunction
+from mec_rllib.results.folder import Folder
+from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
+from mec_rllib.rl.dqn.q_function import QFunction
 
 ROOT = Path(__file__).parents[2]
 assert Line is not None  # registers Line-v0
@@ -48,7 +46,6 @@ class Watching(Gate):
 def config_of(gym, gate="pts", servers=1, runners=0, updates=2, slots=500, seed=0, **training):
     return (
         GatedDQNConfig()
-        .callbacks([TrainingGateCallback, MetricsCallback])
         .environment(env_config={"gym": gym})
         .gating(
             gate=GATES[gate] if isinstance(gate, str) else gate,
@@ -171,19 +168,15 @@ def test_a_resumed_run_goes_on_bit_for_bit(tmp_path):
         algorithm.stop()
 
 
-def run(*args, cwd=ROOT):
-    command = [sys.executable, "-m", "mec_rllib", *map(str, args)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=240)
-
-
-@pytest.mark.ray
-def test_the_documented_environment_of_ones_own(tmp_path):
+@ray_test
+def test_the_documented_environment_of_ones_own(tmp_path, modules):
     """The example of docs/generality.md: trains, reports, and its policy can be played."""
     text = (ROOT / "docs/generality.md").read_text()
     for name, code in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", text, re.DOTALL):
-        (tmp_path / name).write_text(code)
+        for folder in (tmp_path, modules):
+            (folder / name).write_text(code)
     sets = ["--set", "slots=2000", "--set", "seeds=[0]", "--set", "evaluation.slots=500"]
-    done = run("tune", "thermostat.yaml", *sets, "--out", "runs", cwd=tmp_path)
+    done = mec_rllib("tune", "thermostat.yaml", *sets, "--out", "runs", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "runs/summary.json").read_text())["rows"]
     by_name = {row["strategy"]: row for row in rows}
@@ -191,7 +184,7 @@ def test_the_documented_environment_of_ones_own(tmp_path):
     assert by_name["ats"]["jobs_arrived"] is None
     assert by_name["ats"]["miss_rate"] is None
     assert by_name["random"]["learner_updates"] == 0
-    played = run(
+    played = mec_rllib(
         *("evaluate", "--checkpoint", "runs/ats_seed0", "--config", "thermostat.yaml"),
         *("--slots", "500", "--seeds", "1", "--json"),
         cwd=tmp_path,
@@ -217,7 +210,7 @@ def test_the_documented_environment_of_ones_own(tmp_path):
 )
 def test_what_has_no_meaning_there_is_refused_in_one_line(tmp_path, values, message):
     with pytest.raises(ConfigError) as error:
-        stages(resolve(build_experiment(values, "test")), tmp_path)
+        stages(resolve(build_experiment(values, "test")), Folder(tmp_path))
     assert message in str(error.value)
     assert "\n" not in str(error.value)
 
@@ -240,7 +233,7 @@ def test_a_fallback_to_what_an_environment_cannot_say_is_refused(tmp_path):
     strategies = [{"gate": "ats", "fallback": "idle"}]
     experiment = build_experiment({"env": {"gym": CARTPOLE}, "strategies": strategies}, "test")
     with pytest.raises(ConfigError, match="asks for is_idle"):
-        stages(resolve(experiment), tmp_path)
+        stages(resolve(experiment), Folder(tmp_path))
 
 
 def test_our_environments_are_plain_gymnasium_environments():

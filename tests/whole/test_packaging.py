@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.xdist_group("wheel")
 ROOT = Path(__file__).parents[2]
 GATE = "mec_rllib.callbacks.training_gate"
 WHERE = f"import mec_rllib, {GATE} as gate; print(mec_rllib.__file__, gate.__file__, sep='\\n')"

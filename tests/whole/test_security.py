@@ -4,11 +4,11 @@ import importlib.util
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
+from commands import command, mec_rllib
 from processes import descendants
 
 LISTEN = "0A"
@@ -34,9 +34,9 @@ def listening(pids):
 @pytest.mark.ray
 @pytest.mark.skipif(not Path("/proc/net/tcp6").exists(), reason="reads Linux's list of sockets")
 def test_the_local_ray_listens_on_this_machine_only(tmp_path):
-    (tmp_path / "c.yaml").write_text("strategies: [ats]\nslots: 1000000\n")
-    command = [sys.executable, "-m", "mec_rllib", "train", "c.yaml", "--out", "out"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL)
+    (tmp_path / "c.yaml").write_text("strategies: [sjf]\nslots: 30000000\n")
+    run = command("train", "c.yaml", "--out", "out")
+    process = subprocess.Popen(run, cwd=tmp_path, stdout=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 120
         while not list(tmp_path.glob("out/*/result.json")) and time.monotonic() < deadline:
@@ -49,14 +49,12 @@ def test_the_local_ray_listens_on_this_machine_only(tmp_path):
         assert process.wait(60) == 130
 
 
-@pytest.mark.ray
 @pytest.mark.skipif(
     importlib.util.find_spec("aiohttp") is not None, reason="the dashboard is installed"
 )
 def test_a_dashboard_that_is_not_installed_is_one_line(tmp_path):
     (tmp_path / "c.yaml").write_text("strategies: [sjf]\nslots: 100\n")
-    command = [sys.executable, "-m", "mec_rllib", "tune", "c.yaml", "--out", "out", "--dashboard"]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    done = mec_rllib("tune", "c.yaml", "--out", "out", "--dashboard", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.startswith("mec-rllib: --dashboard: is not installed; pip install 'ray[")
     assert len(done.stderr.splitlines()) == 1

@@ -14,6 +14,12 @@ class Lock:
     def __init__(self, handle: int):
         self._handle: int | None = handle
 
+    def __enter__(self) -> "Lock":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Lets go; more than once does no harm."""
         if self._handle is not None:

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from mec_rllib.rl.replay import PrioritizedReplay, Transitions
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.sim.jobs import Ints
 
 Blocks = NDArray[np.float32]

@@ -2,14 +2,14 @@
 
 import numpy as np
 import torch
-from numba import njit
 from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from mec_rllib.envs.observation import Observations
-from mec_rllib.rl.afterstate_module import AfterstateModule
-from mec_rllib.rl.mlp import afterstate_q, forward, relu_mlp
+from mec_rllib.rl.dqn.mlp import Layers, forward, relu_mlp
+from mec_rllib.rl.masks import best_allowed
+from mec_rllib.rl.targets import acts_with_target_network
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 
@@ -28,9 +28,8 @@ class QFunction:
     output = QF_PREDS  # what it takes from the module's answer
 
     def __init__(self, module: RLModule):
-        self._layers = None
+        self._layers: Layers | None = None
         self._actions = int(module.action_space.n)
-        self._on_afterstates = isinstance(module, AfterstateModule)
         acts_with_target = acts_with_target_network(module)
         self._compute = module.forward_target if acts_with_target else module.compute_q_values
         parts = ("_target_encoder", "_target_af") if acts_with_target else ("encoder", "af")
@@ -46,9 +45,11 @@ class QFunction:
             with torch.inference_mode():
                 batch = {Columns.OBS: torch.from_numpy(obs)}
                 return self._compute(batch)[self.output].numpy()
-        if self._on_afterstates:
-            return afterstate_q(self._layers, obs, self._actions)
-        return forward(self._layers, obs)[1]
+        return self.evaluate(self._layers, obs)
+
+    def evaluate(self, layers: Layers, obs: Observations) -> Observations:
+        """The same, by compiled code."""
+        return forward(layers, obs)[1]
 
     def values(self, q: Observations, mask: Bools) -> Floats:
         """(B,) the highest Q of the actions allowed."""
@@ -57,24 +58,3 @@ class QFunction:
     def values_taken(self, q: Observations, actions: Ints) -> Observations:
         """(B,) Q of the actions taken."""
         return q[np.arange(len(q)), actions]
-
-
-def acts_with_target_network(module: RLModule) -> bool:
-    """Whether the module's target network decides; runners' modules have none of their own."""
-    wanted = module.model_config.get("act_with") == "target"
-    return wanted and hasattr(module, "_target_encoder")
-
-
-@njit(cache=True)
-def best_allowed(q: Observations, mask: Bools) -> tuple[Ints, Floats]:
-    """(B,) the allowed action with the highest Q, the first among equals, and (B,) that Q.
-
-    What follows the Q-values of the actions, in columns beyond those of the mask, does not count.
-    """
-    actions = np.zeros(len(q), np.int64)
-    values = np.full(len(q), -np.inf)
-    for b in range(len(q)):
-        for a in range(mask.shape[1]):
-            if mask[b, a] and q[b, a] > values[b]:
-                actions[b], values[b] = a, q[b, a]
-    return actions, values

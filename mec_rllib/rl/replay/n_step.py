@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.rl.messages import Transitions
 from mec_rllib.sim.jobs import Bools
 
 

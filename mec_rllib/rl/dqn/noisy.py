@@ -9,11 +9,18 @@ from ray.rllib.utils.typing import StateDict
 from torch import Tensor, nn
 
 from mec_rllib.envs.observation import Observations
-from mec_rllib.rl.learner import GatedDQNTorchLearner
-from mec_rllib.rl.mlp import Layers, forward
-from mec_rllib.rl.q_function import QFunction, acts_with_target_network
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.envs.world import World
+from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
+from mec_rllib.rl.dqn.mlp import Layers, forward
+from mec_rllib.rl.dqn.q_function import QFunction
+from mec_rllib.rl.exploration import Greedy
+from mec_rllib.rl.masks import best_allowed
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.targets import acts_with_target_network
+from mec_rllib.sim.jobs import Ints
 from mec_rllib.sim.streams import Purpose, seed_of
+
+SIGMA0 = 0.5  # the source's, for factorised noise
 
 
 class NoisyLinear(nn.Module):
@@ -47,29 +54,10 @@ class NoisyLinear(nn.Module):
         return nn.functional.linear(x, weight, self.bias + self.bias_sigma * self.noise_out)
 
 
-class NoisyModule(DefaultDQNTorchRLModule):
-    """RLlib's DQN network with noise on every layer (RLlib itself has none on its new stack).
-
-    `std_init` in the module's config is sigma0. The gate and the trained policy see no noise.
-    """
-
-    def setup(self) -> None:
-        """Builds the networks, and puts noisy layers in the place of the linear ones."""
-        super().setup()
-        for part in (self.encoder, self.af):
-            for parent in list(part.modules()):
-                for name, layer in list(parent.named_children()):
-                    if isinstance(layer, nn.Linear):
-                        noisy = NoisyLinear(
-                            layer.in_features, layer.out_features, self.model_config["std_init"]
-                        )
-                        setattr(parent, name, noisy)
-
-
 class NoisyQ(QFunction):
     """Q-values (B, 2A) to act with: without noise, then with the noise of this slot."""
 
-    def __init__(self, module: NoisyModule):
+    def __init__(self, module: "NoisyModule"):
         self._actions = int(module.action_space.n)
         prefix = "_target_" if acts_with_target_network(module) else ""
         self._noisy = [
@@ -124,13 +112,64 @@ class NoisyLearner(GatedDQNTorchLearner):
             self._noise.set_state(torch.from_numpy(np.array(state["noise"])))
 
     def compute_flat_loss(
-        self, module: NoisyModule, drawn: Transitions, weights: np.ndarray
+        self, module: "NoisyModule", drawn: Transitions, weights: np.ndarray
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As for any network, with new noise."""
         for layer in module.modules():
             if isinstance(layer, NoisyLinear):
                 layer.redraw(self._noise)
         return super().compute_flat_loss(module, drawn, weights)
+
+
+class NoisyModule(DefaultDQNTorchRLModule):
+    """RLlib's DQN network with noise on every layer (RLlib itself has none on its new stack).
+
+    `std_init` in the module's config is sigma0. The gate and the trained policy see no noise.
+    """
+
+    learner_class = NoisyLearner
+
+    def setup(self) -> None:
+        """Builds the networks, and puts noisy layers in the place of the linear ones."""
+        super().setup()
+        for part in (self.encoder, self.af):
+            for parent in list(part.modules()):
+                for name, layer in list(parent.named_children()):
+                    if isinstance(layer, nn.Linear):
+                        noisy = NoisyLinear(
+                            layer.in_features, layer.out_features, self.model_config["std_init"]
+                        )
+                        setattr(parent, name, noisy)
+
+    def acting_function(self) -> NoisyQ:
+        """What it acts with."""
+        return NoisyQ(self)
+
+
+class Noisy(Greedy):
+    """Greedy on the Q-values of a noisy network, whose noise is drawn anew for every slot.
+
+    Args:
+        sigma0: noise on the weights at first, of the network.
+    """
+
+    network = NoisyModule
+
+    def __init__(self, sigma0: float = SIGMA0):
+        self._sigma0 = sigma0
+
+    @classmethod
+    def network_config(cls, sigma0: float = SIGMA0, **arguments: Any) -> dict[str, Any]:
+        """The noise at first, under RLlib's name."""
+        return {"std_init": sigma0}
+
+    def prepare(self, q: Any, rng: np.random.Generator) -> None:
+        """Draws the noise."""
+        q.redraw(rng)
+
+    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
+        """Actions (N,), each allowed."""
+        return best_allowed(np.ascontiguousarray(q[:, servers.mask.shape[1] :]), servers.mask)[0]
 
 
 def _scaled(noise: Any) -> Any:

@@ -1,39 +1,12 @@
-"""Which job next: the heuristics, and the one loop that runs any scheduler on servers.
-
-A scheduler answers, for a batch of servers, one action each: 0 = start nothing, i = start the
-i-th waiting job. The learned policy has the same face (`mec_rllib.rl.policy`), so everything is
-compared through `run`. Ties go to the earliest arrival.
-"""
-
-from collections.abc import Callable
-from typing import Any, Protocol
+"""Rules that look at what waits: random, by arrival, length, deadline, weight, or packing."""
 
 import numpy as np
 from numba import njit
 
+from mec_rllib.schedulers.base import Playable, random_actions
 from mec_rllib.sim.jobs import Bools, Floats, Ints
-from mec_rllib.sim.optimal import OptimalScheduler
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.streams import Purpose, generator
-from mec_rllib.sim.workloads import BernoulliWorkload
-
-
-class Playable(Protocol):
-    """What `run` asks of servers, or of any other world."""
-
-    mask: Bools  # (N, A) actions allowed now
-
-    def step(self, actions: Ints) -> Floats:
-        """Plays a slot."""
-        ...
-
-
-class Scheduler(Protocol):
-    """One interface for heuristics and learned policies."""
-
-    def select(self, batch: Any) -> Ints:
-        """Actions (N,), each allowed by `batch.mask` (N, M + 1)."""
-        ...
 
 
 class RandomScheduler:
@@ -145,101 +118,6 @@ class Tetris:
         sums = [np.where(candidates, x, 0.0).sum(axis=1, keepdims=True) for x in (alignment, work)]
         epsilon = self._remaining_work * sums[0] / np.maximum(sums[1], 1e-12)
         return _lowest(epsilon * work - alignment, candidates)
-
-
-class Rollout:
-    """Looks ahead with the true simulator: the best first action if the rule then goes on.
-
-    Every allowed action is tried in the same drawn futures, then `Reservation` plays on; the
-    action with the highest mean reward is taken (one-step rollout, Bertsekas; a reference that
-    knows how jobs arrive, which no agent does). About a millisecond a slot.
-
-    Args:
-        seed: of the futures.
-        futures: drawn per decision.
-        horizon: slots that each is played, this one included.
-        gamma: discount per slot; far rewards are mostly noise.
-        **rule: arguments of `Reservation`.
-
-    Raises:
-        ValueError: (when it first sees servers) a workload whose arrivals are recorded: to draw
-            from it would be to look into its future.
-    """
-
-    def __init__(
-        self,
-        seed: int = 0,
-        futures: int = 32,
-        horizon: int = 30,
-        gamma: float = 0.95,
-        **rule: int,
-    ):
-        if futures < 1 or horizon < 1:
-            raise ValueError("futures and horizon must be at least 1")
-        self._rng = generator(seed, Purpose.FUTURES)
-        self._futures, self._horizon, self._gamma = futures, horizon, gamma
-        self._rule = Reservation(**rule)
-        self._imagined: ServerBatch | None = None
-
-    def prepare(self, batch: ServerBatch) -> ServerBatch:
-        """Servers to try the actions on; done by itself when the first slot is played."""
-        if not isinstance(batch.workload, BernoulliWorkload):
-            raise ValueError("rollout draws futures: it needs the bernoulli workload")
-        copies = (batch.buffer + 1) * self._futures
-        self._imagined = ServerBatch(batch.workload, copies, batch.buffer)
-        self._imagined.rules = batch.rules
-        self._imagined.reset(seed=0)  # as many kinds of training jobs
-        return self._imagined
-
-    def select(self, batch: ServerBatch) -> Ints:
-        """Actions (N,)."""
-        imagined = self._imagined or self.prepare(batch)
-        actions = np.zeros(batch.num_servers, np.int64)
-        for index in np.flatnonzero(batch.mask.sum(axis=1) > 1):
-            actions[index] = self._look_ahead(imagined, batch, int(index))
-        return actions
-
-    def _look_ahead(self, imagined: ServerBatch, batch: ServerBatch, index: int) -> int:
-        start, stop = batch.slot + 1, batch.slot + 1 + self._horizon
-        futures = [batch.workload.arrivals(self._rng, start, stop) for _ in range(self._futures)]
-        imagined.imagine(batch, index, futures)
-        tried = np.repeat(np.arange(batch.buffer + 1), self._futures)
-        rewards = imagined.step(tried).copy()
-        for ahead in range(1, self._horizon):
-            rewards += self._gamma**ahead * imagined.step(self._rule.select(imagined))
-        means = rewards.reshape(-1, self._futures).mean(axis=1)
-        return int(np.where(batch.mask[index], means, -np.inf).argmax())
-
-
-SCHEDULERS: dict[str, Callable[..., Scheduler]] = {
-    "random": RandomScheduler,
-    "fifo": FIFO,
-    "sjf": SJF,
-    "edf": EDF,
-    "priority": Priority,
-    "reservation": Reservation,
-    "tetris": Tetris,
-    "rollout": Rollout,
-    "optimal": OptimalScheduler,  # tiny instances only
-}
-
-
-def run(
-    batch: Playable,
-    scheduler: Scheduler,
-    slots: int,
-    on_slot: Callable[[int], None] | None = None,
-) -> None:
-    """Plays `slots` slots of every server; `on_slot` gets the number of slots done."""
-    for done in range(1, slots + 1):
-        batch.step(scheduler.select(batch))
-        if on_slot is not None:
-            on_slot(done)
-
-
-def random_actions(mask: Bools, rng: np.random.Generator) -> Ints:
-    """One action (N,) per row of the mask (N, M + 1), uniform over the allowed ones."""
-    return np.where(mask, rng.random(mask.shape), -1.0).argmax(axis=1)
 
 
 def _by_priority(batch: ServerBatch, candidates: Bools) -> Ints:

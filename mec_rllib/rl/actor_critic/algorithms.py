@@ -8,11 +8,12 @@ from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.algorithms.sac import SAC, SACConfig
 from ray.rllib.core.rl_module.rl_module import RLModule, RLModuleSpec
 
-from mec_rllib.rl.actor_critic import GatedSACModule
-from mec_rllib.rl.actor_critic_learner import GatedPPOTorchLearner, GatedSACTorchLearner
-from mec_rllib.rl.algorithm import GatedAlgorithm, GatedConfig
-from mec_rllib.rl.exploration import Sampled
-from mec_rllib.rl.rollout import Rollout
+from mec_rllib.rl.actor_critic.exploration import Sampled
+from mec_rllib.rl.actor_critic.learner import GatedPPOTorchLearner, GatedSACTorchLearner
+from mec_rllib.rl.actor_critic.modules import GatedSACModule
+from mec_rllib.rl.algorithm import GatedAlgorithm
+from mec_rllib.rl.gated_config import GatedConfig
+from mec_rllib.rl.replay.rollout import Rollout
 
 
 class GatedSACConfig(GatedConfig, SACConfig):
@@ -72,7 +73,8 @@ class GatedPPOConfig(GatedConfig, PPOConfig):
 
 def _validate(config: Any) -> None:
     AlgorithmConfig.validate(config)
-    if config.num_env_runners or config.num_learners:
+    config.check()
+    if config.num_env_runners:
         config._value_error(f"{config.algo_class.__name__} plays and trains in one process")
 
 

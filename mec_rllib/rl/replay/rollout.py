@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.rl.messages import Transitions
 from mec_rllib.sim.jobs import Floats, Ints
 from mec_rllib.sim.streams import Purpose, generator
 
@@ -24,18 +24,17 @@ class Rollout:
         self._slots, self._servers, self._batch = max(capacity // servers, 1), servers, batch
         self._parts: list[Transitions] = []  # columns of shape (slots, N, ...)
         self.rng = generator(seed, Purpose.MINIBATCHES)
-        self.added = 0  # transitions ever
 
     def __len__(self) -> int:
         return sum(part.rewards.size for part in self._parts)
 
-    def is_filled(self, transitions: int) -> bool:
-        """Whether so many came in since the start, and a minibatch since the last training."""
-        return self.added >= transitions and len(self) >= self._batch
+    @property
+    def can_train(self) -> bool:
+        """Whether a minibatch came in since the last training."""
+        return len(self) >= self._batch
 
     def add(self, new: Transitions) -> None:
         """Appends transitions, slot by slot, all servers of a slot together."""
-        self.added += len(new.rewards)
         shape = (-1, self._servers)
         self._parts.append(Transitions._make(c.reshape(*shape, *c.shape[1:]) for c in new))
         if len(self) > 2 * self._slots * self._servers:
@@ -57,17 +56,15 @@ class Rollout:
         return Transitions._make(column[-self._slots :] for column in whole)
 
     def get_state(self) -> dict[str, Any]:
-        """The transitions, the count and the generator."""
+        """The transitions and the generator."""
         return {
             "parts": [[column.copy() for column in part] for part in self._parts],
-            "added": self.added,
             "rng": self.rng.bit_generator.state,
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Takes over what `get_state` of a rollout of the same shape returned."""
         self._parts = [Transitions._make(c.copy() for c in part) for part in state["parts"]]
-        self.added = state["added"]
         self.rng.bit_generator.state = state["rng"]
 
 

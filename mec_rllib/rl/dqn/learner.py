@@ -1,7 +1,5 @@
 """The learner: stock DQN's loss on flat batches, many updates per call."""
 
-from typing import Any, NamedTuple
-
 import numpy as np
 import torch
 from ray.rllib.algorithms.dqn.dqn_learner import (
@@ -16,20 +14,12 @@ from ray.rllib.utils.typing import StateDict
 from torch import Tensor
 from torch.nn.functional import huber_loss
 
-from mec_rllib.rl.afterstate_module import AfterstateModule
-from mec_rllib.rl.mlp import relu_mlp
-from mec_rllib.rl.mlp_update import MLPUpdate, is_plain_adam
-from mec_rllib.rl.replay import PrioritizedReplay, Transitions
+from mec_rllib.rl.dqn.mlp import relu_mlp
+from mec_rllib.rl.dqn.mlp_update import Differentiate, MLPUpdate, differentiate, is_plain_adam
+from mec_rllib.rl.messages import Transitions, UpdateMetrics
+from mec_rllib.rl.replay.prioritized import PrioritizedReplay
+from mec_rllib.rl.targets import follow
 from mec_rllib.sim.jobs import Floats
-
-
-class UpdateMetrics(NamedTuple):
-    """Means over the updates of one call."""
-
-    updates: int
-    loss: float
-    td_error: float
-    q_value: float
 
 
 class GatedDQNTorchLearner(DQNTorchLearner):
@@ -40,6 +30,8 @@ class GatedDQNTorchLearner(DQNTorchLearner):
     rest out. The bootstrap action is the best *allowed* action. Targets follow softly after every
     update. A plain ReLU network is updated without autograd (`MLPUpdate`), any other with it.
     """
+
+    differentiate: Differentiate = staticmethod(differentiate)  # of a plain ReLU network
 
     def build(self) -> None:
         """Builds RLlib's parts, then chooses how to update."""
@@ -104,7 +96,7 @@ class GatedDQNTorchLearner(DQNTorchLearner):
             optimizer,
             tau=config.tau,
             double_q=config.double_q,
-            on_afterstates=isinstance(module, AfterstateModule),
+            differentiate=self.differentiate,
         )
 
 
@@ -131,10 +123,3 @@ def td_loss(
     losses = huber_loss(taken, goal, reduction="none").sum(dim=1)
     loss = (torch.from_numpy(weights) * losses).mean()
     return loss, taken.mean(dim=1), (taken.detach() - goal).abs().mean(dim=1)
-
-
-def follow(module: Any, tau: float) -> None:
-    """Soft update of the target networks."""
-    with torch.no_grad():
-        for main, target in module.get_target_network_pairs():
-            torch._foreach_lerp_(list(target.parameters()), list(main.parameters()), tau)

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from mec_rllib.envs.observation import Observations
-from mec_rllib.rl.actor_critic import torch_log_policy
-from mec_rllib.rl.learner import UpdateMetrics, follow
-from mec_rllib.rl.replay import PrioritizedReplay, Transitions
-from mec_rllib.rl.rollout import Rollout, advantages, minibatches
+from mec_rllib.rl.messages import Transitions, UpdateMetrics
+from mec_rllib.rl.replay.prioritized import PrioritizedReplay
+from mec_rllib.rl.replay.rollout import Rollout, advantages, minibatches
+from mec_rllib.rl.targets import follow
 from mec_rllib.sim.jobs import Floats
 
 
@@ -173,3 +173,9 @@ class GatedPPOTorchLearner(PPOTorchLearner):
         with torch.no_grad():
             flat = torch.from_numpy(obs.reshape(-1, obs.shape[-1]))
             return module.compute_values({Columns.OBS: flat}).numpy().reshape(obs.shape[:2])
+
+
+def torch_log_policy(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, A) probabilities, and log probabilities with 0 where an action is not allowed."""
+    log_pi = logits.masked_fill(~mask, -1e9).log_softmax(dim=1)
+    return log_pi.exp() * mask, log_pi.masked_fill(~mask, 0.0)

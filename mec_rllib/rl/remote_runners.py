@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import ray
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
-from mec_rllib.rl.env_runner import Fragment, MecEnvRunner, Report
+from mec_rllib.rl.env_runner import MecEnvRunner
+from mec_rllib.rl.messages import Fragment, Report
 
 LIMIT_IN_A_ROW = 5  # faults of one runner without an answer in between
 PROBE_EVERY_S = 2.0  # looking for a lost runner must not slow the others down
@@ -30,7 +31,7 @@ class _Answer(NamedTuple):
     error: str = ""
 
 
-class Fleet:
+class RemoteRunners:
     """The remote runners of an algorithm.
 
     Args:

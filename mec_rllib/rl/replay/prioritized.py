@@ -4,33 +4,15 @@ Proportional prioritization after Schaul et al. 2016 (PER): a transition is draw
 p^alpha / sum p^alpha, its weight is (n * probability)^-beta over the largest weight of the batch.
 """
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.rl.messages import Transitions
+from mec_rllib.sim.jobs import Floats, Ints
 from mec_rllib.sim.streams import Purpose, generator
-
-
-class Transitions(NamedTuple):
-    """B transitions; where an episode ended for good, nothing is bootstrapped (discount 0)."""
-
-    obs: NDArray[np.float32]  # (B, F) as the agent acted on it, training flag included
-    actions: Ints  # (B,)
-    rewards: NDArray[np.float32]  # (B,)
-    next_obs: NDArray[np.float32]  # (B, F) before the gate's next decision
-    next_mask: Bools  # (B, M + 1) actions allowed in it
-    discounts: Floats  # (B,) of the value of next_obs
-    mask: Bools  # (B, M + 1) actions allowed in obs; (B, 0) unless training is on-policy
-
-    def flat(self) -> "Transitions":
-        """Columns of shape (slots, N, ...) as (slots * N, ...)."""
-        # Spelled out: -1 has no meaning for a column without content.
-        return Transitions._make(
-            column.reshape(column.shape[0] * column.shape[1], *column.shape[2:]) for column in self
-        )
 
 
 class PrioritizedReplay:
@@ -74,9 +56,10 @@ class PrioritizedReplay:
     def __len__(self) -> int:
         return min(self._added, self.capacity)
 
-    def is_filled(self, transitions: int) -> bool:
-        """Whether it holds at least so many."""
-        return len(self) >= transitions
+    @property
+    def can_train(self) -> bool:
+        """Whether there is anything to draw from."""
+        return len(self) > 0
 
     def add(self, new: Transitions) -> None:
         """Appends transitions, oldest first; the oldest ones kept so far make room."""

@@ -7,24 +7,13 @@ state's value is psi's V: a gate that asks what training costs now compares V(s 
 import gymnasium as gym
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.algorithms.sac.torch.default_sac_torch_rl_module import DefaultSACTorchRLModule
 from ray.rllib.core.columns import Columns
-from torch import Tensor
 
 from mec_rllib.envs.observation import Observations
+from mec_rllib.rl.masks import log_policy
 from mec_rllib.sim.jobs import Bools, Floats, Ints
-
-
-class GatedSACModule(DefaultSACTorchRLModule):
-    """RLlib's SAC networks for discrete actions, and the temperature, which V is made of, too."""
-
-    def setup(self) -> None:
-        """Builds the networks."""
-        super().setup()
-        assert isinstance(self.action_space, gym.spaces.Discrete)
-        self.register_buffer("log_alpha", torch.zeros(1))
 
 
 class ActorCritic:
@@ -56,7 +45,7 @@ class SoftActorCritic:
     V = sum_a pi(a) (min Q(a) - alpha log pi(a)), over the actions allowed.
     """
 
-    def __init__(self, module: GatedSACModule):
+    def __init__(self, module: "GatedSACModule"):
         self._module = module
 
     def __call__(self, obs: Observations) -> Observations:
@@ -82,14 +71,15 @@ class SoftActorCritic:
         return ratings[np.arange(len(ratings)), first + actions].astype(float)
 
 
-def log_policy(logits: Observations, mask: Bools) -> NDArray[np.float64]:
-    """(B, A) log probabilities over the actions allowed; -inf for the others."""
-    shown = np.where(mask, logits.astype(float), -np.inf)
-    shown -= shown.max(axis=1, keepdims=True)
-    return shown - np.log(np.exp(shown).sum(axis=1, keepdims=True))
+class GatedSACModule(DefaultSACTorchRLModule):
+    """RLlib's SAC networks for discrete actions, and the temperature, which V is made of, too."""
 
+    def setup(self) -> None:
+        """Builds the networks."""
+        super().setup()
+        assert isinstance(self.action_space, gym.spaces.Discrete)
+        self.register_buffer("log_alpha", torch.zeros(1))
 
-def torch_log_policy(logits: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    """(B, A) probabilities, and log probabilities with 0 where an action is not allowed."""
-    log_pi = logits.masked_fill(~mask, -1e9).log_softmax(dim=1)
-    return log_pi.exp() * mask, log_pi.masked_fill(~mask, 0.0)
+    def acting_function(self) -> SoftActorCritic:
+        """What it acts with."""
+        return SoftActorCritic(self)

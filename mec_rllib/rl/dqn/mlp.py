@@ -16,6 +16,8 @@ compiled = njit(cache=True, error_model="numpy", fastmath={"contract"})
 
 def relu_mlp(module: RLModule, *parts: str) -> list[nn.Linear] | None:
     """The linear layers of the module's parts, if together they are a plain ReLU network."""
+    if not all(hasattr(module, part) for part in parts):
+        return None
     leaves = [
         layer
         for layer in chain.from_iterable(getattr(module, part).modules() for part in parts)
@@ -43,25 +45,3 @@ def forward(layers: Layers, x: Array) -> tuple[list[Array], Array]:
                     x[b, j] = 0.0
         inputs.append(x)
     return inputs, x
-
-
-@compiled
-def afterstate_q(layers: Layers, obs: Array, actions: int) -> Array:
-    """Q (B, M + 1) for observations (B, (M + 1) * (F + 1)) of afterstates and their rewards.
-
-    Only afterstates of allowed actions are valued, mostly a few of M + 1; the Q of others is 0.
-    """
-    blocks = obs.reshape(len(obs) * actions, -1)
-    allowed = np.empty(len(blocks), np.int64)
-    count = 0
-    for k in range(len(blocks)):
-        # Some unit is free, or the time until one is free is above 0: other blocks are all zero.
-        for j in range(1, blocks.shape[1]):
-            if blocks[k, j] != 0.0:
-                allowed[count] = k
-                count += 1
-                break
-    allowed = allowed[:count]
-    q = np.zeros(len(blocks), np.float32)
-    q[allowed] = blocks[allowed, 0] + forward(layers, blocks[allowed][:, 1:].copy())[1][:, 0]
-    return q.reshape(len(obs), actions)

@@ -7,13 +7,18 @@ once. The torch parameters and Adam's torch state are views of these buffers: RL
 weight syncing and inspection see every update at once.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import nn
 
-from mec_rllib.rl.mlp import Array, Layers, compiled, forward
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
+from mec_rllib.rl.messages import Transitions
 from mec_rllib.sim.jobs import Floats
+
+# (online, target, transitions, importance weights, double_q, gradients) -> as `differentiate`
+Differentiate = Callable[..., tuple[float, float, Floats]]
 
 
 class MLPUpdate:
@@ -25,7 +30,7 @@ class MLPUpdate:
         optimizer: Adam over the online network's parameters.
         tau: soft target step.
         double_q: whether the online network chooses the bootstrap action.
-        on_afterstates: whether observations are afterstates (`AfterstateModule`).
+        differentiate: writes the gradient of a batch; compiled.
     """
 
     def __init__(
@@ -35,10 +40,10 @@ class MLPUpdate:
         optimizer: torch.optim.Adam,
         tau: float,
         double_q: bool,
-        on_afterstates: bool = False,
+        differentiate: Differentiate,
     ):
         self._tau, self._double_q = tau, double_q
-        self._differentiate = _differentiate_afterstates if on_afterstates else _differentiate
+        self._differentiate = differentiate
         self._optimizer = optimizer
         self._parameters = _parameters(online)
         self._flat, self._online = _share_memory(self._parameters)
@@ -126,7 +131,7 @@ def _layers(flat: Array, parameters: list[torch.Tensor]) -> Layers:
 
 
 @compiled
-def _differentiate(online, target, drawn, importance, double_q, gradients):
+def differentiate(online, target, drawn, importance, double_q, gradients):
     """Writes the gradient; returns the loss, the mean Q of the actions taken, and |TD error|."""
     _, q_next = forward(online, drawn.next_obs)
     _, q_target = forward(target, drawn.next_obs)
@@ -146,58 +151,12 @@ def _differentiate(online, target, drawn, importance, double_q, gradients):
         delta[b, taken] = importance[b] * slope / len(q)
         errors[b] = abs(error)
         q_sum += q[b, taken]
-    _propagate(online, inputs, delta, gradients)
+    propagate(online, inputs, delta, gradients)
     return loss / len(q), q_sum / len(q), errors
 
 
 @compiled
-def _differentiate_afterstates(online, target, drawn, importance, double_q, gradients):
-    """As `_differentiate`, where Q = certain reward + V(afterstate), V the network's one output.
-
-    Only afterstates of allowed actions are valued: mostly two or three of M + 1.
-    """
-    batch, actions = drawn.next_mask.shape
-    blocks = drawn.obs.reshape(batch, actions, -1)
-    next_blocks = drawn.next_obs.reshape(batch, actions, -1)
-    taken = np.empty((batch, blocks.shape[2] - 1), np.float32)
-    reached = np.empty((drawn.next_mask.sum(), blocks.shape[2] - 1), np.float32)
-    k = 0
-    for b in range(batch):
-        taken[b] = blocks[b, drawn.actions[b], 1:]
-        for a in range(actions):
-            if drawn.next_mask[b, a]:
-                reached[k] = next_blocks[b, a, 1:]
-                k += 1
-    _, v_next = forward(online, reached)
-    _, v_target = forward(target, reached)
-    inputs, v = forward(online, taken)
-    judge = v_next if double_q else v_target
-    delta = np.empty_like(v)  # dLoss/dV
-    errors = np.empty(batch)
-    loss = q_sum = 0.0
-    k = 0
-    for b in range(batch):
-        highest = -np.inf
-        bootstrap = 0.0
-        for a in range(actions):
-            if drawn.next_mask[b, a]:
-                certain = next_blocks[b, a, 0]
-                if certain + judge[k, 0] > highest:
-                    highest, bootstrap = certain + judge[k, 0], certain + v_target[k, 0]
-                k += 1
-        q = blocks[b, drawn.actions[b], 0] + v[b, 0]
-        error = q - (drawn.rewards[b] + drawn.discounts[b] * bootstrap)
-        slope = min(max(error, -1.0), 1.0)  # of the Huber loss
-        loss += importance[b] * slope * (error - 0.5 * slope)
-        delta[b, 0] = importance[b] * slope / batch
-        errors[b] = abs(error)
-        q_sum += q
-    _propagate(online, inputs, delta, gradients)
-    return loss / batch, q_sum / batch, errors
-
-
-@compiled
-def _propagate(layers, inputs, delta, gradients):
+def propagate(layers, inputs, delta, gradients):
     """Writes the gradient of a network whose output has the gradient `delta` (B, outputs)."""
     for k in range(len(layers) - 1, -1, -1):
         weight_gradient, bias_gradient = gradients[k]
