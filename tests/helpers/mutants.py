@@ -45,7 +45,8 @@ ROOMS = {
     "gates": ("gates/*.py", "gates"),
     "schedulers": (
         "schedulers/base.py schedulers/heuristics.py schedulers/rollout.py",
-        "schedulers",
+        "schedulers/test_schedulers.py schedulers/test_rules_by_loop.py "
+        "schedulers/test_rollout.py",
     ),
     "sim": (
         "sim/slot.py sim/server.py sim/workloads.py sim/drift.py sim/bursts.py sim/totals.py",
