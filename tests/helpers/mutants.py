@@ -45,8 +45,7 @@ ROOMS = {
     "gates": ("gates/*.py", "gates"),
     "schedulers": (
         "schedulers/base.py schedulers/heuristics.py schedulers/rollout.py",
-        "schedulers/test_schedulers.py schedulers/test_rules_by_loop.py "
-        "schedulers/test_rollout.py",
+        "schedulers/test_schedulers.py schedulers/test_rules_by_loop.py schedulers/test_rollout.py",
     ),
     "sim": (
         "sim/slot.py sim/server.py sim/workloads.py sim/drift.py sim/bursts.py sim/totals.py",
