@@ -289,3 +289,14 @@ def test_nothing_is_left_of_what_a_restored_replay_held_before(kind):
 def test_an_empty_replay_of_afterstates_keeps_none():
     state = AfterstateReplay(5, 6, 3).get_state()
     assert len(state["next"]) == len(state["taken"]) == 0
+
+
+def test_the_defaults_are_those_of_the_source():
+    """alpha 0.6 and beta 0.5; and seed 0."""
+    drawn = []
+    for replay in (PrioritizedReplay(4, 2, 3), PrioritizedReplay(4, 2, 3, 0.6, 0.5, 0)):
+        replay.add(transitions(0, 1, 2, 3))
+        replay.update_priorities(np.arange(4), np.array([1.0, 2.0, 3.0, 4.0]))
+        drawn.append(replay.sample(64))
+    np.testing.assert_array_equal(drawn[0][1], drawn[1][1])
+    np.testing.assert_array_equal(drawn[0][2], drawn[1][2])
