@@ -1,9 +1,13 @@
 """What holds of every gate: its defaults, what it asks for, its state, its figures."""
 
 import copy
+import re
+from inspect import signature
+from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from gate_slots import RELIABLE, UNRELIABLE, play, view
 
 from examples.gates.bandit import Bandit
@@ -18,6 +22,23 @@ from mec_rllib.gates import (
     TDStatistic,
 )
 from mec_rllib.gates.average import MovingAverage
+
+PAGE = (Path(__file__).parents[2] / "docs" / "config.md").read_text()
+DOCUMENTED = re.findall(r"^\| `gate\.(\w+)` \| `([^`]*)` \| (?:([a-z_, ]+):)?", PAGE, re.M)
+
+
+@pytest.mark.parametrize("name", GATES)
+def test_a_gate_has_the_defaults_that_are_written_down(name):
+    """docs/config.md names the gates of each key, or none where it goes for all of them."""
+    parameters = dict(list(signature(GATES[name]).parameters.items())[1:])  # without num_servers
+    parameters.pop("kind_costs", None)
+    documented = {
+        key: yaml.safe_load(default)
+        for key, default, gates in DOCUMENTED
+        if name in gates.split(", ") or (not gates and key in parameters)
+    }
+    assert {key: p.default for key, p in parameters.items()} == documented
+
 
 FLAGS = {  # needs_psi, needs_td, occupies, chooses_kind
     "ideal": (False, False, False, False),
@@ -283,3 +304,23 @@ def test_a_bandit_forgets_at_each_of_its_updates(forget):
         np.testing.assert_allclose(found["moments"][0], sums[0])
         np.testing.assert_allclose(found["correction"][0], (inverse @ sums[1])[6:])
         np.testing.assert_allclose(found["spread"][0], inverse[6:, 6:])
+
+
+def test_a_single_tie_makes_up_for_what_is_not_above():
+    """Of 1 2 3 4 5 two are above the median: 2.5 - 2 of the one tie."""
+    gate = ATS(1, percentile=50.0, window=5, min_history=5, refresh=1, ties="random")
+    rng, fired = np.random.default_rng(0), []
+    for k in range(5000):
+        fired.append(gate.wants(view(psi=1.0 + k % 5, rng=rng))[0])
+    shares = np.array(fired[5:]).reshape(-1, 5).mean(axis=0)
+    np.testing.assert_allclose(shares, [0, 0, 0.5, 1, 1], atol=0.05)
+
+
+@pytest.mark.parametrize("name", BUILT)
+def test_a_gate_has_a_state_and_figures_before_its_first_slot(name):
+    gate, other = BUILT[name](2), BUILT[name](2)
+    other.set_state(gate.get_state())
+    assert other.metrics() == gate.metrics()
+    assert np.isfinite(list(gate.metrics().values())).all()
+    if name == "budget":
+        assert gate.metrics() == {"fallback_share": 1.0, "tokens": 0.0, "token_rate": 0.1}

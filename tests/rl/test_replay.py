@@ -273,3 +273,30 @@ def test_a_state_stays_what_it_was_when_it_was_taken(kind, filled):
     if filled:
         for found, expected in zip(again.sample(30)[0], others[0].sample(30)[0], strict=True):
             np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", [PrioritizedReplay, AfterstateReplay])
+def test_nothing_is_left_of_what_a_restored_replay_held_before(kind):
+    rng = np.random.default_rng(4)
+    small, full = kind(5, 6, 3, seed=1), kind(5, 6, 3, seed=1)
+    small.add(afterstates(rng, 2)._replace(rewards=np.array([1.0, 2.0])))
+    full.add(afterstates(rng, 5))
+    full.set_state(small.get_state())
+    assert set(full.sample(200)[0].rewards) == {1.0, 2.0}
+    np.testing.assert_array_equal(full.get_state()["priorities"], [1.0, 1.0])
+
+
+def test_an_empty_replay_of_afterstates_keeps_none():
+    state = AfterstateReplay(5, 6, 3).get_state()
+    assert len(state["next"]) == len(state["taken"]) == 0
+
+
+def test_the_defaults_are_those_of_the_source():
+    """alpha 0.6 and beta 0.5; and seed 0."""
+    drawn = []
+    for replay in (PrioritizedReplay(4, 2, 3), PrioritizedReplay(4, 2, 3, 0.6, 0.5, 0)):
+        replay.add(transitions(0, 1, 2, 3))
+        replay.update_priorities(np.arange(4), np.array([1.0, 2.0, 3.0, 4.0]))
+        drawn.append(replay.sample(64))
+    np.testing.assert_array_equal(drawn[0][1], drawn[1][1])
+    np.testing.assert_array_equal(drawn[0][2], drawn[1][2])
