@@ -1,8 +1,10 @@
 """Good configs, bad configs: one line that names the place and the nearest right value."""
 
+import re
 from pathlib import Path
 
 import pytest
+from gate_slots import view
 
 from mec_rllib.config.load import build, load, with_values
 from mec_rllib.config.strategies import resolve
@@ -13,6 +15,8 @@ from mec_rllib.launch.search.search import _sampled, cores_of_sample
 from mec_rllib.launch.stages import stages
 from mec_rllib.reference.config import reference
 from mec_rllib.results.folder import Folder
+from mec_rllib.section import section_of
+from mec_rllib.trials.check import check_study
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
@@ -246,3 +250,26 @@ def test_damage_and_the_end_of_training_are_not_of_the_pretraining():
 
 def test_the_config_reference_is_that_of_the_code():
     assert (ROOT / "docs" / "config.md").read_text() == reference(), "run `make docs`"
+
+
+def test_a_newcomer_adds_a_gate_with_a_key_and_a_claim(tmp_path, monkeypatch):
+    """CONTRIBUTING's gate: one file of code, one YAML; the key is checked and described."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    for name, text in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    study = load_study("alternating.yaml")
+    check_study(study)
+    mine = study.by_label["alternating"]
+    assert mine.args == {"stretch": 20}
+    field = section_of(mine.gate).model_fields["stretch"]
+    assert field.description == "slots of either kind"
+    wanted = mine.gate(1, **mine.args).wants(view(slot=15))
+    assert wanted.tolist() == [True]
+    with pytest.raises(
+        ConfigError, match=r"stretch: Input should be greater than or equal to 1, not 0"
+    ):
+        load_study("alternating.yaml", ["strategies.0.stretch=0"])
+    with pytest.raises(ConfigError, match="has no key 'stretsh'; did you mean 'stretch'"):
+        load_study("alternating.yaml", ["strategies.0.stretsh=3"])
