@@ -138,8 +138,10 @@ def evaluate(
     from mec_rllib.experiments.progress import ExperimentProgress
     from mec_rllib.experiments.report import print_rows
     from mec_rllib.experiments.results import finite
+    from mec_rllib.experiments.traces import tell_trace, without_jobs
     from mec_rllib.experiments.trial import evaluate as play
 
+    tell_trace(experiment.env, _warn)
     if scheduler is not None:
         label, player = scheduler_of(experiment, scheduler)
     elif checkpoint is not None:
@@ -148,6 +150,8 @@ def evaluate(
     progress = ExperimentProgress(Console(stderr=True), len(experiment.seeds), experiment.slots)
     with progress:
         rows = play(label, experiment, player, progress.show)
+    for line in without_jobs(rows):
+        _warn(line)
     if json_:
         print(json.dumps(finite({"rows": rows})))
     else:

@@ -24,6 +24,7 @@ from mec_rllib.experiments.config import Experiment
 from mec_rllib.experiments.strategies import resolve
 from mec_rllib.experiments.summary import PACKAGES
 from mec_rllib.imports import is_import_path
+from mec_rllib.sim.made_traces import file_of
 
 PROBE_S = 120.0  # a node starts a process and imports the package
 VISIBLE_S = 10.0  # network file systems show a new file after some seconds
@@ -164,8 +165,8 @@ def _versions() -> dict[str, str]:
 
 def _inputs(experiment: Experiment) -> list[Path]:
     """Files that every trial reads."""
-    traces = [s.experiment.env.trace for s in resolve(experiment)]
-    return list({Path(trace.path) for trace in traces if trace is not None})
+    traces = [s.experiment.env.played_trace for s in resolve(experiment)]
+    return list({file_of(trace.path) for trace in traces if trace is not None})
 
 
 def modules_to_send(experiment: Experiment) -> list[str]:

@@ -17,6 +17,8 @@ from mec_rllib.experiments.results import CONFIG_FILE, read_config, write_config
 from mec_rllib.experiments.resume import what_is_left
 from mec_rllib.experiments.runner import NOTHING_YET, Stage, run_stage, stages
 from mec_rllib.experiments.search import SEARCH, check_search, run_search, search_stage
+from mec_rllib.experiments.strategies import resolve
+from mec_rllib.experiments.traces import check_traces, tell_traces, write_traces
 
 
 class Player:
@@ -45,11 +47,12 @@ class Player:
                 f"--out {self._out}: is taken; name a folder that is new or empty, "
                 "or go on with what is in it (--resume)"
             )
+        tell_traces(experiment, self._warn)
         plan = stages(experiment, self._out)
         self._join(experiment)
         if experiment.search is not None:
             check_search(experiment)
-            write_config(experiment, self._out / SEARCH)
+            _write_config(experiment, self._out / SEARCH)
         else:
             _write_configs(plan)
         return self._play(plan, go_on=False)
@@ -71,7 +74,11 @@ class Player:
                     f"{wanted}; go on as it began (mec-rllib resume {self._out}), or elsewhere"
                 )
         found = read_config(self._out) if (self._out / CONFIG_FILE).is_file() else begun
+        tell_traces(found, self._warn)
         plan = stages(found, self._out)
+        for stage in [search_stage(begun, self._out), *plan]:
+            if (stage.folder / CONFIG_FILE).is_file():
+                check_traces(resolve(stage.experiment), stage.folder)
         self._join(found)
         return self._play(plan, go_on=True)
 
@@ -135,4 +142,9 @@ def holds_experiment(folder: Path) -> bool:
 
 def _write_configs(plan: list[Stage]) -> None:
     for stage in plan:
-        write_config(stage.experiment, stage.folder)
+        _write_config(stage.experiment, stage.folder)
+
+
+def _write_config(experiment: Experiment, folder: Path) -> None:
+    write_traces(experiment, folder)  # first: where there is a config, the experiment has begun
+    write_config(experiment, folder)

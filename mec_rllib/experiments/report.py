@@ -20,6 +20,7 @@ from mec_rllib.experiments.plots import PICTURES, Results
 from mec_rllib.experiments.results import TrialResults, read_experiment, write_json
 from mec_rllib.experiments.stats import Interval
 from mec_rllib.experiments.summary import summarize
+from mec_rllib.experiments.traces import said_of, trace_of_summary, without_jobs
 from mec_rllib.experiments.trade_off import Point, trade_off
 
 COLUMNS = (  # metric, heading, format
@@ -43,7 +44,7 @@ def report(folder: Path, console: Console) -> None:
         ConfigError: the folder holds no experiment of ours.
     """
     experiment, trials = read_experiment(folder)
-    summary = summarize(experiment, trials)
+    summary = summarize(experiment, trials, trace_of_summary(folder))
     findings = examine(experiment, trials)
     points = trade_off(experiment, trials)
     write_json(folder / "summary.json", summary)
@@ -56,6 +57,8 @@ def report(folder: Path, console: Console) -> None:
 
     if summary["rows"]:
         console.print(_table(experiment, summary["aggregate"]))
+    for line in _jobs_said(summary):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
     if summary["claims"]:
         console.print(_claims(summary["claims"]))
     for finding in findings:
@@ -81,6 +84,11 @@ def print_rows(rows: Sequence[dict[str, Any]], console: Console) -> None:
     for row in rows:
         table.add_row(row["strategy"], str(row["seed"]), *_cells(row[m] for m, _, _ in COLUMNS))
     console.print(table)
+
+
+def _jobs_said(summary: dict[str, Any]) -> list[str]:
+    """What has to be known of the jobs: what was done to a trace, and whether there were any."""
+    return [*said_of(summary["trace"]), *without_jobs(summary["rows"])]
 
 
 def _missing(trials: Iterable[TrialResults]) -> list[str]:
@@ -128,6 +136,7 @@ def _html(
         finished=sum(t.is_finished for t in trials),
         trials=len(trials),
         missing=_missing(trials),
+        jobs_said=_jobs_said(summary),
         headings=[heading for _, heading, _ in COLUMNS],
         table=_rows_with_intervals(summary["aggregate"]),
         claim_headings=CLAIM_HEADINGS,
@@ -157,6 +166,8 @@ def _markdown(
         f"{experiment.slots:,} slots; mean over n seeds, ± half the 95 % t-interval.",
         _pipes(headings, _rows_with_intervals(summary["aggregate"])),
     ]
+    if said := _jobs_said(summary):
+        parts.append("\n".join(f"- {line}" for line in said))
     if summary["claims"]:
         parts.append(_claims_note(summary["claims"]))
         parts.append(_pipes(CLAIM_HEADINGS, [_claim_cells(c) for c in summary["claims"]]))

@@ -35,6 +35,7 @@ from mec_rllib.experiments.search_log import (
 from mec_rllib.experiments.sections import SearchConfig
 from mec_rllib.experiments.stopping import CleanStop
 from mec_rllib.experiments.strategies import Strategy, resolve
+from mec_rllib.experiments.traces import check_traces
 from mec_rllib.experiments.trial import REPORTS, Trial
 from mec_rllib.experiments.tune_trial import CheckpointedTrial, start_run
 
@@ -142,6 +143,7 @@ class SearchTrial(CheckpointedTrial):
         search = self._experiment.search
         assert search is not None
         strategy = _sampled(self._experiment, config)
+        check_traces(resolve(self._experiment)[:1], self._search_folder)
         played = strategy.experiment.model_copy(update={"slots": search.slots})
         self._trials = [
             Trial(strategy.label, seed, played, start_run(strategy, seed)) for seed in search.seeds

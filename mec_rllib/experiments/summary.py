@@ -32,13 +32,16 @@ METRICS = (
 PACKAGES = ("mec-rllib", "ray", "torch", "gymnasium", "numpy", "numba")
 
 
-def summarize(experiment: Experiment, trials: list[TrialResults]) -> dict[str, Any]:
-    """The content of `summary.json`."""
+def summarize(
+    experiment: Experiment, trials: list[TrialResults], trace: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The content of `summary.json`; `trace` is what was done to the trace that was played."""
     rows = [trial.row for trial in trials if trial.is_finished]
     return {
         "experiment": experiment.name,
         "config": experiment.model_dump(mode="json"),
         "versions": {package: version(package) for package in PACKAGES},
+        "trace": trace,
         "rows": rows,
         "aggregate": _aggregate(rows),
         "claims": decide(experiment, trials),

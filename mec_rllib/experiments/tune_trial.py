@@ -24,6 +24,7 @@ from mec_rllib.experiments.config import build
 from mec_rllib.experiments.locks import hold
 from mec_rllib.experiments.results import CONFIG_FILE
 from mec_rllib.experiments.strategies import Strategy, resolve
+from mec_rllib.experiments.traces import check_traces, sha256_of
 from mec_rllib.experiments.trial import SchedulerRun, StrategyRun, Trial
 
 CHECKPOINT_EVERY_REPORTS = 10
@@ -146,6 +147,7 @@ class StrategyTrial(CheckpointedTrial):
     def start(self, config: dict[str, Any]) -> None:
         """Starts the strategy with the seed, or goes on with them."""
         strategy, seed = self._strategies[config["strategy"]], config["seed"]
+        check_traces([strategy], self._experiment_folder)
         strategy_run = start_run(strategy, seed, self._pretrained.get(seed))
         trial = Trial(strategy.label, seed, strategy.experiment, strategy_run, self._node)
         self._trials = [trial]
@@ -219,4 +221,5 @@ def origin(strategy: Strategy, seed: int) -> dict[str, Any]:
         "class": f"{kind.__module__}:{kind.__qualname__}",
         "args": json.loads(json.dumps(dict(strategy.args or {}), default=str)),
         "config": strategy.experiment.model_dump(mode="json", exclude=shared),
+        "trace": sha256_of(strategy.experiment.env),
     }
