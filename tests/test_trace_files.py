@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mec_rllib.sim import trace_files
+from mec_rllib.sim import trace_csv
 from mec_rllib.sim.trace_files import read_trace
 
 HEADER = "arrival_s,duration_s,demand,job_class"
@@ -156,7 +156,7 @@ LINES = st.one_of(
     block=st.sampled_from([40, 64, 8 * 2**20]),
 )
 def test_the_fast_reader_says_what_the_slow_one_says(tmp_path, monkeypatch, lines, end, block):
-    monkeypatch.setattr(trace_files, "BLOCK_BYTES", block)
+    monkeypatch.setattr(trace_csv, "BLOCK_BYTES", block)
     path = tmp_path / "jobs.csv"
     path.write_bytes(end.join([HEADER, *lines]).encode())
 
@@ -169,12 +169,12 @@ def test_the_fast_reader_says_what_the_slow_one_says(tmp_path, monkeypatch, line
 
     fast = outcome()
     with monkeypatch.context() as only_slow:
-        only_slow.setattr(trace_files, "_fast_part", lambda rows, header, last: None)
+        only_slow.setattr(trace_csv, "_fast_part", lambda rows, header, last: None)
         assert outcome() == fast
 
 
 def test_a_fault_far_behind_is_named_by_its_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(trace_files, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(trace_csv, "BLOCK_BYTES", 1000)
     lines = [f"{k},1,0.5,elastic" + "\n" * (k % 7 == 0) for k in range(2000)]
     text = "\n".join([HEADER, *lines])
     (tmp_path / "jobs.csv").write_text(text)

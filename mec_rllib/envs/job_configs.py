@@ -9,7 +9,8 @@ from mec_rllib.envs.section import Name, Section
 from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import JobClass
 from mec_rllib.sim.made_traces import PREFIX, file_of
-from mec_rllib.sim.trace_files import Tell, Trace
+from mec_rllib.sim.trace_columns import Tell
+from mec_rllib.sim.trace_files import Trace
 from mec_rllib.sim.traces import (
     DEFAULT_RULES,
     ClassRule,

@@ -9,8 +9,9 @@ import numpy as np
 
 from mec_rllib.sim.jobs import Floats, Jobs
 from mec_rllib.sim.made_traces import file_of
+from mec_rllib.sim.trace_columns import Tell
 from mec_rllib.sim.trace_figures import TraceFigures, figures_of
-from mec_rllib.sim.trace_files import Tell, Trace
+from mec_rllib.sim.trace_files import Trace
 from mec_rllib.sim.trace_files import read_trace as read_trace
 
 FEW_SLOTS = 100  # a pass that is shorter is repeated: rounding its length would change the load
@@ -54,8 +55,8 @@ class TraceWorkload:
         rules: slack and weight per class name.
 
     Attributes:
-        jobs: of one pass; of several where one would take few slots.
-        span: slots of one pass.
+        jobs: of the trace, in the slots of its first pass.
+        span: slots of one pass; of several where one would take few slots.
         figures: what became of the recording.
 
     Raises:
@@ -86,13 +87,14 @@ class TraceWorkload:
                 )
         _check_times(trace)
         jobs = _as_played(trace, capacity[0], slot_s, max_execution, rules)
-        self.jobs, self.span = _placed(trace, jobs, capacity[0], slot_s, load, end == "loop")
+        self._cycle, self.span = _placed(trace, jobs, capacity[0], slot_s, load, end == "loop")
+        self.jobs = self._cycle.take(slice(len(trace.arrival_s)))
         self.length = self.span if end == "stop" else None
         self.max_execution = int(jobs.execution.max())
         self.max_slack = int(jobs.slack.max())
         self.max_weight = float(jobs.weight.max())
         self.figures: TraceFigures = figures_of(
-            trace, self.jobs, self.span, capacity[0], slot_s, max_execution
+            trace, self._cycle, self.span, capacity[0], slot_s, max_execution
         )
 
     def arrivals(self, rng: np.random.Generator, start: int, stop: int) -> Jobs:
@@ -103,8 +105,8 @@ class TraceWorkload:
         return Jobs.concatenate([self._pass(start, stop, k * self.span) for k in passes])
 
     def _pass(self, start: int, stop: int, offset: int) -> Jobs:
-        rows = slice(*np.searchsorted(self.jobs.arrival, [start - offset, stop - offset]))
-        jobs = self.jobs.take(rows)
+        rows = slice(*np.searchsorted(self._cycle.arrival, [start - offset, stop - offset]))
+        jobs = self._cycle.take(rows)
         return jobs._replace(arrival=jobs.arrival + offset)
 
 
