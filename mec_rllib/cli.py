@@ -136,9 +136,12 @@ def evaluate(
     from mec_rllib.files import finite
     from mec_rllib.launch.progress import ExperimentProgress
     from mec_rllib.results.report import print_rows
+    from mec_rllib.results.traces import without_jobs
     from mec_rllib.trials.evaluate import policy_of, scheduler_of
+    from mec_rllib.trials.traces import tell_trace
     from mec_rllib.trials.trial import evaluate as play
 
+    tell_trace(experiment.env, _warn)
     if scheduler is not None:
         label, player = scheduler_of(experiment, scheduler)
     elif checkpoint is not None:
@@ -147,6 +150,8 @@ def evaluate(
     progress = ExperimentProgress(Console(stderr=True), len(experiment.seeds), experiment.slots)
     with progress:
         rows = play(label, experiment, player, progress.show)
+    for line in without_jobs(rows):
+        _warn(line)
     if json_:
         print(json.dumps(finite({"rows": rows})))
     else:

@@ -161,6 +161,11 @@ class EnvConfig(Section):
         self._check_kinds()
         if self.workload == "trace" and self.trace is None:
             raise ValueError("workload is trace, but trace.path is missing")
+        if self.bursts is not None and self.workload not in ("bernoulli", "drift"):
+            raise ValueError(
+                f"bursts are of the workloads bernoulli and drift; {self.workload} has none: "
+                "leave bursts out"
+            )
         if self.workload_args and not is_import_path(self.workload):
             raise ValueError("workload_args is for a workload of your own (package.module:Class)")
         return self
@@ -188,8 +193,8 @@ class EnvConfig(Section):
                 import path that leads nowhere.
         """
         units = tuple(self.capacity) if isinstance(self.capacity, list) else (self.capacity,)
-        if self.workload == "trace" and self.trace is not None:
-            return self.trace.build(units)
+        if self.played_trace is not None:
+            return self.played_trace.build(units)
         classes = [c.build() for c in self.classes]
         bursts = self.bursts.build() if self.bursts else None
         if self.workload == "bernoulli":
@@ -216,6 +221,11 @@ class EnvConfig(Section):
         if self.workload == "drift":
             values["drift"] = self.drift.at_the_end(slots, seed)
         return self.model_copy(update=values)
+
+    @property
+    def played_trace(self) -> TraceConfig | None:
+        """The recording that is played, if one is."""
+        return self.trace if self.workload == "trace" and self.gym is None else None
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -19,7 +19,9 @@ from mec_rllib.launch.search.search import check_search, run_search
 from mec_rllib.launch.stages import NOTHING_YET, Stage, run_stage, stages
 from mec_rllib.locks import hold
 from mec_rllib.results.folder import Folder
+from mec_rllib.trials.begin import begin
 from mec_rllib.trials.checkpoints import first_difference
+from mec_rllib.trials.traces import check_traces, tell_traces
 
 
 class Player:
@@ -49,13 +51,14 @@ class Player:
                 f"--out {self._out}: is taken; name a folder that is new or empty, "
                 "or go on with what is in it (--resume)"
             )
+        tell_traces(study, self._warn)
         plan = stages(study, self._folder)
         self._join(study)
         for note in study.notes:
             self._warn(note)
         if study.experiment.search is not None:
             check_search(study)
-            _write(study, self._folder.search)
+            begin(study, self._folder.search)
         else:
             _write_all(plan)
         return self._play(plan, go_on=False)
@@ -79,7 +82,11 @@ class Player:
                 )
         found = load(self._folder.config) if self._folder.config.is_file() else begun
         study = resolve(found)
+        tell_traces(study, self._warn)
         plan = stages(study, self._folder)
+        for stage in [Stage(resolve(begun), self._folder.search, None), *plan]:
+            if stage.folder.config.is_file():
+                check_traces(stage.study.strategies, stage.folder)
         self._join(study)
         return self._play(plan, go_on=True)
 
@@ -140,11 +147,7 @@ class Player:
 
 def _write_all(plan: list[Stage]) -> None:
     for stage in plan:
-        _write(stage.study, stage.folder)
-
-
-def _write(study: Study, folder: Folder) -> None:
-    folder.write(study.experiment.model_dump(mode="json"), study.to_json())
+        begin(stage.study, stage.folder)
 
 
 def launch(study: Study, out: Path, address: str | None = None, resume: bool = False) -> list[str]:

@@ -2,13 +2,14 @@
 
 config.yaml             the whole config, as the experiment began
 study.json              its strategies, resolved
+traces.json             what was done to the traces that it plays, if it does
 search/, pretrained/    folders like this one: what ran before it
 LABEL_seedN/            a trial: result.json (its reports), error.txt, TensorBoard's events,
                         progress.csv, checkpoint_NNNNNN/
 summary.json, report.html, report.md, *.png     what `report` writes
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ class Folder:
         self.path = Path(path)
         self.config = self.path / "config.yaml"
         self.study = self.path / "study.json"
+        self.traces = self.path / "traces.json"
         self.summary = self.path / "summary.json"
         self.report_html = self.path / "report.html"
         self.report_md = self.path / "report.md"
@@ -111,9 +113,16 @@ class Folder:
         if not self.config.is_file():
             raise ConfigError(f"{self.path}: holds no experiment (no {self.config.name})")
 
-    def write(self, config: Mapping[str, Any], strategies: list[dict[str, Any]]) -> None:
-        """Begins an experiment: its config and its resolved strategies, as plain data."""
+    def write(
+        self,
+        config: Mapping[str, Any],
+        strategies: list[dict[str, Any]],
+        traces: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Begins an experiment: its config, resolved strategies and traces, as plain data."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if traces:
+            write_json(self.traces, {"traces": list(traces)})
         write_json(self.study, {"format": STUDY_FORMAT, "strategies": strategies})
         text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
         write_whole(self.config, text)

@@ -30,6 +30,7 @@ from mec_rllib.results.tables import (
     request_section,
     strategy_rows,
 )
+from mec_rllib.results.traces import kept_traces, lines_of, without_jobs
 from mec_rllib.results.trade_off import trade_off
 
 
@@ -60,7 +61,7 @@ def report(folder: Path, console: Console, baseline: str | None = None) -> None:
     for section in (compared, claims, requests):
         if section.rows:
             console.print(_console_table(section))
-    for line in (*map(_finding, findings), *_notes(study.trials)):
+    for line in (*map(_finding, findings), *_notes(study)):
         console.print(line, highlight=False, soft_wrap=True)
     places = (
         ("report", study.folder.report_html),
@@ -79,11 +80,13 @@ def print_rows(rows: Sequence[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
-def _notes(trials: Sequence[TrialResults]) -> list[str]:
-    """What the tables cannot show: trials that are not finished, or in which R has no value."""
+def _notes(study: StoredStudy) -> list[str]:
+    """What the tables cannot show: traces that were played, trials without an end or without R."""
+    trials = study.trials
     missing = [t for t in trials if not t.is_finished]
-    empty = [t for t in trials if t.is_finished and t.row["reward_lifetime"] is None]
-    notes = []
+    finished = [t for t in trials if t.is_finished]
+    empty = [t for t in finished if t.row["reward_lifetime"] is None]
+    notes = [*lines_of(kept_traces(study.folder)), *without_jobs([t.row for t in finished])]
     if missing:
         notes.append(f"not finished ({len(missing)} of {len(trials)}): {_by_strategy(missing)}")
     if empty:
@@ -135,7 +138,7 @@ def _html(
         slots=f"{study.slots:,}",
         finished=sum(t.is_finished for t in study.trials),
         trials=len(study.trials),
-        notes=_notes(study.trials),
+        notes=_notes(study),
         headings=HEADINGS,
         table=strategy_rows(summary["aggregate"]),
         sections=sections,
@@ -168,7 +171,9 @@ def _markdown(
     if findings:
         parts.append("Gate health:")
         parts.append("\n".join(f"- {_finding(finding)}" for finding in findings))
-    return "\n\n".join(parts + _notes(study.trials)) + "\n"
+    if notes := _notes(study):
+        parts.append("\n".join(f"- {note}" for note in notes))
+    return "\n\n".join(parts) + "\n"
 
 
 def _pipes(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -17,6 +17,7 @@ from mec_rllib.envs.world import totals_from_json, totals_of
 from mec_rllib.schedulers import Scheduler, run
 from mec_rllib.sim.totals import Sums, Totals
 from mec_rllib.trials.players import SchedulerRun, StrategyRun
+from mec_rllib.trials.traces import sha256_of
 
 REPORTS = 100  # per trial
 TRIAL_FILE = "trial.json"  # in a checkpoint
@@ -145,7 +146,8 @@ class Trial:
 
 def origin(strategy: Strategy, seed: int) -> dict[str, Any]:
     """Whose a checkpoint is: what must be equal in a run that goes on from it."""
-    return {"strategy": strategy.label, "seed": seed, **strategy.identity}
+    trace = sha256_of(strategy.experiment.env)
+    return {"strategy": strategy.label, "seed": seed, **strategy.identity, "trace": trace}
 
 
 def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> float:
