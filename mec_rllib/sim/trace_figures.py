@@ -84,7 +84,7 @@ class TraceFigures:
     def _stretching(self) -> str:
         if self.stretch is None:
             return "all of them arrive at once"
-        if abs(self.stretch - 1) * self.span_s <= self.slot_s:  # slots are whole
+        if abs(self.stretch - 1) * self.span_s < 1.5 * self.slot_s:  # slots are whole
             return "time as recorded"
         word = "stretched" if self.stretch > 1 else "squeezed"
         return f"time {word} {max(self.stretch, 1 / self.stretch):.3g} times"
