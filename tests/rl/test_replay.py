@@ -299,3 +299,11 @@ def test_the_defaults_are_those_of_the_source():
         replay.update_priorities(np.arange(4), np.array([1.0, 2.0, 3.0, 4.0]))
         drawn.append([replay.sample(3)[1:] for _ in range(20)])
     np.testing.assert_array_equal(drawn[0], drawn[1])
+
+
+@pytest.mark.parametrize("kind", [PrioritizedReplay, AfterstateReplay])
+def test_a_single_transition_is_enough_to_train_on(kind):
+    replay = kind(5, 6, 3)
+    assert not replay.can_train
+    replay.add(afterstates(np.random.default_rng(0), 1))
+    assert replay.can_train
