@@ -27,10 +27,10 @@ bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about an
 	$(VENV)/bin/mec-rllib bench
 
 test: setup ## run the tests, two at a time
-	$(VENV)/bin/python -m pytest -q -n 2 --dist loadgroup
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder
 
 test-long: setup ## run the tests that are marked slow
-	$(VENV)/bin/python -m pytest -q -n 2 --dist loadgroup -m 'slow and not hosts'
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m 'slow and not hosts'
 
 chaos: setup ## inject faults, the long set, and print what was survived (SOAK_MINUTES=30)
 	$(VENV)/bin/python -m pytest -q -m chaos --long tests/whole/test_chaos.py
@@ -56,8 +56,8 @@ cluster-test: setup ## three hosts as network namespaces, two of them lost (root
 	$(VENV)/bin/python -m pytest -q -s -m hosts tests/whole/test_cluster.py
 
 docs: setup ## write docs/config.md from the typed config, docs/claims.md from the claims of the experiments
-	$(VENV)/bin/python -m mec_rllib.config.reference > docs/config.md
-	$(VENV)/bin/python -m mec_rllib.results.claims_reference tune_configs > docs/claims.md
+	$(VENV)/bin/python -m mec_rllib.reference.config > docs/config.md
+	$(VENV)/bin/python -m mec_rllib.reference.claims tune_configs > docs/claims.md
 
 check: lint test ## lint and tests, in this folder; CI does it in a clone (.ci/run)
 

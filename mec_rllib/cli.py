@@ -133,8 +133,8 @@ def evaluate(
         raise ConfigError("evaluate: needs either --checkpoint or --scheduler")
     from rich.console import Console
 
+    from mec_rllib.files import finite
     from mec_rllib.launch.progress import ExperimentProgress
-    from mec_rllib.results.files import finite
     from mec_rllib.results.report import print_rows
     from mec_rllib.trials.evaluate import policy_of, scheduler_of
     from mec_rllib.trials.trial import evaluate as play
@@ -180,7 +180,7 @@ def status(
 
     Example: mec-rllib status runs/demo
     """
-    from mec_rllib.results.files import finite
+    from mec_rllib.files import finite
     from mec_rllib.results.status import print_status
     from mec_rllib.results.status import status as look
 

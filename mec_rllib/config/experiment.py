@@ -5,6 +5,7 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from mec_rllib.config.agents import fill
 from mec_rllib.config.claims import ClaimConfig, CompareConfig
 from mec_rllib.config.sections import (
     EXPLORATIONS,
@@ -21,31 +22,6 @@ from mec_rllib.config.sections import (
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.section import Name, Section
 
-Agent = Literal["paper", "deployable", "sac", "ppo"]
-# What an agent is: values for keys that a config does not give itself.
-AGENTS: dict[str, dict[str, Any]] = {
-    "paper": {
-        "exploration": "epsilon_greedy",
-        "learner.observe.afterstates": False,
-        "learner.n_step": 1,
-        "learner.lr": 5e-4,
-        "learner.act_with": "online",
-        "learner.algorithm": "dqn",
-        "gate.fallback": "pts",
-    },
-    "deployable": {
-        "exploration": "guided",
-        "learner.observe.afterstates": True,
-        "learner.n_step": 3,
-        "learner.lr": 3e-4,
-        "learner.act_with": "target",
-        "learner.algorithm": "dqn",
-        "gate.fallback": "server_empty",
-    },
-}
-for _name in ("sac", "ppo"):
-    AGENTS[_name] = AGENTS["paper"] | {"exploration": "sampled", "learner.algorithm": _name}
-
 
 class Experiment(Section):
     """Everything an experiment is: the root of the config file."""
@@ -61,12 +37,11 @@ class Experiment(Section):
     slots: int = Field(200_000, ge=1, le=10**12, description="slots, all servers together")
     env: EnvConfig = Field(default_factory=EnvConfig, description="the servers and their jobs")
     gate: GateConfig = Field(default_factory=GateConfig, description="when to train")
-    agent: Agent = Field(
+    agent: str = Field(
         "paper",
-        description="paper, the source's Double DQN, or deployable: sets exploration: guided, "
-        "learner.observe.afterstates: true, learner.n_step: 3, learner.lr: 3.0e-4, "
-        "learner.act_with: target, gate.fallback: server_empty, where they are not given; "
-        "sac and ppo: the actor-critics, which explore by sampling",
+        min_length=1,
+        description="who learns: paper, deployable, sac, ppo (mec_rllib/config/agents), or a YAML "
+        "file of your own; gives the keys of exploration, learner and gate that are not given",
     )
     exploration: Literal[tuple(EXPLORATIONS)] = Field(  # type: ignore[valid-type]
         "epsilon_greedy",
@@ -98,9 +73,7 @@ class Experiment(Section):
     @classmethod
     def _agent_fills_in(cls, values: Any) -> Any:
         agent = values.get("agent") if isinstance(values, Mapping) else None
-        return (
-            _filled(values, AGENTS[agent]) if isinstance(agent, str) and agent in AGENTS else values
-        )
+        return fill(values, agent) if isinstance(agent, str) and agent else values
 
     @model_validator(mode="after")
     def _actor_critics_have_what_they_need(self) -> Self:
@@ -155,16 +128,3 @@ class Experiment(Section):
         if self.pretrain is not None:
             raise ValueError("search and pretrain cannot be combined")
         return self
-
-
-def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy with the dotted keys that are missing; what is no section is left to be refused."""
-    filled = dict(values)
-    for key, default in defaults.items():
-        place, *rest = key.split(".", 1)
-        inner = filled.get(place, {} if rest else None)
-        if rest and isinstance(inner, Mapping):
-            filled[place] = _filled(inner, {rest[0]: default})
-        elif not rest and place not in filled:
-            filled[place] = default
-    return filled

@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mec_rllib.config.experiment import AGENTS, Experiment
+from mec_rllib.config.agents import name_once_filled, settings_of
+from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.load import one_line, with_values
 from mec_rllib.config.sections import GateConfig
 from mec_rllib.config.study import OF_THE_WHOLE, Strategy, Study
@@ -155,9 +156,11 @@ def _with_agent(experiment: Experiment, options: dict[str, Any], place: str) -> 
     if "agent" not in options:
         return experiment
     agent = str(options.pop("agent"))
-    if agent not in AGENTS:
-        raise ConfigError(f"{place}: unknown agent {agent!r}; {nearest(agent, AGENTS)}")
-    return _with_overrides(experiment, {"agent": agent} | AGENTS[agent], place)
+    try:
+        settings = settings_of(agent)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    return _with_overrides(experiment, {"agent": name_once_filled(agent)} | settings, place)
 
 
 def _with_overrides(experiment: Experiment, values: Any, place: str) -> Experiment:

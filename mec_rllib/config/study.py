@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.sections import GateConfig
 from mec_rllib.lookup import load_path
 
 if TYPE_CHECKING:
@@ -53,11 +54,16 @@ class Strategy:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """All that makes it what it is, but for its label: plain data, to be compared."""
+        """All that makes it what it is, but for its label: plain data, to be compared.
+
+        The gate's own keys are among its arguments; those of other gates are not about it.
+        """
+        config = self.experiment.model_dump(mode="json", exclude=OF_THE_WHOLE)
+        config["gate"] = {key: config["gate"][key] for key in GateConfig.model_fields}
         return {
             "class": self.path,
             "args": json.loads(json.dumps(dict(self.args), default=str)),
-            "config": self.experiment.model_dump(mode="json", exclude=OF_THE_WHOLE),
+            "config": config,
         }
 
     def to_json(self, study: Experiment) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mec_rllib.gates.adaptive import ATS, Percentile, Ties
+from mec_rllib.gates.ats import ATS, Percentile, Ties
 from mec_rllib.gates.base import Gate, GateView, State
 from mec_rllib.gates.periodic import LongestWait, Period
 from mec_rllib.gates.psi_gate import Fallback, MinHistory, Refresh, TDCutoff, Window

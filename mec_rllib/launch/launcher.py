@@ -15,10 +15,10 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster, join
 from mec_rllib.launch.progress import ExperimentProgress
 from mec_rllib.launch.resume import what_is_left
-from mec_rllib.launch.search import check_search, run_search
+from mec_rllib.launch.search.search import check_search, run_search
 from mec_rllib.launch.stages import NOTHING_YET, Stage, run_stage, stages
+from mec_rllib.locks import hold
 from mec_rllib.results.folder import Folder
-from mec_rllib.results.locks import hold
 from mec_rllib.trials.checkpoints import first_difference
 
 

@@ -13,8 +13,8 @@ from typing import Any
 from ray import tune
 from ray.tune.logger import CSVLoggerCallback, JsonLoggerCallback, LoggerCallback
 
+from mec_rllib.files import write_whole
 from mec_rllib.launch.trainable import REPORT_FILE, restart_point
-from mec_rllib.results.files import write_whole
 from mec_rllib.results.folder import TrialFolder
 from mec_rllib.results.stored import read_reports
 

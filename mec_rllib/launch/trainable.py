@@ -14,8 +14,8 @@ import ray
 from ray import tune
 
 from mec_rllib.config.study import Study
+from mec_rllib.locks import hold
 from mec_rllib.results.folder import Folder, TrialFolder
-from mec_rllib.results.locks import hold
 from mec_rllib.trials.checkpoints import (
     KEPT,
     DamagedCheckpointError,

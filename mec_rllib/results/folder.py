@@ -15,7 +15,7 @@ from typing import Any
 import yaml
 
 from mec_rllib.errors import ConfigError
-from mec_rllib.results.files import write_json, write_whole
+from mec_rllib.files import write_json, write_whole
 
 STUDY_FORMAT = 1
 

@@ -88,8 +88,9 @@ def _stops(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator
         silent = slots - trained[-1]
         if longest and silent > max(SILENT * longest, SETTLED_SHARE * slots):
             yield (
-                f"{jobs:,} training job{'s' if jobs > 1 else ''} until slot {trained[-1]:,}, none in the {silent:,} slots "
-                f"since; it never waited longer than {longest:,} before, seed {trial.seed}"
+                f"{jobs:,} training job{'s' if jobs > 1 else ''} until slot {trained[-1]:,}, none "
+                f"in the {silent:,} slots since; it never waited longer than {longest:,} before, "
+                f"seed {trial.seed}"
             )
 
 

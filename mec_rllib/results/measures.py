@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 
-from mec_rllib.results.files import number
+from mec_rllib.files import number
 from mec_rllib.results.stats import interval
 from mec_rllib.results.stored import StoredStrategy, StoredStudy, TrialResults
 

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
-from mec_rllib.results.files import number
+from mec_rllib.files import number
 from mec_rllib.results.stats import interval
 from mec_rllib.results.stored import StoredStudy, TrialResults
 from mec_rllib.results.trade_off import trade_off

@@ -14,7 +14,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
-from mec_rllib.results.files import write_json, write_whole
+from mec_rllib.files import write_json, write_whole
 from mec_rllib.results.gate_health import SIGNATURES, Finding, examine
 from mec_rllib.results.plots import PICTURES, Drawn
 from mec_rllib.results.stored import StoredStudy, TrialResults, read_study

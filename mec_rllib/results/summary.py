@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
+from mec_rllib.files import number
 from mec_rllib.results.claims import decide
 from mec_rllib.results.compare import compare
-from mec_rllib.results.files import number
 from mec_rllib.results.stats import interval
 from mec_rllib.results.stored import StoredStudy
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
-from mec_rllib.results.files import number
+from mec_rllib.files import number
 from mec_rllib.results.stats import Interval
 from mec_rllib.results.trade_off import Point
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from mec_rllib.results.files import number
+from mec_rllib.files import number
 from mec_rllib.results.stats import Interval, interval
 from mec_rllib.results.stored import StoredStudy
 

@@ -10,7 +10,7 @@ from mec_rllib.gates import Idle, ServerEmpty
 from mec_rllib.lookup import nearest
 from mec_rllib.results.claims import check_claims
 from mec_rllib.schedulers import SCHEDULERS
-from mec_rllib.trials.players import build_guide, build_scheduler
+from mec_rllib.trials.rules import build_guide, build_scheduler
 
 
 def check_study(study: Study) -> None:

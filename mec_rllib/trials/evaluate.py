@@ -14,7 +14,7 @@ from mec_rllib.results.folder import TrialFolder
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.trials.check import check
 from mec_rllib.trials.checkpoints import MANIFEST, checkpoint_at
-from mec_rllib.trials.players import build_scheduler
+from mec_rllib.trials.rules import build_scheduler
 
 RLLIB_METADATA = "rllib_checkpoint.json"
 Player = tuple[str, Callable[[int], Scheduler]]  # label, and what plays a seed

@@ -10,9 +10,9 @@ from typing import Any
 
 from mec_rllib.config.study import Strategy, Study
 from mec_rllib.errors import ConfigError
-from mec_rllib.results.files import finite, write_whole
+from mec_rllib.files import finite, write_whole
+from mec_rllib.locks import hold
 from mec_rllib.results.folder import Folder, TrialFolder
-from mec_rllib.results.locks import hold
 from mec_rllib.results.stored import read_reports
 from mec_rllib.trials.check import check_study
 from mec_rllib.trials.checkpoints import write_checkpoint

@@ -16,7 +16,7 @@ from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.sim.totals import Sums
-from mec_rllib.trials.players import build_guide
+from mec_rllib.trials.rules import build_guide
 
 
 class LearnerRun:

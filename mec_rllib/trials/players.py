@@ -1,17 +1,15 @@
 """Who plays a trial: a strategy in motion, built from what the study says of it."""
 
-import inspect
-from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-from mec_rllib.config.strategies import check_arguments, find_strategy
 from mec_rllib.config.study import Strategy
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.world import totals_of
 from mec_rllib.schedulers import Scheduler, run
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Sums, world_figures
+from mec_rllib.trials.rules import build_scheduler
 
 
 class StrategyRun(Protocol):
@@ -105,27 +103,3 @@ def start_run(strategy: Strategy, seed: int, pretrained: Path | None = None) -> 
     runners = strategy.experiment.runners
     batch = strategy.experiment.env.build_world(max(runners.num, 1) * runners.servers, seed)
     return SchedulerRun(build_scheduler(strategy, seed), batch)
-
-
-def build_scheduler(strategy: Strategy, seed: int) -> Scheduler:
-    """The scheduler of a strategy that learns nothing; one that draws gets the seed."""
-    assert strategy.scheduler is not None
-    return _build(strategy.scheduler, strategy.args, seed)
-
-
-def build_guide(strategy: Strategy, seed: int) -> Scheduler:
-    """The rule that acts first (`exploration: guided`).
-
-    Raises:
-        ConfigError: an unknown rule, or arguments that it does not take.
-    """
-    guide, place = strategy.experiment.learner.guide, f"strategy {strategy.label}: learner.guide"
-    found = find_strategy("scheduler", guide.scheduler, place)
-    check_arguments(found, guide.args, place)
-    return _build(found, guide.args, seed)
-
-
-def _build(scheduler: Callable[..., Scheduler], args: Mapping[str, Any], seed: int) -> Scheduler:
-    if "seed" in inspect.signature(scheduler).parameters:
-        args = {"seed": seed} | dict(args)
-    return scheduler(**args)

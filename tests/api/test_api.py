@@ -35,7 +35,6 @@ def results(tmp_path_factory, cluster):
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("results")
 class TestResults:
     def test_rows_are_those_of_every_trial(self, results):
         rows = results.rows()

@@ -1,18 +1,22 @@
 """Good configs, bad configs: one line that names the place and the nearest right value."""
 
+import re
 from pathlib import Path
 
 import pytest
+from gate_slots import view
 
 from mec_rllib.config.load import build, load, with_values
-from mec_rllib.config.reference import reference
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study_file import load_study
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.pretraining import pretraining_of
-from mec_rllib.launch.search import _sampled, cores_of_sample
+from mec_rllib.launch.search.search import _sampled, cores_of_sample
 from mec_rllib.launch.stages import stages
+from mec_rllib.reference.config import reference
 from mec_rllib.results.folder import Folder
+from mec_rllib.section import section_of
+from mec_rllib.trials.check import check_study
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
@@ -41,7 +45,7 @@ def test_a_shipped_config_may_be_narrowed_to_a_rule(path):
 
 NOBODY = {  # with the paper's agent, ats, bernoulli jobs; in the file, and with --set
     "learner.guide.slots: 5": "none of the strategies uses it; exploration: guided would",
-    "gate.width: 1": "gate.width: none of the strategies uses it; bandit would",
+    "gate.burst: 1": "gate.burst: none of the strategies uses it; budget would",
     "learner.temperature.start: 1": "exploration: boltzmann would",
     "learner.sigma0: 0.3": "exploration: noisy would",
     "env.bursts.factor: 3": None,  # of bernoulli: used
@@ -65,6 +69,34 @@ def test_a_key_that_nobody_uses_is_refused(tmp_path, key):
             with pytest.raises(ConfigError) as caught:
                 load_study(*arguments)
             assert NOBODY[key] in str(caught.value)
+
+
+def test_an_agent_is_a_file_of_settings(tmp_path):
+    agent = tmp_path / "mine.yaml"
+    agent.write_text("exploration: boltzmann\nlearner: {lr: 0.001, n_step: 5}\n")
+    values = {"agent": str(agent), "learner": {"n_step": 2}}  # what the config says itself counts
+    experiment = build(values, "test")
+    assert (experiment.exploration, experiment.learner.lr) == ("boltzmann", 0.001)
+    assert experiment.learner.n_step == 2
+    entries = ["ats", {"gate": "ats", "agent": str(agent), "label": "mine"}]
+    paper, mine = resolve(build({"strategies": entries}, "test")).strategies
+    assert (paper.experiment.learner.lr, mine.experiment.learner.lr) == (5e-4, 0.001)
+    agent.unlink()  # what is written down for a resumed run needs it no more
+    assert build(experiment.model_dump(mode="json"), "test") == experiment
+
+
+@pytest.mark.parametrize(
+    ("agent", "message"),
+    [
+        ("papr", "unknown agent 'papr'; did you mean 'paper'?"),
+        ("none/mine.yaml", "agent none/mine.yaml: cannot be read (No such file or directory)"),
+    ],
+)
+def test_an_agent_that_is_not_there_is_named(agent, message):
+    for values in ({"agent": agent}, {"strategies": [{"gate": "ats", "agent": agent}]}):
+        with pytest.raises(ConfigError) as caught:
+            resolve(build(values, "test"))
+        assert message in str(caught.value)
 
 
 def test_a_claim_is_about_what_a_strategy_is_not_about_its_label(tmp_path):
@@ -218,3 +250,26 @@ def test_damage_and_the_end_of_training_are_not_of_the_pretraining():
 
 def test_the_config_reference_is_that_of_the_code():
     assert (ROOT / "docs" / "config.md").read_text() == reference(), "run `make docs`"
+
+
+def test_a_newcomer_adds_a_gate_with_a_key_and_a_claim(tmp_path, monkeypatch):
+    """CONTRIBUTING's gate: one file of code, one YAML; the key is checked and described."""
+    page = (ROOT / "CONTRIBUTING.md").read_text()
+    for name, text in re.findall(r"```(?:python|yaml)\n# (\S+)\n(.*?)```", page, re.DOTALL):
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    study = load_study("alternating.yaml")
+    check_study(study)
+    mine = study.by_label["alternating"]
+    assert mine.args == {"stretch": 20}
+    field = section_of(mine.gate).model_fields["stretch"]
+    assert field.description == "slots of either kind"
+    wanted = mine.gate(1, **mine.args).wants(view(slot=15))
+    assert wanted.tolist() == [True]
+    with pytest.raises(
+        ConfigError, match=r"stretch: Input should be greater than or equal to 1, not 0"
+    ):
+        load_study("alternating.yaml", ["strategies.0.stretch=0"])
+    with pytest.raises(ConfigError, match="has no key 'stretsh'; did you mean 'stretch'"):
+        load_study("alternating.yaml", ["strategies.0.stretsh=3"])

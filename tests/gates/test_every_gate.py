@@ -10,15 +10,15 @@ import pytest
 import yaml
 from gate_slots import RELIABLE, UNRELIABLE, play, view
 
+from examples.gates.bandit import Bandit
+from examples.gates.td_slope import TDSlope
 from mec_rllib.gates import (
     ATS,
     GATES,
     ATSKinds,
-    Bandit,
     Budget,
     Price,
     ServerEmpty,
-    TDSlope,
     TDStatistic,
 )
 from mec_rllib.gates.average import MovingAverage
@@ -46,8 +46,6 @@ FLAGS = {  # needs_psi, needs_td, occupies, chooses_kind
     "ats_kinds": (True, False, True, True),
     "budget": (True, False, True, False),
     "price": (True, False, True, False),
-    "bandit": (True, False, True, False),
-    "td_slope": (False, True, True, False),
 }
 
 
@@ -84,7 +82,7 @@ BUILT = {
     "budget": lambda n: Budget(n, 0.1, 0.01, half_life=100, drift_boost=3.0, **SMALL),
     "price": lambda n: Price(n, drift_rate=0.05, td_rate=0.1, least=0.05, most=0.3),
     "td_slope": lambda n: TDSlope(n, td_rate=0.05),
-    "bandit": lambda n: Bandit(n, own_every=3, least=0.05, most=0.1, horizon=4),
+    "bandit": lambda n: Bandit(n, own_every=3, least=0.05, most=0.3, horizon=4),
 }
 
 

@@ -6,7 +6,9 @@ from gate_slots import RELIABLE, UNRELIABLE, fires, play, view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mec_rllib.gates import Bandit, Budget, Price, TDSlope
+from examples.gates.bandit import Bandit
+from examples.gates.td_slope import TDSlope
+from mec_rllib.gates import Budget, Price
 
 SLOTS = 2000
 SMALL = {"window": 4, "min_history": 4, "refresh": 1}  # enough for paper

@@ -2,7 +2,7 @@
 
 import json
 
-from mec_rllib.results.files import finite
+from mec_rllib.files import finite
 
 
 def without_time(result):

@@ -14,7 +14,7 @@ CONFIGS = Path(__file__).parents[2] / "tune_configs"
 # Every claim of a shipped config, by its id.
 SHIPPED_CLAIMS = {
     claim["id"]: claim
-    for path in sorted(CONFIGS.glob("*.yaml"))
+    for path in sorted([*CONFIGS.glob("*.yaml"), *CONFIGS.parent.glob("examples/*/*.yaml")])
     for claim in yaml.safe_load(path.read_text(encoding="utf-8")).get("claims", [])
 }
 

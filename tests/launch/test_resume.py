@@ -15,9 +15,9 @@ from comparing import without_time
 from processes import named
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from mec_rllib.launch.search_log import what_is_left_of_search
+from mec_rllib.launch.search.log import what_is_left_of_search
+from mec_rllib.locks import hold
 from mec_rllib.results.folder import Folder, TrialFolder
-from mec_rllib.results.locks import hold
 from mec_rllib.trials.checkpoints import write_checkpoint
 
 KILLED = {
@@ -94,7 +94,6 @@ def read_lines(path):
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("straight")
 def test_a_killed_experiment_is_resumed_and_every_trial_ends_once(tmp_path, straight):
     config, expected = straight
     killed = tmp_path / "killed"
@@ -116,7 +115,6 @@ def test_a_killed_experiment_is_resumed_and_every_trial_ends_once(tmp_path, stra
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("straight")
 def test_a_killed_trial_goes_on_and_ends_once(tmp_path, straight):
     config, expected = straight
     out, killed = tmp_path / "out", []
@@ -139,7 +137,6 @@ def test_a_killed_trial_goes_on_and_ends_once(tmp_path, straight):
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("straight")
 def test_one_ctrl_c_stops_with_a_checkpoint_and_loses_nothing(tmp_path, straight):
     config, expected = straight
     out = tmp_path / "out"
@@ -160,7 +157,6 @@ def test_one_ctrl_c_stops_with_a_checkpoint_and_loses_nothing(tmp_path, straight
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("straight")
 def test_ctrl_c_twice_stops_at_once(tmp_path, straight):
     signals = [signal.SIGINT] * 20  # whoever presses it twice may press it again: to the very end
     code, stderr = interrupt(straight[0], tmp_path / "out", signals, *ALONE)

@@ -4,8 +4,8 @@ import pytest
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.strategies import resolve
-from mec_rllib.launch.search import _sampled
-from mec_rllib.launch.search_winner import pick_winner
+from mec_rllib.launch.search.search import _sampled
+from mec_rllib.launch.search.winner import pick_winner
 
 EXPERIMENT = Experiment(strategies=["reservation", "sjf"], seeds=[0])
 

@@ -116,7 +116,9 @@ def test_what_is_about_changes_is_said_where_the_load_rises(load, is_said):
     ],
 )
 def test_pts_of_an_equal_share_lies_between_its_periods(share, others, expected):
-    strategies = {"td_slope": ({"gate": "td_slope"}, 0.8, {"share_training": share})}
+    strategies = {
+        "td_slope": ({"gate": "examples.gates.td_slope:TDSlope"}, 0.8, {"share_training": share})
+    }
     for k, (other, reward) in enumerate(others.items()):
         strategies[f"p{k}"] = ({"gate": "pts"}, reward, {"share_training": other})
     assert estimate("td_slope_above_pts", strategies) == expected

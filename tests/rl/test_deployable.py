@@ -177,7 +177,7 @@ def test_each_strategy_may_have_an_agent_of_its_own():
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"agent": "deployabel"}, "agent: Input should be 'paper', 'deployable'"),
+        ({"agent": "deployabel"}, "unknown agent 'deployabel'; did you mean 'deployable'?"),
         (
             {"strategies": [{"gate": "ats", "agent": "deploy"}]},
             "did you mean 'deployable'",

@@ -29,6 +29,8 @@ from mec_rllib.sim.totals import Totals
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 
+TD_SLOPE = "examples.gates.td_slope:TDSlope"
+
 
 def build_algorithm(gate, runners=0, servers=1, updates=4, slots=500, seed=0, activation="relu"):
     return (
@@ -100,7 +102,7 @@ def test_ideal_trains_in_every_slot_and_occupies_none(build):
 
 @pytest.mark.parametrize(
     "gate",
-    ["pts", "ats", "idle", "server_empty", "always", "budget", "price", "td_slope"],
+    ["pts", "ats", "idle", "server_empty", "always", "budget", "price", TD_SLOPE],
 )
 def test_every_update_is_paid_for(build, gate):
     algorithm = build(gate, slots=2000)
@@ -112,7 +114,7 @@ def test_every_update_is_paid_for(build, gate):
 
 
 def test_a_bandit_uses_up_training_jobs_of_its_own(build):
-    algorithm = build("bandit", slots=2000)
+    algorithm = build("examples.gates.bandit:Bandit", slots=2000)
     gate = algorithm.train()["gate"]
     jobs = algorithm.totals.training_jobs
     assert jobs >= 10
@@ -121,7 +123,7 @@ def test_a_bandit_uses_up_training_jobs_of_its_own(build):
 
 
 def test_a_gate_sees_the_td_error_and_the_reward_of_the_last_slot(build):
-    runner, seen, earned = build("td_slope").env_runner, [], []
+    runner, seen, earned = build(TD_SLOPE).env_runner, [], []
     servers, gate = runner.env.servers, runner._gating.gate
     step, wants = servers.step, gate.wants
 
@@ -186,7 +188,6 @@ def test_a_gate_without_reasons_has_none_to_report(build):
     assert algorithm.requests_by_reason == {}
 
 
-@pytest.mark.xdist_group("remote")
 class TestRemoteRunners:
     def test_they_pay_and_learn(self, remote):
         assert_paid_and_learned(*remote[:2], slots=6000)

@@ -140,10 +140,14 @@ def test_slots_played_again_count_once(tmp_path):
     assert [report["timesteps_total"] for report in trial.reports] == [100, 200, 300]
 
 
+OWN = {  # gates that are not built in, by their labels
+    "td_slope": {"gate": "examples.gates.td_slope:TDSlope", "label": "td_slope"},
+    "bandit": {"gate": "examples.gates.bandit:Bandit", "label": "bandit"},
+}
 RESUMED = [
     *(("ats", seed, 0) for seed in (0, 4, 9)),
     *(pytest.param("ats", seed, 0, marks=pytest.mark.slow) for seed in (1, 2, 3, 5, 6, 7, 8)),
-    *((gate, 0, 0) for gate in ("idle", "ideal", "budget", "price", "td_slope", "bandit")),
+    *((gate, 0, 0) for gate in ("idle", "ideal", "budget", "price", *OWN)),
     ("ats", 0, 2),  # with remote runners
 ]
 
@@ -153,7 +157,11 @@ RESUMED = [
 @pytest.mark.parametrize(("gate", "seed", "runners"), RESUMED)
 def test_a_restored_trial_goes_on_bit_for_bit(tmp_path, gate, seed, runners):
     """Saved in the middle of one run; another goes on from there, and ends in the same place."""
-    config = CONFIG | {"strategies": [gate], "slots": 2000, "runners": {"num": runners}}
+    config = CONFIG | {
+        "strategies": [OWN.get(gate, gate)],
+        "slots": 2000,
+        "runners": {"num": runners},
+    }
     (strategy,) = resolve(build(config, "test")).strategies
     straight, results = Trial(gate, seed, strategy.experiment, start_run(strategy, seed)), []
     while not straight.is_done:

@@ -14,8 +14,8 @@ from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams import plugin_data_pb2
 
 from mec_rllib.config.load import load
+from mec_rllib.files import finite
 from mec_rllib.launch import stages
-from mec_rllib.results.files import finite
 from mec_rllib.results.stored import read_study
 from mec_rllib.rl.policy_file import load_policy
 from mec_rllib.schedulers import SJF, Reservation, run
@@ -52,7 +52,6 @@ def demo(tmp_path_factory, cluster):
 
 
 @pytest.mark.ray
-@pytest.mark.xdist_group("demo")
 class TestDemo:
     def test_every_strategy_and_seed_has_a_row_in_which_no_job_is_lost(self, demo):
         rows = demo[1]["rows"]

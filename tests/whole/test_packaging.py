@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.xdist_group("wheel")
 ROOT = Path(__file__).parents[2]
 GATE = "mec_rllib.callbacks.training_gate"
 WHERE = f"import mec_rllib, {GATE} as gate; print(mec_rllib.__file__, gate.__file__, sep='\\n')"
@@ -56,7 +55,9 @@ def test_the_wheel_has_every_module(wheel):
         walk = os.walk(top, followlinks=True)
         return {str(Path(place, f).relative_to(top)) for place, _, files in walk for f in files}
 
-    sources = {name for name in modules(ROOT / "mec_rllib") if name.endswith((".py", ".j2"))}
+    sources = {
+        name for name in modules(ROOT / "mec_rllib") if name.endswith((".py", ".j2", ".yaml"))
+    }
     assert modules(wheel / "mec_rllib") >= sources
 
 

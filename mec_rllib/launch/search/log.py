@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 from ray import tune
 
+from mec_rllib.files import finite, write_whole
 from mec_rllib.launch.report_files import Reports, take_back
-from mec_rllib.results.files import finite, write_whole
 from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.trials.checkpoints import newest_good_checkpoint
 

@@ -20,22 +20,22 @@ from mec_rllib.config.sections import SearchConfig
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study import Strategy, Study
 from mec_rllib.errors import ConfigError
+from mec_rllib.files import write_json
 from mec_rllib.launch.cluster import Cluster, cores_of, start_ray
 from mec_rllib.launch.progress import ExperimentProgress
 from mec_rllib.launch.report_files import ReportFiles
-from mec_rllib.launch.search_log import (
+from mec_rllib.launch.search.log import (
     METRIC,
     SampleLog,
     SampleNames,
     SearchLeft,
     what_is_left_of_search,
 )
-from mec_rllib.launch.search_winner import pick_winner
+from mec_rllib.launch.search.winner import pick_winner
 from mec_rllib.launch.stages import ShowProgress, Stage
 from mec_rllib.launch.stopping import CleanStop
 from mec_rllib.launch.tensorboard import Board
 from mec_rllib.launch.trainable import CheckpointedTrial
-from mec_rllib.results.files import write_json
 from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.trials.check import check
 from mec_rllib.trials.checkpoints import newest_good_checkpoint

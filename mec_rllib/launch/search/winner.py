@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mec_rllib.config.study import Strategy
-from mec_rllib.launch.search_log import METRIC
+from mec_rllib.launch.search.log import METRIC
 from mec_rllib.results.stats import all_equal
 
 
@@ -53,9 +53,10 @@ def pick_winner(
 
 
 def _settings(strategy: Strategy) -> tuple[Any, ...]:
-    """All that makes a strategy but its label."""
+    """All that makes a strategy but its label; what a rule is not told has its default."""
     rule = strategy.gate or strategy.scheduler
     assert rule is not None
     defaults = {name: p.default for name, p in inspect.signature(rule).parameters.items()}
-    config = strategy.experiment.model_dump(exclude={"strategies"})
-    return rule, defaults | dict(strategy.args or {}), strategy.updates_per_job, config
+    identity = strategy.identity
+    args = defaults | dict(strategy.args)
+    return identity["class"], args, strategy.updates_per_job, identity["config"]
