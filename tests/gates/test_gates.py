@@ -85,6 +85,7 @@ def test_a_psi_while_a_training_job_waits_is_not_remembered():
     assert gate.metrics() == {"fallback_share": 1.0, "psi": -1.0}
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize(("ties", "lowest", "highest"), [("ge", 90, 100), ("random", 60, 140)])
 def test_a_constant_psi_neither_starves_nor_floods(ties, lowest, highest):
     fired = fires(ATS(1, ties=ties), [-0.5] * 10_000)
@@ -95,6 +96,7 @@ def test_a_constant_psi_starves_a_gate_without_ties():
     assert [s for s in fires(ATS(1, ties="gt"), [-0.5] * 3000) if s > 500] == []
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("ties", ["ge", "gt", "random"])
 def test_without_ties_ats_trains_in_about_one_of_hundred_slots(ties):
     psis = np.random.default_rng(1).normal(size=20_000)

@@ -63,6 +63,7 @@ def test_a_constant_psi_spends_what_comes_in():
     assert np.diff(fired).max() <= 101
 
 
+@pytest.mark.compiled
 def test_a_random_psi_spends_most_of_what_comes_in():
     fired = fires(fixed_budget(0.01), np.random.default_rng(1).normal(size=20_000))
     assert 160 <= len(fired) <= 200
@@ -112,6 +113,7 @@ def test_the_share_follows_the_td_error_above_its_floor():
         assert gate.metrics()["wanted_share"] == pytest.approx(expected)
 
 
+@pytest.mark.compiled
 @settings(max_examples=30, deadline=None, derandomize=True)
 @given(st.integers(0, 2**32 - 1), st.floats(0, 5))
 def test_price_neither_starves_nor_floods(seed, dearest):

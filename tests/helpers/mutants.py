@@ -59,7 +59,10 @@ ROOMS = {
 EQUIVALENT = Path(__file__).with_name("equivalent_mutants.yaml")
 LEAST_SCORE, MOST_EQUIVALENT, MOST_SECONDS = 0.85, 0.05, 3600  # of a room
 # Imported once. Nothing of ours, so that every mutant imports what is broken anew.
-HEAVY = "hypothesis pytest scipy.stats torch gymnasium pydantic typer rich ray.rllib.algorithms.dqn"
+HEAVY = (
+    "hypothesis pytest numba sympy scipy.stats torch._dynamo gymnasium pydantic typer rich "
+    "ray.rllib.algorithms.dqn"
+)
 
 
 def run_tests(tests: list[str], limit_s: float) -> tuple[bool, float]:

@@ -84,8 +84,12 @@ def test_a_load_schedule_by_hand():
         np.testing.assert_array_equal(LoadSchedule(load).at(slots), load)
     with pytest.raises(ValueError, match="must rise"):
         LoadSchedule([[5, 0.2], [5, 0.4]])
-    with pytest.raises(ValueError, match="must rise"):
-        LoadSchedule([[0, 0.2], [float("inf"), 0.4]])
+    for slot in (float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="must rise"):
+            LoadSchedule([[0, 0.2], [slot, 0.4]])
+    for load in (0.0, -0.1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="must be above 0 and finite"):
+            LoadSchedule([[0, 0.2], [5, load]])
 
 
 def test_scripted_jobs_by_hand():

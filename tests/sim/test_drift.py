@@ -87,6 +87,7 @@ def arrived(batch, scheduler, slots=3000):
     return batch.tally.jobs[:, :, 0]
 
 
+@pytest.mark.compiled
 def test_a_seed_brings_the_same_worlds_and_jobs_whatever_is_done_and_however_many_servers():
     alone = arrived(small_servers(1, seed=3), SJF())
     np.testing.assert_array_equal(alone, arrived(small_servers(1, seed=3), RandomScheduler()))

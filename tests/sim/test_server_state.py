@@ -58,6 +58,30 @@ def test_a_reset_batch_is_a_new_one():
     assert_same(play(batch, 30), play(new, 30))
 
 
+class Asked:
+    """A workload that notes the slots whose jobs it was asked for."""
+
+    def __init__(self):
+        self.ranges = []
+
+    def __getattr__(self, name):
+        return getattr(WORKLOAD, name)
+
+    def arrivals(self, rng, start, stop):
+        self.ranges.append((start, stop))
+        return WORKLOAD.arrivals(rng, start, stop)
+
+
+def test_jobs_are_drawn_for_1024_slots_at_once():
+    """Part of what a seed means: bursts, for one, do not reach beyond them."""
+    workload = Asked()
+    batch = ServerBatch(workload, 2)
+    for _ in range(1025):
+        batch.step(np.zeros(2, np.int64))
+    assert workload.ranges == [(0, 1024)] * 2 + [(1024, 2048)] * 2
+    assert not batch.has_episodes
+
+
 def test_jobs_of_slot_0_are_there_and_count():
     """Three jobs for a buffer of two: the third is dropped before the first slot."""
     jobs = [(0, 1, 1, 9, 1.0), (0, 1, 1, 9, 1.0), (0, 1, 1, 9, 5.0)]
@@ -113,11 +137,11 @@ def test_a_workload_that_goes_on_failing_is_given_up():
         ServerBatch(Failing(WORKLOAD_ATTEMPTS))
 
 
-@pytest.mark.parametrize("futures", [1, 2])
-def test_imagined_servers_play_as_the_real_one_would(futures):
+@pytest.mark.parametrize(("futures", "slots"), [(1, 37), (2, 37), (2, 0)])
+def test_imagined_servers_play_as_the_real_one_would(futures, slots):
     """In the futures that are given; the real one stays as it is."""
     real = ServerBatch(WORKLOAD, 3, seed=6, **TWO_KINDS)
-    play(real, 37)
+    play(real, slots)
     tables = [
         WORKLOAD.arrivals(np.random.default_rng(k), real.slot + 1, real.slot + 41)
         for k in range(futures)

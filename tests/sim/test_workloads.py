@@ -23,6 +23,7 @@ def offered_load(jobs, capacity, slots):
     return (jobs.requirement * jobs.execution[:, None]).sum(axis=0) / capacity / slots
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("load", [0.1, 0.3, 0.9])
 def test_bernoulli_offers_the_load_asked_for(load):
     jobs = all_jobs(BernoulliWorkload(REFERENCE_CLASSES, load), 200_000)
@@ -34,6 +35,7 @@ def test_the_mean_work_of_the_reference_workload_is_that_of_the_design():
     assert 0.3 * 10 / workload.job_rate(0) == pytest.approx(24.15)
 
 
+@pytest.mark.compiled
 def test_the_load_counts_for_the_kind_that_is_loaded_most():
     two_kinds = [
         c.__class__(**{**vars(c), "resources": ((1, 1), (2, 4))}) for c in REFERENCE_CLASSES
@@ -44,6 +46,7 @@ def test_the_load_counts_for_the_kind_that_is_loaded_most():
     assert first == pytest.approx(0.1, rel=0.05)
 
 
+@pytest.mark.compiled
 def test_classes_come_in_their_mix_and_ranges():
     jobs = all_jobs(BernoulliWorkload(REFERENCE_CLASSES, 0.9), 100_000)
     shares = np.bincount(jobs.job_class) / len(jobs.job_class)
@@ -56,6 +59,7 @@ def test_classes_come_in_their_mix_and_ranges():
         assert set(mine.weight) == {c.weight}
 
 
+@pytest.mark.compiled
 def test_the_load_follows_its_schedule():
     schedule = LoadSchedule([[20_000, 0.1], [100_000, 0.3]])
     np.testing.assert_allclose(schedule.at(np.array([0, 60_000, 200_000])), [0.1, 0.2, 0.3])

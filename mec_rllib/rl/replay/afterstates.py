@@ -58,4 +58,4 @@ class AfterstateReplay(PrioritizedReplay):
         n = len(self)
         self._taken[:n] = state["taken"]
         ends = np.cumsum(self._rows.next_mask[:n].sum(axis=1))
-        self._next[:n] = np.split(state["next"].copy(), ends[:-1]) if n else []
+        self._next[:n] = np.split(state["next"].copy(), ends)[:n]  # what follows the last is empty
