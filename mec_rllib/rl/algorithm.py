@@ -93,7 +93,7 @@ class GatedAlgorithm(Algorithm):
         """Training jobs asked for so far, by the gate's reasons, of all runners."""
         if self._samples_locally:
             return dict(self.env_runner.requests)
-        of_runners = [state["requests"] for state in self._fleet.states.values()]
+        of_runners = [state["requests"] for state in self._remote.states.values()]
         return {reason: sum(of[reason] for of in of_runners) for reason in of_runners[0]}
 
     def restore_env_runners(self, env_runner_group: EnvRunnerGroup) -> list[int]:
