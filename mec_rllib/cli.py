@@ -6,11 +6,12 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from mec_rllib.errors import ConfigError
+from mec_rllib.paths import command, path_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,14 +27,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _path(text: str) -> Path:
+    try:
+        return path_of(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+PATH: dict[str, Any] = {"parser": _path, "metavar": "PATH"}  # of an option
 Config = Annotated[
-    Path, typer.Argument(help="config file (YAML), for example tune_configs/demo.yaml")
+    Path,
+    typer.Argument(help="config file (YAML), for example tune_configs/demo.yaml", parser=_path),
 ]
+Folder = Annotated[Path, typer.Argument(help="folder of an experiment", parser=_path)]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a config key: --set env.load=0.6"),
 ]
-Out = Annotated[Path, typer.Option(help="new folder for everything that the run writes")]
+Out = Annotated[Path, typer.Option(help="new folder for everything that the run writes", **PATH)]
 
 
 Address = Annotated[
@@ -85,7 +97,9 @@ def tune(
 
 @app.command()
 def resume(
-    folder: Annotated[Path, typer.Argument(help="folder of a train or tune that was interrupted")],
+    folder: Annotated[
+        Path, typer.Argument(help="folder of a train or tune that was interrupted", parser=_path)
+    ],
     address: Address = None,
     dashboard: Dashboard = False,
 ) -> None:
@@ -101,9 +115,10 @@ def resume(
 
 @app.command()
 def evaluate(
-    config: Annotated[Path, typer.Option(help="config file: the environment to play")],
+    config: Annotated[Path, typer.Option(help="config file: the environment to play", **PATH)],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="a checkpoint, or the folder of a trial that has one")
+        Path | None,
+        typer.Option(help="a checkpoint, or the folder of a trial that has one", **PATH),
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="a scheduler: sjf, reservation, my_package.rules:Mine")
@@ -131,8 +146,6 @@ def evaluate(
     experiment = load(config, overrides)
     if (checkpoint is None) == (scheduler is None):
         raise ConfigError("evaluate: needs either --checkpoint or --scheduler")
-    from rich.console import Console
-
     from mec_rllib.files import finite
     from mec_rllib.launch.progress import ExperimentProgress
     from mec_rllib.results.report import print_rows
@@ -147,7 +160,7 @@ def evaluate(
     elif checkpoint is not None:
         label, player = policy_of(experiment, checkpoint, allow_pickle)
     # Progress goes to stderr: stdout is for the result.
-    progress = ExperimentProgress(Console(stderr=True), len(experiment.seeds), experiment.slots)
+    progress = ExperimentProgress(_console(stderr=True), len(experiment.seeds), experiment.slots)
     with progress:
         rows = play(label, experiment, player, progress.show)
     for line in without_jobs(rows):
@@ -160,7 +173,7 @@ def evaluate(
 
 @app.command()
 def report(
-    folder: Annotated[Path, typer.Argument(help="folder of an experiment")],
+    folder: Folder,
     baseline: Annotated[
         str | None, typer.Option(help="compare every strategy with this one, paired by seed")
     ] = None,
@@ -176,7 +189,7 @@ def report(
 
 @app.command()
 def status(
-    folder: Annotated[Path, typer.Argument(help="folder of an experiment")],
+    folder: Folder,
     json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Say what runs, what is done, what failed and why, and how long it will take.
@@ -210,8 +223,6 @@ def bench(
 
     Example: mec-rllib bench --only kernel
     """
-    from rich.console import Console
-
     from mec_rllib.bench.run import PARTS, print_results
     from mec_rllib.bench.run import bench as measure
 
@@ -219,7 +230,7 @@ def bench(
     for part in parts:
         if part not in PARTS:
             raise ConfigError(f"--only {part}: is none of {', '.join(PARTS)}")
-    results = measure(parts, rounds, Console(stderr=True))
+    results = measure(parts, rounds, _console(stderr=True))
     if json_:
         print(json.dumps(results))
     else:
@@ -227,17 +238,18 @@ def bench(
 
 
 def _play(out: Path, play: "Callable[[], list[str]]") -> None:
+    go_on = f"go on with: {command('mec-rllib', 'resume', out)}"
     try:
         failures = play()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # while Ray ends: it would leave a traceback
-        _fail(f"interrupted; go on with: mec-rllib resume {out}", 130)
+        _fail(f"interrupted; {go_on}", 130)
     except (RuntimeError, OSError) as error:
-        _fail(f"{error}; what is finished is kept, go on with: mec-rllib resume {out}", 1)
+        _fail(f"{error}; what is finished is kept, {go_on}", 1)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     if failures:
-        print(f"mec-rllib: go on with: mec-rllib resume {out}", file=sys.stderr)
+        print(f"mec-rllib: {go_on}", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -266,11 +278,14 @@ def _warn(message: str) -> None:
     print(f"mec-rllib: {message}", file=sys.stderr)
 
 
-def _console() -> "Console":
-    """Standard output; in a file or a pipe tables are not cut at 80 columns."""
+def _console(stderr: bool = False) -> "Console":
+    """Standard output or error; in a file or a pipe tables are not cut at 80 columns."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=120)
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if is_terminal or "COLUMNS" in os.environ else 120
+    # Names of the user's may hold brackets.
+    return Console(width=width, stderr=stderr, markup=False)
 
 
 def main() -> None:

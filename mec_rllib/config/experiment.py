@@ -22,6 +22,8 @@ from mec_rllib.config.sections import (
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.section import Name, Section
 
+PAPER = "paper"  # the agent that learns where nobody names one
+
 
 class Experiment(Section):
     """Everything an experiment is: the root of the config file."""
@@ -38,7 +40,7 @@ class Experiment(Section):
     env: EnvConfig = Field(default_factory=EnvConfig, description="the servers and their jobs")
     gate: GateConfig = Field(default_factory=GateConfig, description="when to train")
     agent: str = Field(
-        "paper",
+        PAPER,
         min_length=1,
         description="who learns: paper, deployable, sac, ppo (mec_rllib/config/agents), or a YAML "
         "file of your own; gives the keys of exploration, learner and gate that are not given",
@@ -72,7 +74,7 @@ class Experiment(Section):
     @model_validator(mode="before")
     @classmethod
     def _agent_fills_in(cls, values: Any) -> Any:
-        agent = values.get("agent") if isinstance(values, Mapping) else None
+        agent = values.get("agent", PAPER) if isinstance(values, Mapping) else None
         return fill(values, agent) if isinstance(agent, str) and agent else values
 
     @model_validator(mode="after")

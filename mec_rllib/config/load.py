@@ -5,28 +5,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.errors import ConfigError
 from mec_rllib.lookup import nearest
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key may not be given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """A dict; raises on a repeated key."""
-        seen: list[Any] = []  # a key need not be hashable here
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", key_node.start_mark
-                )
-            seen.append(key)
-        return super().construct_mapping(node, deep)
+from mec_rllib.yaml_text import parse_yaml
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -53,7 +37,7 @@ def read_values(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
         raise ConfigError(f"{path}: cannot be read ({reason})") from None
-    values = _parse_yaml(text, str(path))
+    values = parse_yaml(text, str(path))
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -91,24 +75,12 @@ def with_values(experiment: Experiment, values: Mapping[str, Any], source: str) 
     return build(plain, source)
 
 
-def _parse_yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"{source}: {place}{error.problem or error.context}") from None
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{source}: no valid YAML: {reason}") from None
-
-
 def _override(values: dict[str, Any], override: str) -> None:
     source = f"--set {override}"
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"{source}: must have the form a.b=value")
-    _set(values, key.strip(), _parse_yaml(text, source), source)
+    _set(values, key.strip(), parse_yaml(text, source), source)
 
 
 def _set(values: dict[str, Any], key: str, value: Any, source: str) -> None:

@@ -18,6 +18,7 @@ from mec_rllib.launch.resume import what_is_left
 from mec_rllib.launch.search.search import check_search, run_search
 from mec_rllib.launch.stages import NOTHING_YET, Stage, run_stage, stages
 from mec_rllib.locks import hold
+from mec_rllib.paths import command
 from mec_rllib.results.folder import Folder
 from mec_rllib.trials.begin import begin
 from mec_rllib.trials.checkpoints import first_difference
@@ -78,7 +79,8 @@ class Player:
                 key, was, wanted = difference
                 raise ConfigError(
                     f"--out {self._out}: holds an experiment with {key} {was}, the config has "
-                    f"{wanted}; go on as it began (mec-rllib resume {self._out}), or elsewhere"
+                    f"{wanted}; go on as it began ({command('mec-rllib', 'resume', self._out)}), "
+                    "or elsewhere"
                 )
         found = load(self._folder.config) if self._folder.config.is_file() else begun
         study = resolve(found)
@@ -152,5 +154,7 @@ def _write_all(plan: list[Stage]) -> None:
 
 def launch(study: Study, out: Path, address: str | None = None, resume: bool = False) -> list[str]:
     """Plays a study through Ray Tune; returns a line per trial that failed (see `Player`)."""
-    player = Player(out, Cluster(address), Console(), lambda line: print(line, file=sys.stderr))
+    player = Player(
+        out, Cluster(address), Console(markup=False), lambda line: print(line, file=sys.stderr)
+    )
     return player.go_on(study) if resume and Folder(out).is_begun else player.begin(study)

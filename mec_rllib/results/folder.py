@@ -13,10 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mec_rllib.errors import ConfigError
 from mec_rllib.files import write_json, write_whole
+from mec_rllib.yaml_text import dump_yaml
 
 STUDY_FORMAT = 1
 
@@ -124,8 +123,7 @@ class Folder:
         if traces:
             write_json(self.traces, {"traces": list(traces)})
         write_json(self.study, {"format": STUDY_FORMAT, "strategies": strategies})
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        write_whole(self.config, text)
+        write_whole(self.config, dump_yaml(config))
 
 
 def trial_name(strategy: str, seed: int) -> str:

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 from rich.console import Console
 from rich.table import Table
 
 from mec_rllib.files import write_json, write_whole
+from mec_rllib.paths import command
 from mec_rllib.results.gate_health import SIGNATURES, Finding, examine
 from mec_rllib.results.plots import PICTURES, Drawn
 from mec_rllib.results.stored import StoredStudy, TrialResults, read_study
@@ -32,6 +32,7 @@ from mec_rllib.results.tables import (
 )
 from mec_rllib.results.traces import kept_traces, lines_of, without_jobs
 from mec_rllib.results.trade_off import trade_off
+from mec_rllib.yaml_text import dump_yaml
 
 
 def report(folder: Path, console: Console, baseline: str | None = None) -> None:
@@ -66,7 +67,7 @@ def report(folder: Path, console: Console, baseline: str | None = None) -> None:
     places = (
         ("report", study.folder.report_html),
         ("figures", study.folder.summary),
-        ("curves", f"tensorboard --logdir {folder}"),
+        ("curves", command("tensorboard", "--logdir", folder)),
     )
     for name, place in places:
         console.print(f"{name:<8} {place}", highlight=False, soft_wrap=True)
@@ -145,7 +146,7 @@ def _html(
         findings=findings,
         signatures=list(SIGNATURES),
         pictures=pictures,
-        config=yaml.safe_dump(summary["config"], sort_keys=False, allow_unicode=True),
+        config=dump_yaml(summary["config"]),
         versions=", ".join(f"{name} {number}" for name, number in summary["versions"].items()),
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mec_rllib.paths import command
 from mec_rllib.results.folder import Folder
 from mec_rllib.results.stored import TrialResults, read_study
 
@@ -114,7 +115,8 @@ def print_status(found: dict[str, Any], folder: Path, console: Console) -> None:
     end = {
         "over": "",
         "running": f"; {'?' if left is None else timedelta(seconds=round(left))} left",
-        "stopped": f"; no report for {silent}: if nothing runs any more, mec-rllib resume {folder}",
+        "stopped": f"; no report for {silent}: if nothing runs any more, "
+        + command("mec-rllib", "resume", folder),
     }[found["state"]]
     line = f"{found['experiment']}: {counts}{end}"
     console.print(line, highlight=False, soft_wrap=True, markup=False)
