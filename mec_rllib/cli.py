@@ -6,11 +6,12 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from mec_rllib.errors import ConfigError
+from mec_rllib.paths import command, path_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,14 +27,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _path(text: str) -> Path:
+    try:
+        return path_of(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+PATH: dict[str, Any] = {"parser": _path, "metavar": "PATH"}  # of an option
 Config = Annotated[
-    Path, typer.Argument(help="config file (YAML), for example tune_configs/demo.yaml")
+    Path,
+    typer.Argument(help="config file (YAML), for example tune_configs/demo.yaml", parser=_path),
 ]
+Folder = Annotated[Path, typer.Argument(help="folder of an experiment", parser=_path)]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a config key: --set env.load=0.6"),
 ]
-Out = Annotated[Path, typer.Option(help="new folder for everything that the run writes")]
+Out = Annotated[Path, typer.Option(help="new folder for everything that the run writes", **PATH)]
 
 
 Address = Annotated[
@@ -86,7 +98,9 @@ def tune(
 
 @app.command()
 def resume(
-    folder: Annotated[Path, typer.Argument(help="folder of a train or tune that was interrupted")],
+    folder: Annotated[
+        Path, typer.Argument(help="folder of a train or tune that was interrupted", parser=_path)
+    ],
     address: Address = None,
     dashboard: Dashboard = False,
 ) -> None:
@@ -102,9 +116,10 @@ def resume(
 
 @app.command()
 def evaluate(
-    config: Annotated[Path, typer.Option(help="config file: the environment to play")],
+    config: Annotated[Path, typer.Option(help="config file: the environment to play", **PATH)],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="a checkpoint, or the folder of a trial that has one")
+        Path | None,
+        typer.Option(help="a checkpoint, or the folder of a trial that has one", **PATH),
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="a scheduler: sjf, reservation, my_package.rules:Mine")
@@ -132,8 +147,6 @@ def evaluate(
     experiment = load(config, overrides)
     if (checkpoint is None) == (scheduler is None):
         raise ConfigError("evaluate: needs either --checkpoint or --scheduler")
-    from rich.console import Console
-
     from mec_rllib.experiments.evaluate import policy_of, scheduler_of
     from mec_rllib.experiments.progress import ExperimentProgress
     from mec_rllib.experiments.report import print_rows
@@ -145,7 +158,7 @@ def evaluate(
     elif checkpoint is not None:
         label, player = policy_of(experiment, checkpoint, allow_pickle)
     # Progress goes to stderr: stdout is for the result.
-    progress = ExperimentProgress(Console(stderr=True), len(experiment.seeds), experiment.slots)
+    progress = ExperimentProgress(_console(stderr=True), len(experiment.seeds), experiment.slots)
     with progress:
         rows = play(label, experiment, player, progress.show)
     if json_:
@@ -155,7 +168,7 @@ def evaluate(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment")]) -> None:
+def report(folder: Folder) -> None:
     """Tables, claims, gate health and pictures of an experiment, finished or still running.
 
     Example: mec-rllib report runs/demo
@@ -167,7 +180,7 @@ def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment"
 
 @app.command()
 def status(
-    folder: Annotated[Path, typer.Argument(help="folder of an experiment")],
+    folder: Folder,
     json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Say what runs, what is done, what failed and why, and how long it will take.
@@ -201,8 +214,6 @@ def bench(
 
     Example: mec-rllib bench --only kernel
     """
-    from rich.console import Console
-
     from mec_rllib.bench.run import PARTS, print_results
     from mec_rllib.bench.run import bench as measure
 
@@ -210,7 +221,7 @@ def bench(
     for part in parts:
         if part not in PARTS:
             raise ConfigError(f"--only {part}: is none of {', '.join(PARTS)}")
-    results = measure(parts, rounds, Console(stderr=True))
+    results = measure(parts, rounds, _console(stderr=True))
     if json_:
         print(json.dumps(results))
     else:
@@ -218,17 +229,18 @@ def bench(
 
 
 def _play(out: Path, play: "Callable[[], list[str]]") -> None:
+    go_on = f"go on with: {command('mec-rllib', 'resume', out)}"
     try:
         failures = play()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # while Ray ends: it would leave a traceback
-        _fail(f"interrupted; go on with: mec-rllib resume {out}", 130)
+        _fail(f"interrupted; {go_on}", 130)
     except (RuntimeError, OSError) as error:
-        _fail(f"{error}; what is finished is kept, go on with: mec-rllib resume {out}", 1)
+        _fail(f"{error}; what is finished is kept, {go_on}", 1)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     if failures:
-        print(f"mec-rllib: go on with: mec-rllib resume {out}", file=sys.stderr)
+        print(f"mec-rllib: {go_on}", file=sys.stderr)
         raise typer.Exit(1)
 
 
@@ -259,11 +271,15 @@ def _warn(message: str) -> None:
     print(f"mec-rllib: {message}", file=sys.stderr)
 
 
-def _console() -> "Console":
-    """Standard output; in a file or a pipe tables are not cut at 80 columns."""
+def _console(stderr: bool = False) -> "Console":
+    """Standard output or error; in a file or a pipe tables are not cut at 80 columns."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=120)
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if is_terminal or "COLUMNS" in os.environ else 120
+    return Console(
+        width=width, stderr=stderr, markup=False
+    )  # names of the user's may hold brackets
 
 
 def main() -> None:

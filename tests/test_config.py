@@ -8,9 +8,11 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import build, load, with_values
 from mec_rllib.experiments.config_reference import reference
 from mec_rllib.experiments.pretraining import pretraining_of
+from mec_rllib.experiments.results import read_config, write_config
 from mec_rllib.experiments.runner import stages
-from mec_rllib.experiments.search import _sampled, cores_of_sample
+from mec_rllib.experiments.search import _sampled, check_search, cores_of_sample
 from mec_rllib.experiments.strategies import resolve
+from mec_rllib.experiments.yaml_text import parse_yaml
 
 ROOT = Path(__file__).parent.parent
 CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
@@ -52,6 +54,12 @@ def test_free_training_and_naive_training_pay_for_one_update(config):
     assert [s.updates_per_job for s in strategies] == [1, 1, 32, 32]
 
 
+class OneName:
+    """A workload of the user's with two classes of one name."""
+
+    class_names = ("a", "a")
+
+
 JOB_CLASS = "name: a, resources: [1, 9], execution: [1, 2], slack: [0, 1], weight: 1"
 BAD = {  # an override, and what the one line must say
     "slts=3": "slts: unknown key; did you mean 'slots'?",
@@ -72,6 +80,25 @@ BAD = {  # an override, and what the one line must say
     "env.load=100": "at most load 48.3, or more users",
     "env.load.x=1": "env.load",
     "env.classes=[]": "env.classes: List should have at least 1 item",
+    f"env.classes=[{{mix: 1, {JOB_CLASS}}}, {{mix: 2, {JOB_CLASS}}}]": (
+        "env: classes: a name is given twice (a, a)"
+    ),
+    "env.workload=test_config:OneName": "class_names of test_config:OneName: a name is given twice",
+    "slots=0100": "0100 has a leading 0 (octal?): write 100, or '0100' for a text",
+    "slots=0899": "0899 has a leading 0 (octal?): write 899",
+    "slots=-012": "write -12",
+    "seeds=[1, 007]": "write 7",
+    "env={007: 1}": "write 7",
+    "slots=1:30": "1:30 would be a number in base 60: write 90, or '1:30' for a text",
+    "env.load=1:30.5": "1:30.5 would be a number in base 60: write 90.5",
+    "slots=1.5e0": "slots: Input should be a valid integer",
+    "slots=1e400": "slots: Input should be a finite number",
+    "slots=1e13": "slots: Input should be less than or equal to 1000000000000",
+    "gate.percentile=0.99": "gate.percentile: 0.99 would fire nearly always; did you mean 99?",
+    "gate.percentile=0.999": "did you mean 99.9?",
+    "gate.percentile=1": "gate.percentile: 1 would fire nearly always; did you mean 99?",
+    "strategies=[{gate: ats, percentile: 0.95}]": "did you mean 95?",
+    "search={space: }": "space is empty: name the keys to search",
     f"env.classes=[{{mix: 0, {JOB_CLASS}}}]": "not all zero",
     f"env.classes=[{{mix: .nan, {JOB_CLASS}}}]": "env.classes.0.mix: Input should be a finite",
     f"env.classes=[{{mix: 1, {JOB_CLASS.replace('9', '99')}}}]": "99 units, the capacity is 10",
@@ -127,6 +154,10 @@ def test_bad_values_are_named_in_one_line(config, override):
         ("slots: 1\nslots: 2\n", "line 2: key 'slots' is given twice"),
         ("name: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
         ("[" * 5000, ""),
+        ("name: a\nslots: 0100\n", "line 2: 0100 has a leading 0"),
+        ("env: {load: 1, <<: 5}\n", "line 1: expected a mapping or list of mappings for merging"),
+        ("env: &a {load: 1}\ngate: {<<: *a, <<: *a}\n", "write <<: [*one, *other]"),
+        ("env: &a {load: 1, load: 2}\ngate: {<<: *a}\n", "line 1: key 'load' is given twice"),
     ],
 )
 def test_bad_files_are_named_in_one_line(tmp_path, text, message):
@@ -163,3 +194,118 @@ def test_damage_and_the_end_of_training_are_not_of_the_pretraining():
 
 def test_the_config_reference_is_that_of_the_code():
     assert (ROOT / "docs" / "config.md").read_text() == reference(), "run `make docs`"
+
+
+def loaded(tmp_path, text):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    return load(path)
+
+
+CLASS_A = "name: a, mix: 1, resources: [1, 2], execution: [1, 3], slack: [0, 4], weight: 1"
+
+
+def test_merge_keys_are_taken(tmp_path):
+    text = f"""
+strategies:
+  - &base {{gate: ats, period: 50, percentile: 98}}
+  - {{<<: *base, label: later, period: 70}}
+env:
+  classes:
+    - &a {{{CLASS_A}}}
+    - &b {{<<: *a, name: b, weight: 2}}
+    - {{<<: *b, name: c}}
+    - {{<<: [*b, *a], name: d, mix: 5}}
+"""
+    experiment = loaded(tmp_path, text)
+    assert [s.args["period"] for s in resolve(experiment)] == [50, 70]
+    assert [s.args["percentile"] for s in resolve(experiment)] == [98, 98]
+    classes = experiment.env.classes
+    assert [(c.name, c.weight, c.mix) for c in classes] == [
+        ("a", 1, 1),
+        ("b", 2, 1),
+        ("c", 2, 1),
+        ("d", 2, 5),
+    ]
+
+
+def test_a_merge_of_what_lies_deeper_is_no_key_twice():
+    """PyYAML merges `x` into `z` before it comes to `x` itself, which merges, too."""
+    text = "a: &a {k: 1, l: 1}\nb: {x: &x {<<: *a, k: 2}}\nz: {<<: *x, l: 3}\n"
+    assert parse_yaml(text, "test") == {
+        "a": {"k": 1, "l": 1},
+        "b": {"x": {"k": 2, "l": 1}},
+        "z": {"k": 2, "l": 3},
+    }
+
+
+def test_merges_of_merges_do_not_grow():
+    text = "a0: &a0 {k: 1}\n" + "".join(
+        f"a{n}: &a{n} {{<<: [{', '.join([f'*a{n - 1}'] * 9)}]}}\n" for n in range(1, 12)
+    )
+    assert parse_yaml(text, "test")["a11"] == {"k": 1}
+
+
+@pytest.mark.parametrize("number", ["1e4", "1E4", "1.0e4", "1e+4", "10e3", "+1e4", "1_0e3", ".1e5"])
+def test_whole_numbers_may_have_an_exponent(tmp_path, number):
+    text = f"slots: {number}\nseeds: [{number}]\nenv: {{buffer: {number}}}\n"
+    text += f"gate: {{td_cutoff: {number}}}\nstrategies: [{{gate: pts, period: {number}}}]\n"
+    experiment = loaded(tmp_path, text)
+    assert experiment.slots == experiment.seeds[0] == experiment.env.buffer == 10_000
+    assert isinstance(experiment.slots, int)
+    assert experiment.gate.td_cutoff == 10_000
+    assert resolve(experiment)[0].args["period"] == 10_000
+    space = f"search={{space: {{gate.period: {{randint: [1, {number}]}}}}}}"
+    searched = load(tmp_path / "c.yaml", ["seeds=[3]", space]).search
+    assert searched.space == {"gate.period": {"randint": [1, 10_000]}}
+
+
+def test_small_numbers_need_no_point(tmp_path):
+    experiment = loaded(tmp_path, "search: {space: {learner.lr: {loguniform: [1e-4, 1e-2]}}}\n")
+    assert experiment.search.space["learner.lr"] == {"loguniform": [1e-4, 1e-2]}
+
+
+def test_a_share_for_a_percentile_is_refused_in_a_search(tmp_path):
+    space = "search: {space: {gate.percentile: {uniform: [0.9, 0.99]}}}\n"
+    with pytest.raises(ConfigError, match="would fire nearly always; did you mean 9"):
+        check_search(loaded(tmp_path, space))
+
+
+def test_an_empty_section_means_the_defaults(tmp_path):
+    text = "env:\ngate:\nlearner:\n  epsilon:\nevaluation:\nrunners:\npretrain:\n"
+    strategies = "strategies: [{gate: ats, set: }, {scheduler: sjf, args: }]\n"
+    experiment = loaded(tmp_path, text + strategies)
+    assert experiment == build({"strategies": experiment.strategies}, "test")
+    assert resolve(experiment)
+    assert experiment.pretrain is None  # null has a meaning there
+    deployable = loaded(tmp_path, "agent: deployable\nlearner:\ngate:\n")
+    assert deployable == build({"agent": "deployable"}, "test")
+    assert load(tmp_path / "c.yaml", ["env=", "env.load=0.7"]).env.load == 0.7
+
+
+TEXTS = [
+    "1e4",
+    "0100",
+    "0899",
+    "1:30",
+    "1.5e3",
+    "<<",
+    "yes",
+    "1_0",
+    "a: b",
+    "null",
+    "~",
+    "2020-01-01",
+]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_config_that_was_written_is_read_as_it_was(tmp_path, text):
+    experiment = build({"name": text, "env": {"workload_args": {}}}, "test")
+    write_config(experiment, tmp_path)
+    assert read_config(tmp_path) == experiment
+
+
+def test_what_only_begins_like_a_number_is_text():
+    for text in ("1e4b", "00-x", "007bond", "1e4 x", "0.0.1", "1:30pm", "2026-01-02x"):
+        assert parse_yaml(text, "test") == text

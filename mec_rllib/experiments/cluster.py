@@ -64,6 +64,8 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
     # ours to handle.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    for place in ("TUNE_RESULT_DIR", "RAY_AIR_LOCAL_CACHE_DIR"):  # Tune raises where one is set
+        os.environ.pop(place, None)  # --out says where everything lies
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     if ray.is_initialized():

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
-import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from mec_rllib.envs.config import EnvConfig
@@ -25,6 +24,7 @@ from mec_rllib.experiments.sections import (
     Seed,
     TrackingConfig,
 )
+from mec_rllib.experiments.yaml_text import parse_yaml
 from mec_rllib.imports import nearest
 
 Agent = Literal["paper", "deployable", "sac", "ppo"]
@@ -155,28 +155,14 @@ def _filled(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str,
     filled = dict(values)
     for key, default in defaults.items():
         place, *rest = key.split(".", 1)
-        inner = filled.get(place, {} if rest else None)
+        inner = filled.get(place)
+        if rest and inner is None:  # absent, or an empty section
+            inner = {}
         if rest and isinstance(inner, Mapping):
             filled[place] = _filled(inner, {rest[0]: default})
         elif not rest and place not in filled:
             filled[place] = default
     return filled
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key may not be given twice."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """A dict; raises on a repeated key."""
-        seen: list[Any] = []  # a key need not be hashable here
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", key_node.start_mark
-                )
-            seen.append(key)
-        return super().construct_mapping(node, deep)
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -194,7 +180,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
         raise ConfigError(f"{path}: cannot be read ({reason})") from None
-    values = _parse_yaml(text, str(path))
+    values = parse_yaml(text, str(path))
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -222,24 +208,12 @@ def with_values(experiment: Experiment, values: Mapping[str, Any], source: str) 
     return build(plain, source)
 
 
-def _parse_yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"{source}: {place}{error.problem or error.context}") from None
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{source}: no valid YAML: {reason}") from None
-
-
 def _override(values: dict[str, Any], override: str) -> None:
     source = f"--set {override}"
     key, equals, text = override.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"{source}: must have the form a.b=value")
-    _set(values, key.strip(), _parse_yaml(text, source), source)
+    _set(values, key.strip(), parse_yaml(text, source), source)
 
 
 def _set(values: dict[str, Any], key: str, value: Any, source: str) -> None:

@@ -17,6 +17,7 @@ from mec_rllib.experiments.results import CONFIG_FILE, read_config, write_config
 from mec_rllib.experiments.resume import what_is_left
 from mec_rllib.experiments.runner import NOTHING_YET, Stage, run_stage, stages
 from mec_rllib.experiments.search import SEARCH, check_search, run_search, search_stage
+from mec_rllib.paths import command
 
 
 class Player:
@@ -68,7 +69,8 @@ class Player:
                 key, was, wanted = difference
                 raise ConfigError(
                     f"--out {self._out}: holds an experiment with {key} {was}, the config has "
-                    f"{wanted}; go on as it began (mec-rllib resume {self._out}), or elsewhere"
+                    f"{wanted}; go on as it began ({command('mec-rllib', 'resume', self._out)}), "
+                    "or elsewhere"
                 )
         found = read_config(self._out) if (self._out / CONFIG_FILE).is_file() else begun
         plan = stages(found, self._out)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
-import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -21,6 +20,8 @@ from mec_rllib.experiments.results import TrialResults, read_experiment, write_j
 from mec_rllib.experiments.stats import Interval
 from mec_rllib.experiments.summary import summarize
 from mec_rllib.experiments.trade_off import Point, trade_off
+from mec_rllib.experiments.yaml_text import dump_yaml
+from mec_rllib.paths import command
 
 COLUMNS = (  # metric, heading, format
     ("reward_lifetime", "R", ".3f"),
@@ -69,7 +70,7 @@ def report(folder: Path, console: Console) -> None:
     places = (
         ("report", folder / "report.html"),
         ("figures", folder / "summary.json"),
-        ("curves", f"tensorboard --logdir {folder}"),
+        ("curves", command("tensorboard", "--logdir", folder)),
     )
     for name, place in places:
         console.print(f"{name:<8} {place}", highlight=False, soft_wrap=True)
@@ -139,7 +140,7 @@ def _html(
         findings=findings,
         signatures=list(SIGNATURES),
         pictures=pictures,
-        config=yaml.safe_dump(summary["config"], sort_keys=False, allow_unicode=True),
+        config=dump_yaml(summary["config"]),
         versions=", ".join(f"{name} {number}" for name, number in summary["versions"].items()),
     )
 

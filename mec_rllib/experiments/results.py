@@ -7,11 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mec_rllib.errors import ConfigError
 from mec_rllib.experiments.config import Experiment, load
 from mec_rllib.experiments.strategies import resolve
+from mec_rllib.experiments.yaml_text import dump_yaml
 
 RESTARTS = 3  # of a trial whose process or node was lost, or that failed
 CONFIG_FILE = "config.yaml"
@@ -72,7 +71,7 @@ def write_config(experiment: Experiment, folder: Path) -> None:
     """The whole config into the experiment's folder: what `read_config` reads."""
     folder.mkdir(parents=True, exist_ok=True)
     config = experiment.model_dump(mode="json")
-    write_whole(folder / CONFIG_FILE, yaml.safe_dump(config, sort_keys=False, allow_unicode=True))
+    write_whole(folder / CONFIG_FILE, dump_yaml(config))
 
 
 def read_reports(path: Path) -> list[dict[str, Any]]:

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from mec_rllib.envs.section import Section
 from mec_rllib.gates import Fallback, Ties
@@ -22,7 +22,7 @@ class GateConfig(Section):
         description="slots between training jobs (pts, idle, server_empty, ats)",
     )
     percentile: float = Field(
-        99.0, gt=0, lt=100, description="ats: percentile of recent psi that fires"
+        99.0, gt=0, lt=100, description="ats: percentile of recent psi that fires, above 1"
     )
     window: int = Field(
         1000, ge=2, le=10**7, description="psi gates: recent values kept per server"
@@ -131,6 +131,15 @@ class GateConfig(Section):
         le=100_000,
         description="K learner updates per training job; null = 32, for ideal and always 1",
     )
+
+    @field_validator("percentile")
+    @classmethod
+    def _percentile_is_no_share(cls, percentile: float) -> float:
+        """0.99 would fire in 99 % of the slots."""
+        if percentile <= 1:
+            meant = 100 * percentile if percentile < 1 else 99
+            raise ValueError(f"{percentile:g} would fire nearly always; did you mean {meant:g}?")
+        return percentile
 
     @model_validator(mode="after")
     def _window_holds_the_history(self) -> Self:
@@ -339,6 +348,8 @@ class SearchConfig(Section):
                 raise ValueError(f"space.{key}: give one of {', '.join(get_args(Distribution))}")
             if kind == "choice":
                 continue
+            if kind == "randint":
+                values[:] = [_whole(v) for v in values]
             numbers = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
             if len(values) != 2 or len(numbers) != 2 or numbers[0] >= numbers[1]:
                 raise ValueError(f"space.{key}: {kind} needs [lowest, highest]")
@@ -347,6 +358,11 @@ class SearchConfig(Section):
             if kind == "randint" and not all(isinstance(v, int) for v in values):
                 raise ValueError(f"space.{key}: randint needs whole numbers")
         return self
+
+
+def _whole(value: Any) -> Any:
+    """1e4 is a float in YAML, and a whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class TrackingConfig(Section):

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from mec_rllib.experiments.results import CONFIG_FILE, RESTARTS, TrialResults, read_experiment
+from mec_rllib.paths import command
 
 SILENT_S = 120.0  # a report takes as long as a hundredth of a trial
 FAILURE = re.compile(r"^Failure # (\d+) \(occurred", re.MULTILINE)
@@ -111,7 +112,8 @@ def print_status(found: dict[str, Any], folder: Path, console: Console) -> None:
     end = {
         "over": "",
         "running": f"; {'?' if left is None else timedelta(seconds=round(left))} left",
-        "stopped": f"; no report for {silent}: if nothing runs any more, mec-rllib resume {folder}",
+        "stopped": f"; no report for {silent}: if nothing runs any more, "
+        + command("mec-rllib", "resume", folder),
     }[found["state"]]
     line = f"{found['experiment']}: {counts}{end}"
     console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -174,8 +174,8 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
             "and begin with a letter or digit"
         )
     experiment = _with_agent(experiment, options, place)
-    experiment = _with_overrides(experiment, options.pop("set", {}), place)
-    own_args = options.pop("args", {})
+    experiment = _with_overrides(experiment, options.pop("set", None) or {}, place)
+    own_args = options.pop("args", None) or {}
     if not isinstance(own_args, Mapping):
         raise ConfigError(f"{place}: args must be keys and values")
     if isinstance(found, type) and issubclass(found, Gate):
