@@ -1,7 +1,8 @@
 """How code is broken on purpose: every place of a file where one thing may be changed.
 
 A comparison, an operator, a constant, a minimum; a term, a call, a keyword or a statement left
-out. Not: annotations, decorators, texts and messages, the `strict` of zip, and how a function is compiled.
+out. Not: annotations, decorators, texts and messages, the `strict` of zip, and how a function is
+compiled.
 """
 
 import ast
