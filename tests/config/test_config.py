@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mec_rllib.config.load import build, load, with_values
+from mec_rllib.config.load import build, load, read_values, with_values
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study_file import load_study
 from mec_rllib.errors import ConfigError
@@ -15,7 +15,8 @@ from mec_rllib.reference.config import reference
 from mec_rllib.results.folder import Folder
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
+EVERY_CONFIG = sorted((ROOT / "tune_configs").glob("*.yaml"))
+CONFIGS = [path for path in EVERY_CONFIG if "suite" not in read_values(path)]
 
 
 @pytest.fixture
