@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from mec_rllib.config.study import Study
-    from mec_rllib.launch.launcher import Player
+    from mec_rllib.config.suite import Suite
 
 app = typer.Typer(
     help="Edge servers whose scheduler learns while it works, and pays for learning.",
@@ -86,13 +86,15 @@ def tune(
     resume_: Resume = False,
     dashboard: Dashboard = False,
 ) -> None:
-    """Run an experiment, strategies x seeds, through Ray Tune.
+    """Run an experiment, strategies x seeds, through Ray Tune; or a suite of experiments.
+
+    A suite plays each of its experiments into a folder of its own, one after the other.
 
     Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
     """
-    from mec_rllib.config.study_file import load_study
+    from mec_rllib.config.suite import load_config
 
-    _begin(load_study(config, set_ or []), out, address, dashboard, resume_)
+    _begin(load_config(config, set_ or []), out, address, dashboard, resume_)
 
 
 @app.command()
@@ -110,7 +112,10 @@ def resume(
 
     Example: mec-rllib resume runs/demo
     """
-    _play(folder, _player(folder, address, dashboard).go_on)
+    from mec_rllib.results.folder import SuiteFolder
+
+    is_suite = SuiteFolder(folder).is_begun
+    _play(folder, _player(folder, address, dashboard, is_suite).go_on)
 
 
 @app.command()
@@ -180,10 +185,14 @@ def report(
 ) -> None:
     """Tables, claims, gate health and pictures of an experiment, finished or still running.
 
+    Of a suite: the report of each experiment, and one that shows them side by side.
+
     Example: mec-rllib report runs/demo --baseline ats
     """
-    from mec_rllib.results.report import report as show
+    from mec_rllib.results import report as of
+    from mec_rllib.results.folder import SuiteFolder
 
+    show = of.report_whole_suite if SuiteFolder(folder).is_begun else of.report
     show(folder, _console(), baseline)
 
 
@@ -199,14 +208,15 @@ def status(
     Example: mec-rllib status runs/demo
     """
     from mec_rllib.files import finite
-    from mec_rllib.results.status import print_status
-    from mec_rllib.results.status import status as look
+    from mec_rllib.results import status as of
+    from mec_rllib.results.folder import SuiteFolder
 
-    found = look(folder)
+    is_suite = SuiteFolder(folder).is_begun
+    found = (of.suite_status if is_suite else of.status)(folder)
     if json_:
         print(json.dumps(finite(found)))
     else:
-        print_status(found, folder, _console())
+        (of.print_suite_status if is_suite else of.print_status)(found, folder, _console())
 
 
 @app.command()
@@ -253,25 +263,32 @@ def _play(out: Path, play: "Callable[[], list[str]]") -> None:
         raise typer.Exit(1)
 
 
-def _player(out: Path, address: str | None, dashboard: bool) -> "Player":
+def _player(out: Path, address: str | None, dashboard: bool, is_suite: bool) -> Any:
+    """Who plays the experiment or the suite in a folder: both have `begin` and `go_on`."""
     from mec_rllib.launch import listen_here_only
 
     if address is None:
         listen_here_only()
     from mec_rllib.launch.cluster import Cluster
     from mec_rllib.launch.launcher import Player
+    from mec_rllib.launch.suite import SuitePlayer
 
-    return Player(out, Cluster(address, dashboard), _console(), _warn)
+    kind = SuitePlayer if is_suite else Player
+    return kind(out, Cluster(address, dashboard), _console(), _warn)
 
 
-def _begin(study: "Study", out: Path, address: str | None, dashboard: bool, go_on: bool) -> None:
-    player = _player(out, address, dashboard)
-    from mec_rllib.results.folder import Folder
+def _begin(
+    what: "Study | Suite", out: Path, address: str | None, dashboard: bool, go_on: bool
+) -> None:
+    from mec_rllib.config.suite import Suite
+    from mec_rllib.results.folder import Folder, SuiteFolder
 
-    if go_on and Folder(out).is_begun:
-        _play(out, lambda: player.go_on(study))
+    is_suite = isinstance(what, Suite)
+    player = _player(out, address, dashboard, is_suite)
+    if go_on and (SuiteFolder(out) if is_suite else Folder(out)).is_begun:
+        _play(out, lambda: player.go_on(what))
     else:
-        _play(out, lambda: player.begin(study))
+        _play(out, lambda: player.begin(what))
 
 
 def _warn(message: str) -> None:

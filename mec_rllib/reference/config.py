@@ -9,6 +9,7 @@ from pydantic.fields import FieldInfo
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.sections import GateConfig
+from mec_rllib.config.suite import SuiteConfig
 from mec_rllib.gates import GATES
 from mec_rllib.section import section_of
 
@@ -27,14 +28,27 @@ leading 0 and numbers with colons are refused: readers of YAML do not agree on t
 |---|---|---|
 """
 
+SUITE = """
+## A suite
+
+A file with `suite:` is a suite: experiments that `mec-rllib tune` plays one after the other, each
+into a folder of its own. `--set` changes keys of all its experiments. A suite holds no suite.
+
+| key | default | meaning |
+|---|---|---|
+"""
 
 Row = tuple[str, str, str]  # key, default, meaning
 
 
 def reference() -> str:
     """The page, Markdown."""
-    lines = [f"| `{key}` | {default} | {text} |" for key, default, text in _keys(Experiment, "")]
-    return HEAD + "\n".join(lines) + "\n"
+    return f"{HEAD}{_table(Experiment)}{SUITE}{_table(SuiteConfig)}"
+
+
+def _table(root: type[BaseModel]) -> str:
+    rows = [f"| `{key}` | {default} | {text} |\n" for key, default, text in _keys(root, "")]
+    return "".join(rows)
 
 
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[Row]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from gate_slots import view
 
-from mec_rllib.config.load import build, load, with_values
+from mec_rllib.config.load import build, load, read_values, with_values
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study_file import load_study
 from mec_rllib.errors import ConfigError
@@ -19,7 +19,8 @@ from mec_rllib.section import section_of
 from mec_rllib.trials.check import check_study
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
+EVERY_CONFIG = sorted((ROOT / "tune_configs").glob("*.yaml"))
+CONFIGS = [path for path in EVERY_CONFIG if "suite" not in read_values(path)]
 
 
 @pytest.fixture
