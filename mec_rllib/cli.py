@@ -100,6 +100,24 @@ def resume(
 
 
 @app.command()
+def check(config: Config, set_: Sets = None) -> None:
+    """Try a config: a few slots and an update of every strategy, in this process, without Ray.
+
+    A line for every strategy that is fine. Otherwise one line that says what is wrong, with file
+    and line where it is in code of yours, and exit code 2. Nothing is written.
+
+    Example: mec-rllib check mine.yaml --set env.load=0.6
+    """
+    from mec_rllib.config.strategies import load_study
+
+    study = load_study(config, set_ or [])
+    from mec_rllib.launch.rehearsal import check as rehearse
+
+    for line in rehearse(study):
+        print(line, flush=True)
+
+
+@app.command()
 def evaluate(
     config: Annotated[Path, typer.Option(help="config file: the environment to play")],
     checkpoint: Annotated[

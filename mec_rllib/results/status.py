@@ -11,12 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from mec_rllib.results.folder import Folder
+from mec_rllib.results.locks import is_held
 from mec_rllib.results.stored import TrialResults, read_study
 
-RESTARTS = 3  # of a trial whose process or node was lost, or that failed
+RESTARTS = 3  # of a trial whose process or node was lost
 SILENT_S = 120.0  # a report takes as long as a hundredth of a trial
-FAILURE = re.compile(r"^Failure # (\d+) \(occurred", re.MULTILINE)
-STATES = ("running", "failed", "waiting", "done")
+FINAL_FAILURE = "Final failure"  # in error.txt: one that would come again
+FAILURE = re.compile(rf"^(?:Failure # \d+|({FINAL_FAILURE})) \(occurred", re.MULTILINE)
+STATES = ("running", "stopped", "failed", "waiting", "done")
 
 
 def status(folder: Path, now: float | None = None) -> dict[str, Any]:
@@ -32,30 +34,35 @@ def status(folder: Path, now: float | None = None) -> dict[str, Any]:
     now = time.time() if now is None else now
     study = read_study(folder)
     results, slots = study.trials, study.slots
-    trials = [_trial(study.folder, r, slots) for r in results]
+    held = is_held(study.folder.path)
+    trials = [_trial(study.folder, r, slots, held is not False) for r in results]
     reported = [t["last_report"] for t in trials if t["last_report"] is not None]
     silent_s = now - max(reported, default=study.folder.config.stat().st_mtime)
     is_over = all(trial["state"] in ("done", "failed") for trial in trials)
+    runs = silent_s < SILENT_S if held is None else held
     return {
         "experiment": study.name,
-        "state": "over" if is_over else "running" if silent_s < SILENT_S else "stopped",
+        "state": "over" if is_over else "running" if runs else "stopped",
+        "is_held": held,
         "silent_s": silent_s,
-        "left_s": None if is_over else _left_s(results, trials, slots),
+        "left_s": None if is_over or not runs else _left_s(results, trials, slots),
         "trials": trials,
     } | {state: sum(trial["state"] == state for trial in trials) for state in STATES}
 
 
-def _trial(folder: Folder, results: TrialResults, slots: int) -> dict[str, Any]:
+def _trial(folder: Folder, results: TrialResults, slots: int, may_run: bool) -> dict[str, Any]:
     errors = folder.trial(results.strategy, results.seed).errors
     text = errors.read_text(encoding="utf-8", errors="replace") if errors.is_file() else ""
-    failures = len(FAILURE.findall(text))
+    failures = FAILURE.findall(text)
     last = results.reports[-1] if results.reports else {}
     if results.is_finished:
         state = "done"
-    elif failures > RESTARTS:
+    elif len(failures) > RESTARTS or FINAL_FAILURE in failures:
         state = "failed"
+    elif results.reports:
+        state = "running" if may_run else "stopped"
     else:
-        state = "running" if results.reports else "waiting"
+        state = "waiting"
     return {
         "strategy": results.strategy,
         "seed": results.seed,
@@ -64,7 +71,7 @@ def _trial(folder: Folder, results: TrialResults, slots: int) -> dict[str, Any]:
         "of": slots,
         "reward_lifetime": last.get("reward", {}).get("lifetime"),
         "node": last.get("node"),
-        "failures": failures,
+        "failures": len(failures),
         "reason": text.strip().splitlines()[-1].strip() if text.strip() else None,
         "last_report": last.get("timestamp"),
     }
@@ -114,7 +121,9 @@ def print_status(found: dict[str, Any], folder: Path, console: Console) -> None:
     end = {
         "over": "",
         "running": f"; {'?' if left is None else timedelta(seconds=round(left))} left",
-        "stopped": f"; no report for {silent}: if nothing runs any more, mec-rllib resume {folder}",
+        "stopped": f"; nobody is at work in it, go on with: mec-rllib resume {folder}"
+        if found["is_held"] is False
+        else f"; no report for {silent}: if nothing runs any more, mec-rllib resume {folder}",
     }[found["state"]]
     line = f"{found['experiment']}: {counts}{end}"
     console.print(line, highlight=False, soft_wrap=True, markup=False)
