@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +50,12 @@ def join(address: str, studies: Sequence[Study], out: Path) -> str:
     return describe(nodes, out)
 
 
-def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> None:
+def start_ray(
+    cluster: Cluster,
+    cpus: float,
+    modules: Sequence[str] = (),
+    say: Callable[[str], None] = lambda what: None,
+) -> None:
     """Joins the cluster, or starts one here with at least so many cores.
 
     Ray asks for its token by default; that is left as it is.
@@ -59,6 +64,7 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
         cluster: which.
         cpus: that one trial needs.
         modules: files and folders with code of the user's that travel to the nodes.
+        say: is told what takes a while.
 
     Raises:
         ConfigError: there is no cluster at the address, or it does not let us in.
@@ -86,6 +92,7 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
     if cluster.address:
         _connect(cluster.address, common)
         return
+    say("starting Ray")
     ray.init(
         address="local",
         # Trials that need more processes than there are cores share them, instead of waiting.

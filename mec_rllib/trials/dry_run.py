@@ -5,6 +5,7 @@ gate sees a `GateView` whose psi and TD errors are drawn: no network is needed, 
 nor RLlib is imported, and it costs milliseconds. What a user wrote is called as in a trial.
 """
 
+import copy
 import pickle
 import time
 from collections.abc import Iterator
@@ -93,7 +94,10 @@ def _play_gate(gate: Gate, guide: Scheduler | None, world: ServerBatch | GymBatc
         for where in gate.reasons().values():
             _check_bools(gate, "reasons", where, world.num_servers)
     gate.metrics()
-    _check_state(gate)
+    state = gate.get_state()
+    _check_pickle(gate, state)
+    gate.set_state(state)
+    copy.deepcopy(guide)  # it is part of a checkpoint, too
 
 
 def _slots() -> Iterator[int]:
@@ -134,15 +138,13 @@ def _check_bools(gate: Gate, method: str, answer: Any, n: int) -> None:
         raise wrong_answer(gate, method, must)
 
 
-def _check_state(gate: Gate) -> None:
+def _check_pickle(gate: Gate, state: Any) -> None:
     """A checkpoint holds it."""
-    state = gate.get_state()
     try:
         pickle.dumps(state)
     except Exception as error:
-        must = f"what a checkpoint can hold: {named(error)}"
+        must = f"what a checkpoint can hold (pickle): {named(error)}"
         raise wrong_answer(gate, "get_state", must) from None
-    gate.set_state(state)
 
 
 def _selected(scheduler: Scheduler, world: Any) -> Any:
