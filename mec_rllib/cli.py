@@ -161,6 +161,7 @@ def evaluate(
 
     Example: mec-rllib evaluate --scheduler sjf --config tune_configs/demo.yaml --seeds 0,1,2
     """
+    # Long, for most of it are the options.
     from mec_rllib.config.load import load
 
     overrides = list(set_ or [])
@@ -170,7 +171,7 @@ def evaluate(
     if (checkpoint is None) == (scheduler is None):
         raise ConfigError("evaluate: needs either --checkpoint or --scheduler")
     from mec_rllib.files import finite
-    from mec_rllib.launch.progress import ExperimentProgress
+    from mec_rllib.launch.reporting.progress import ExperimentProgress
     from mec_rllib.results.report import print_rows
     from mec_rllib.results.traces import without_jobs
     from mec_rllib.trials.dry_run import users_faults

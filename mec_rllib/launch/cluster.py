@@ -69,14 +69,7 @@ def start_ray(
     Raises:
         ConfigError: there is no cluster at the address, or it does not let us in.
     """
-    # Progress, failures and places of files are ours to print, each once; reports and Ctrl-C are
-    # ours to handle.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    for place in ("TUNE_RESULT_DIR", "RAY_AIR_LOCAL_CACHE_DIR"):  # Tune raises where one is set
-        os.environ.pop(place, None)  # --out says where everything lies
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    _quiet_tune()
     if ray.is_initialized():
         if cluster.address or ray.cluster_resources().get("CPU", 0.0) >= cpus:
             return
@@ -103,6 +96,16 @@ def start_ray(
         _system_config={"prestart_worker_first_driver": False},
         **common,
     )
+
+
+def _quiet_tune() -> None:
+    """Progress, failures and places of files are ours to print; reports and Ctrl-C to handle."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    for place in ("TUNE_RESULT_DIR", "RAY_AIR_LOCAL_CACHE_DIR"):  # Tune raises where one is set
+        os.environ.pop(place, None)  # --out says where everything lies
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def _connect(address: str, settings: dict[str, Any]) -> None:

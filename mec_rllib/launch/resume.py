@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mec_rllib.launch.report_files import take_back
+from mec_rllib.launch.reporting.report_files import take_back
 from mec_rllib.launch.restarts import RestartPoint, restart_point
 from mec_rllib.launch.stages import Left, Stage
 from mec_rllib.results.folder import TrialFolder, trial_name

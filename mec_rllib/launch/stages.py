@@ -3,7 +3,7 @@
 `train` and `tune` both go through `stages` and `run_stage`; the folder they leave is Tune's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,11 +13,11 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from mec_rllib.config.study import Study
 from mec_rllib.launch.cluster import Cluster, cores_of, start_ray
 from mec_rllib.launch.pretraining import check_networks, pretraining_of, pretraining_seed
-from mec_rllib.launch.progress import ExperimentProgress, waiting
-from mec_rllib.launch.report_files import ReportFiles, Reports
+from mec_rllib.launch.reporting.progress import ExperimentProgress, waiting
+from mec_rllib.launch.reporting.report_files import ReportFiles, Reports
+from mec_rllib.launch.reporting.tensorboard import board
+from mec_rllib.launch.reporting.tracking import check_tracking, trackers
 from mec_rllib.launch.stopping import CleanStop
-from mec_rllib.launch.tensorboard import board
-from mec_rllib.launch.tracking import check_tracking, trackers
 from mec_rllib.launch.trainable import StrategyTrial
 from mec_rllib.results.folder import Folder, TrialFolder, trial_name
 from mec_rllib.results.status import RESTARTS
@@ -98,7 +98,23 @@ def run_stage(
     cores = max(sum(b["CPU"] for b in cores_of(s)) for s in study.strategies)
     start_ray(cluster, cores, say=progress.begin)
     progress.begin(waiting(len(trials)))
-    tuner = tune.Tuner(
+    tuner = _tuner(stage, trials, left, progress, stop)
+    with stop.listening():
+        results = tuner.fit()
+    if stop.is_asked and any("row" not in (r.metrics or {}) for r in results):
+        raise KeyboardInterrupt
+    return [_failure(result) for result in results if _failure(result)]
+
+
+def _tuner(
+    stage: Stage,
+    trials: list[dict[str, Any]],
+    left: Left,
+    progress: ExperimentProgress,
+    stop: CleanStop,
+) -> tune.Tuner:
+    study = stage.study
+    return tune.Tuner(
         _trainable(stage),
         param_space={
             "seed": tune.choice(study.experiment.seeds),
@@ -111,29 +127,35 @@ def run_stage(
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
-        run_config=tune.RunConfig(
-            name=stage.folder.path.name,
-            storage_path=str(stage.folder.path.parent),
-            failure_config=tune.FailureConfig(max_failures=RESTARTS),
-            # Trials write their own: whole or not at all, and with a manifest.
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[
+        run_config=run_config(
+            stage.folder,
+            [
                 ReportFiles(
                     stage.folder.path, _name, left.reports, board(study.strategies), _whose(study)
                 ),
                 *trackers(study.experiment),
                 ShowProgress(progress, _name),
-                stop,
             ],
-            stop=stop,
-            verbose=0,
+            stop,
+            failure_config=tune.FailureConfig(max_failures=RESTARTS),
         ),
     )
-    with stop.listening():
-        results = tuner.fit()
-    if stop.is_asked and any("row" not in (r.metrics or {}) for r in results):
-        raise KeyboardInterrupt
-    return [_failure(result) for result in results if _failure(result)]
+
+
+def run_config(
+    folder: Folder, callbacks: Sequence[tune.Callback], stop: CleanStop, **more: Any
+) -> tune.RunConfig:
+    """What every run of Tune's has: its folder is ours, and it prints nothing."""
+    return tune.RunConfig(
+        name=folder.path.name,
+        storage_path=str(folder.path.parent),
+        # Trials write their own: whole or not at all, and with a manifest.
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        callbacks=[*callbacks, stop],
+        stop=stop,
+        verbose=0,
+        **more,
+    )
 
 
 def _failure(result: Any) -> str:

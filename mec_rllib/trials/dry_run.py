@@ -21,6 +21,7 @@ from mec_rllib.gates import Gate, GateView
 from mec_rllib.rl.gating import view_of
 from mec_rllib.schedulers import Scheduler, random_actions
 from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.trials.rules import build_guide, build_scheduler
 from mec_rllib.trials.trial import evaluation_world
 from mec_rllib.user_code import WrongAnswerError, described, fault_of, named, one_line, wrong_answer
@@ -81,7 +82,7 @@ def _play_scheduler(scheduler: Scheduler, world: Any) -> None:
 
 
 def _play_gate(gate: Gate, guide: Scheduler | None, world: ServerBatch | GymBatch) -> None:
-    rng, reward = np.random.default_rng(0), np.zeros(world.num_servers)
+    rng, reward = generator(0, Purpose.ACTING), np.zeros(world.num_servers)
     gate.reasons()
     for _ in _slots():
         wanted = _wanted(gate, _view(gate, world, reward, rng), world.kinds)

@@ -6,8 +6,8 @@ import re
 import pytest
 from rich.console import Console
 
-from mec_rllib.launch import progress
-from mec_rllib.launch.progress import ExperimentProgress, waiting
+from mec_rllib.launch.reporting import progress
+from mec_rllib.launch.reporting.progress import ExperimentProgress, waiting
 
 
 @pytest.fixture

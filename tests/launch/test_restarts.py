@@ -9,7 +9,7 @@ from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError, LostError
 from mec_rllib.launch import trainable
-from mec_rllib.launch.report_files import take_back
+from mec_rllib.launch.reporting.report_files import take_back
 from mec_rllib.launch.restarts import may_mend, restart_point
 from mec_rllib.launch.resume import what_is_left
 from mec_rllib.launch.stages import Stage

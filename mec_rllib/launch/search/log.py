@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ray import tune
 
 from mec_rllib.files import finite, write_whole
-from mec_rllib.launch.report_files import Reports, take_back
+from mec_rllib.launch.reporting.report_files import Reports, take_back
 from mec_rllib.launch.restarts import restart_point
 from mec_rllib.results.folder import Folder, TrialFolder
 

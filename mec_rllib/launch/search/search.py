@@ -21,8 +21,9 @@ from mec_rllib.config.study import Strategy, Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.files import write_json
 from mec_rllib.launch.cluster import Cluster, cores_of, start_ray
-from mec_rllib.launch.progress import ExperimentProgress, waiting
-from mec_rllib.launch.report_files import ReportFiles
+from mec_rllib.launch.reporting.progress import ExperimentProgress, waiting
+from mec_rllib.launch.reporting.report_files import ReportFiles
+from mec_rllib.launch.reporting.tensorboard import Board
 from mec_rllib.launch.search.log import (
     METRIC,
     SampleLog,
@@ -31,9 +32,8 @@ from mec_rllib.launch.search.log import (
     what_is_left_of_search,
 )
 from mec_rllib.launch.search.winner import pick_winner
-from mec_rllib.launch.stages import ShowProgress, Stage
+from mec_rllib.launch.stages import ShowProgress, Stage, run_config
 from mec_rllib.launch.stopping import CleanStop
-from mec_rllib.launch.tensorboard import Board
 from mec_rllib.launch.trainable import CheckpointedTrial
 from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.trials.check import check
@@ -122,11 +122,9 @@ def _try_samples(
             trial_name_creator=SampleNames(left.unfinished),
             trial_dirname_creator=str,
         ),
-        run_config=tune.RunConfig(
-            name=stage.folder.path.name,
-            storage_path=str(stage.folder.path.parent),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[
+        run_config=run_config(
+            stage.folder,
+            [
                 ReportFiles(
                     stage.folder.path,
                     str,
@@ -136,10 +134,8 @@ def _try_samples(
                 ),
                 ShowProgress(progress, str),
                 SampleLog(stage.folder, search.slots),
-                stop,
             ],
-            stop=stop,
-            verbose=0,
+            stop,
         ),
     )
     with stop.listening():
