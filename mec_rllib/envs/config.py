@@ -1,6 +1,7 @@
 """The `env:` section of a config: typed, checked, and able to build the world it describes."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 import gymnasium
@@ -106,6 +107,12 @@ class GymConfig(Section):
         return GymBatch(self.make, num_envs, seed, first_index, self.reward == "episode")
 
 
+def _differ(what: str, names: Sequence[str]) -> None:
+    """Figures go by name: those of two of one name would be one."""
+    if len(set(names)) < len(names):
+        raise ValueError(f"{what}: a name is given twice ({', '.join(names)})")
+
+
 def _joined(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -159,6 +166,7 @@ class EnvConfig(Section):
                 if key != "gym" and getattr(self, key) != default:
                     raise ValueError(f"gym takes the place of the server: {key} has no meaning")
         self._check_kinds()
+        _differ("classes", [c.name for c in self.classes])
         if self.workload == "trace" and self.trace is None:
             raise ValueError("workload is trace, but trace.path is missing")
         if self.bursts is not None and self.workload not in ("bernoulli", "drift"):
@@ -172,8 +180,7 @@ class EnvConfig(Section):
 
     def _check_kinds(self) -> None:
         names = [kind.name for kind in self.training_jobs]
-        if len(set(names)) < len(names):
-            raise ValueError(f"training_jobs: a name is given twice ({', '.join(names)})")
+        _differ("training_jobs", names)
         if names and self.training_job != TrainingJobConfig(mode=self.training_job.mode):
             raise ValueError("training_jobs have share and slots of their own: not in training_job")
 
@@ -208,7 +215,9 @@ class EnvConfig(Section):
             inspect.signature(workload).bind(**self.workload_args)
         except TypeError as error:
             raise ValueError(f"workload_args of {self.workload}: {error}") from None
-        return workload(**self.workload_args)
+        built: Workload = workload(**self.workload_args)
+        _differ(f"class_names of {self.workload}", built.class_names)
+        return built
 
     def at_the_end(self, slots: int, seed: int) -> Self:
         """As it is for servers of this seed after so many slots, and then stays.

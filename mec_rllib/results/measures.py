@@ -90,7 +90,7 @@ def _is_one_of(strategy: StoredStrategy, rivals: Mapping[str, Any]) -> bool:
     wanted = rivals.get(kind, [])
     names = [wanted] if isinstance(wanted, str) else wanted
     if "paying" in names:  # for its training; a gate that never trains pays for nothing
-        return strategy.learns and strategy.occupies and strategy.rule != "never"
+        return strategy.occupies and strategy.rule != "never"
     return strategy.rule in names or "any" in names
 
 

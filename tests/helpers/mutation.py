@@ -1,7 +1,8 @@
 """How code is broken on purpose: every place of a file where one thing may be changed.
 
 A comparison, an operator, a constant, a minimum; a term, a call, a keyword or a statement left
-out. Not: annotations, decorators, texts and messages, and the `strict` of zip.
+out. Not: annotations, decorators, texts and messages, the `strict` of zip, and how a function is
+compiled.
 """
 
 import ast
@@ -70,7 +71,7 @@ def replacements(node: ast.AST) -> Iterator[ast.AST]:
                 is_method = isinstance(function, ast.Attribute) and not args
                 yield function.value if is_method else args[0] if args else function
             for k in range(len(keywords)):
-                if not is_strict(keywords[k]):
+                if not is_empty(keywords[k]):
                     yield ast.Call(function, args, keywords[:k] + keywords[k + 1 :])
         case ast.If(test, body, orelse) | ast.While(test, body, orelse):
             yield type(node)(ast.UnaryOp(ast.Not(), test), body, orelse)
@@ -92,7 +93,7 @@ def mutants(path: Path) -> Iterator[Mutant]:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):
             where = f"{where}.{node.name}".lstrip(".")
         for field, value in ast.iter_fields(node):
-            if field in TYPES or isinstance(node, ast.JoinedStr | ast.Raise) or is_strict(node):
+            if field in TYPES or isinstance(node, ast.JoinedStr | ast.Raise) or is_empty(node):
                 continue
             is_list = isinstance(value, list)
             for k, child in enumerate(value if is_list else [value]):
@@ -126,9 +127,12 @@ def is_one_below(node: ast.AST) -> bool:
     return False
 
 
-def is_strict(node: ast.AST) -> bool:
-    """zip's `strict=True`: a check that never speaks up."""
-    return isinstance(node, ast.keyword) and node.arg == "strict"
+def is_empty(node: ast.AST) -> bool:
+    """Says nothing that a test could see: zip's `strict`, and how a function is compiled."""
+    match node:
+        case ast.keyword("strict") | ast.Assign(value=ast.Call(ast.Name("njit"))):
+            return True
+    return False
 
 
 def put(node: ast.AST, field: str, index: int | None, value: Any) -> None:

@@ -147,7 +147,9 @@ def test_q_of_afterstates_is_the_certain_reward_and_the_value_of_what_is_allowed
     blocks[:, :, 1 : 1 + OBS // 2] = 0.0  # no unit is free yet, but some later
     allowed = rng.random((6, ACTIONS)) < 0.5
     allowed[0], allowed[1] = True, False
-    blocks[~allowed] = 0.0
+    blocks[~allowed, 1:] = 0.0
+    blocks[0, 0, 2:] = 0.0  # a single feature is enough
+    blocks[0, 0, 1] = 1.0
     with torch.no_grad():
         expected = np.where(allowed, q_of(net, blocks.reshape(6, -1), True).numpy(), 0.0)
     layers = tuple((m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears(net))
