@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 from mec_rllib.envs.registration import ENV_ID, register_everywhere
 
 if TYPE_CHECKING:
-    from mec_rllib.api import Policy, Results, Study
+    from mec_rllib.api import Policy, Results, Study, Suite, SuiteResults
 
 __version__ = "0.1.0"
-__all__ = ["ENV_ID", "Policy", "Results", "Study"]
+__all__ = ["ENV_ID", "Policy", "Results", "Study", "Suite", "SuiteResults"]
 
 register_everywhere()
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("Policy", "Results", "Study"):
+    if name in ("Policy", "Results", "Study", "Suite", "SuiteResults"):
         from mec_rllib import api
 
         return getattr(api, name)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from mec_rllib.config.study import Study as ResolvedStudy
+    from mec_rllib.config.suite import Suite as ResolvedSuite
 
 
 class Study:
@@ -51,8 +52,12 @@ class Study:
         """
         from mec_rllib.config.study_file import load_study
 
+        return cls._of(load_study(path, overrides))
+
+    @classmethod
+    def _of(cls, resolved: "ResolvedStudy") -> "Study":
         study = cls.__new__(cls)
-        study._study = load_study(path, overrides)
+        study._study = resolved
         return study
 
     @property
@@ -187,6 +192,90 @@ class Results:
 
         path, _ = checkpoint_at(self._stored.folder.trial(strategy, seed).path)
         return Policy.load(path)
+
+
+class Suite:
+    """Experiments that are played one after the other, and claims about all of them.
+
+    Args:
+        path: of the suite's file (docs/config.md).
+        overrides: for every experiment, as `--set` takes them: "slots=1000", the value in YAML.
+
+    Raises:
+        ConfigError: bad input; one line that names the place.
+    """
+
+    def __init__(self, path: str | Path, overrides: Sequence[str] = ()):
+        from mec_rllib.config.suite import load_suite
+
+        self._suite: ResolvedSuite = load_suite(path, overrides)
+
+    @classmethod
+    def load(cls, path: str | Path, overrides: Sequence[str] = ()) -> "Suite":
+        """The suite of a file, as `Study.load`."""
+        return cls(path, overrides)
+
+    @property
+    def experiments(self) -> dict[str, Study]:
+        """The studies by their labels, in the order in which they are played."""
+        return {label: Study._of(study) for label, study in self._suite.worlds.items()}
+
+    def run(
+        self, out: str | Path, address: str | None = None, resume: bool = False
+    ) -> "SuiteResults":
+        """Plays all experiments through Ray Tune, each into `out`/LABEL; see `Study.run`.
+
+        Raises:
+            ConfigError: bad input; nothing is written then.
+            RuntimeError: a trial failed; the others are kept.
+        """
+        from mec_rllib.launch import listen_here_only
+
+        if address is None:
+            listen_here_only()
+        from mec_rllib.launch.suite import launch_suite
+
+        failures = launch_suite(self._suite, Path(out), address, resume)
+        if failures:
+            raise RuntimeError("; ".join(failures))
+        return SuiteResults(out)
+
+
+class SuiteResults:
+    """What a suite has come to so far, read from its folder.
+
+    Args:
+        folder: of a suite, finished or running.
+
+    Attributes:
+        experiments: the results of each experiment, by its label.
+
+    Raises:
+        ConfigError: the folder holds no suite.
+    """
+
+    def __init__(self, folder: str | Path):
+        from mec_rllib.results.suite import read_suite
+
+        self.folder = Path(folder)
+        self._stored = read_suite(folder)
+        worlds = self._stored.worlds
+        self.experiments = {label: Results(world.folder.path) for label, world in worlds.items()}
+
+    def rows(self) -> "pd.DataFrame":
+        """A row per finished trial; the column `world` has the label of its experiment."""
+        import pandas as pd
+
+        frames = [results.rows().assign(world=label) for label, results in self.experiments.items()]
+        return pd.concat(frames, ignore_index=True)
+
+    def claims(self) -> "pd.DataFrame":
+        """The claims of the suite, and what is decided about them so far."""
+        import pandas as pd
+
+        from mec_rllib.results.suite import decide_suite
+
+        return pd.DataFrame(decide_suite(self._stored))
 
 
 class Policy:

@@ -5,6 +5,8 @@ import importlib
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
+from mec_rllib.user_code import fault_of, named
+
 T = TypeVar("T")
 
 
@@ -32,7 +34,9 @@ def find(name: str, builtin: Mapping[str, T], kind: str) -> T | Any:
         return builtin[name]
     try:
         return load_path(name)
-    except (ImportError, AttributeError, ValueError, TypeError) as error:
+    except Exception as error:  # whatever a module of the user raises while it is imported
+        if fault := fault_of(error):
+            raise ValueError(f"{fault.place}: {named(fault.error)} ({kind} {name})") from None
         raise ValueError(f"{kind} {name!r} cannot be imported: {error}") from None
 
 

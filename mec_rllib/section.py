@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Iterator
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -33,9 +33,21 @@ Name = Annotated[
 
 
 class Section(BaseModel):
-    """A part of the config: unknown keys, NaN and infinities are errors."""
+    """A part of the config: unknown keys, NaN and infinities are errors.
+
+    A section or a mapping with nothing in it (`env:`) is its default.
+    """
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _empty_is_default(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `env:` as null; where null has a meaning of its own, it keeps that."""
+        field = cls.model_fields[info.field_name or ""]
+        if value is None and _has_keys(field.annotation):
+            return {} if field.is_required() else field.get_default(call_default_factory=True)
+        return value
 
     @field_validator("*", mode="before")
     @classmethod
@@ -46,6 +58,11 @@ class Section(BaseModel):
             for switch in _switches(value):
                 raise ValueError(f"must not be {str(switch).lower()}")
         return value
+
+
+def _has_keys(annotation: Any) -> bool:
+    kind = get_origin(annotation) or annotation
+    return isinstance(kind, type) and issubclass(kind, dict | BaseModel)
 
 
 def _switches(value: Any) -> Iterator[bool]:

@@ -45,7 +45,10 @@ def modules(tmp_path_factory):
 @pytest.fixture(scope="session")
 def new_ray(modules):
     """Starts a Ray, unless there is one: room for three processes, which find tests' classes."""
-    places = os.pathsep.join(map(str, [HERE.parent, modules, *ROOMS]))  # this code, no other copy
+    environment = {
+        "PYTHONPATH": os.pathsep.join(map(str, [HERE.parent, modules, *ROOMS])),  # no other copy
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # this machine only, as in the command line
+    }
 
     def start():
         if ray.is_initialized():
@@ -56,8 +59,8 @@ def new_ray(modules):
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",
-            runtime_env={"env_vars": {"PYTHONPATH": places}},
-            _node_ip_address="127.0.0.1",  # as that of the command line
+            runtime_env={"env_vars": environment},
+            _node_ip_address="127.0.0.1",
             _system_config={"prestart_worker_first_driver": False},  # of another environment
         )
 

@@ -5,9 +5,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mec_rllib.errors import ConfigError
 from mec_rllib.lookup import nearest
+from mec_rllib.yaml_text import parse_yaml
 
 FOLDER = Path(__file__).parent / "agents"
 SECTIONS = ("exploration", "learner", "gate")  # that an agent may set
@@ -35,9 +35,11 @@ def settings_of(agent: str) -> dict[str, Any]:
     if not is_file and agent not in names():
         raise ValueError(f"unknown agent {agent!r}; {nearest(agent, names())}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or "no valid YAML"
+        values = parse_yaml(path.read_text(encoding="utf-8"), f"agent {agent}")
+    except ConfigError as error:
+        raise ValueError(error) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
         raise ValueError(f"agent {agent}: cannot be read ({reason})") from None
     if not isinstance(values, Mapping):
         raise ValueError(f"agent {agent}: must hold keys and values")
@@ -69,7 +71,9 @@ def fill(values: Mapping[str, Any], agent: str) -> dict[str, Any]:
 def _with_default(values: Mapping[str, Any], key: str, default: Any) -> dict[str, Any]:
     """A copy with a dotted key, if it is missing; what is no section is left to be refused."""
     place, _, rest = key.partition(".")
-    inner = values.get(place, {} if rest else None)
+    inner = values.get(place)
+    if rest and inner is None:  # absent, or an empty section
+        inner = {}
     if rest and isinstance(inner, Mapping):
         return {**values, place: _with_default(inner, rest, default)}
     return {**values, place: default} if not rest and place not in values else dict(values)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mec_rllib.section import Section
 
@@ -25,6 +25,17 @@ class ClaimConfig(Section):
     )
     margin: float = Field(0.0, description="bound that the mean is claimed to be above")
     below: bool = Field(False, description="the claim is that the mean is below the margin")
+
+
+def _ids_differ(claims: list[ClaimConfig]) -> list[ClaimConfig]:
+    ids = [claim.id for claim in claims]
+    if len(set(ids)) < len(ids):
+        twice = next(i for i in ids if ids.count(i) > 1)
+        raise ValueError(f"two claims have the id {twice!r}")
+    return claims
+
+
+Claims = Annotated[list[ClaimConfig], AfterValidator(_ids_differ)]
 
 
 class CompareConfig(Section):

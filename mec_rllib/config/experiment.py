@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from mec_rllib.config.agents import fill
-from mec_rllib.config.claims import ClaimConfig, CompareConfig
+from mec_rllib.config.claims import Claims, CompareConfig
 from mec_rllib.config.sections import (
     EXPLORATIONS,
     EvaluationConfig,
@@ -21,6 +21,8 @@ from mec_rllib.config.sections import (
 )
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.section import Name, Section
+
+PAPER = "paper"  # the agent that learns where nobody names one
 
 
 class Experiment(Section):
@@ -38,7 +40,7 @@ class Experiment(Section):
     env: EnvConfig = Field(default_factory=EnvConfig, description="the servers and their jobs")
     gate: GateConfig = Field(default_factory=GateConfig, description="when to train")
     agent: str = Field(
-        "paper",
+        PAPER,
         min_length=1,
         description="who learns: paper, deployable, sac, ppo (mec_rllib/config/agents), or a YAML "
         "file of your own; gives the keys of exploration, learner and gate that are not given",
@@ -55,9 +57,7 @@ class Experiment(Section):
     search: SearchConfig | None = Field(
         None, description="search the first strategy's hyper-parameters before the experiment"
     )
-    claims: list[ClaimConfig] = Field(
-        default_factory=list, description="what the experiment is to decide"
-    )
+    claims: Claims = Field(default_factory=list, description="what the experiment is to decide")
     compare: CompareConfig | None = Field(
         None, description="compare every strategy with one of them; null = no comparison"
     )
@@ -72,7 +72,7 @@ class Experiment(Section):
     @model_validator(mode="before")
     @classmethod
     def _agent_fills_in(cls, values: Any) -> Any:
-        agent = values.get("agent") if isinstance(values, Mapping) else None
+        agent = values.get("agent", PAPER) if isinstance(values, Mapping) else None
         return fill(values, agent) if isinstance(agent, str) and agent else values
 
     @model_validator(mode="after")
@@ -102,15 +102,6 @@ class Experiment(Section):
         if algorithm == "ppo" and self.env.gym is not None:
             raise ValueError("learner.algorithm ppo knows continuing tasks only: no env.gym")
         return self
-
-    @field_validator("claims")
-    @classmethod
-    def _claims_differ(cls, claims: list[ClaimConfig]) -> list[ClaimConfig]:
-        ids = [claim.id for claim in claims]
-        if len(set(ids)) < len(ids):
-            twice = next(i for i in ids if ids.count(i) > 1)
-            raise ValueError(f"two claims have the id {twice!r}")
-        return claims
 
     @field_validator("seeds")
     @classmethod

@@ -3,30 +3,43 @@
 import copy
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.errors import ConfigError
 from mec_rllib.lookup import nearest
+from mec_rllib.yaml_text import parse_yaml
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
-class _Loader(yaml.SafeLoader):
-    """Safe YAML in which a key may not be given twice."""
+class Override(NamedTuple):
+    """A value for a dotted key.
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
-        """A dict; raises on a repeated key."""
-        seen: list[Any] = []  # a key need not be hashable here
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key!r} is given twice", key_node.start_mark
-                )
-            seen.append(key)
-        return super().construct_mapping(node, deep)
+    Attributes:
+        key: "a.b"; numbers index lists.
+        value: plain.
+        source: names it in errors.
+    """
+
+    key: str
+    value: Any
+    source: str
+
+
+def parse_override(text: str) -> Override:
+    """The override that "a.b=value" of `--set` means, the value in YAML.
+
+    Raises:
+        ConfigError: it has another form.
+    """
+    source = f"--set {text}"
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"{source}: must have the form a.b=value")
+    return Override(key.strip(), parse_yaml(value, source), source)
 
 
 def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
@@ -39,7 +52,7 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     Raises:
         ConfigError: one line: what, where, the nearest right value.
     """
-    return build(with_overrides(read_values(path), overrides), str(path))
+    return build(with_overrides(read_values(path), map(parse_override, overrides)), str(path))
 
 
 def read_values(path: str | Path) -> dict[str, Any]:
@@ -53,7 +66,7 @@ def read_values(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "not a UTF-8 text file"
         raise ConfigError(f"{path}: cannot be read ({reason})") from None
-    values = _parse_yaml(text, str(path))
+    values = parse_yaml(text, str(path))
     if values is None:
         values = {}
     if not isinstance(values, dict):
@@ -61,24 +74,37 @@ def read_values(path: str | Path) -> dict[str, Any]:
     return values
 
 
-def with_overrides(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A copy of plain values in which "a.b=value" is set, the value in YAML.
+def with_overrides(values: Mapping[str, Any], overrides: Iterable[Override]) -> dict[str, Any]:
+    """A copy of plain values in which the overrides are set, one after the other.
 
     Raises:
-        ConfigError: an override of another form, or one that leads nowhere.
+        ConfigError: an override that leads nowhere.
     """
     changed = copy.deepcopy(dict(values))
-    for override in overrides:
-        _override(changed, override)
+    for key, value, source in overrides:
+        _set(changed, key, copy.deepcopy(value), source)
     return changed
 
 
 def build(values: Mapping[str, Any], source: str) -> Experiment:
     """A checked experiment from plain values; `source` names them in errors."""
+    if "suite" in values:
+        raise ConfigError(
+            f"{source}: is a suite of experiments; play it with mec-rllib tune or mec_rllib.Suite"
+        )
+    return checked(Experiment, values, source)
+
+
+def checked(root: type[Model], values: Mapping[str, Any], source: str) -> Model:
+    """Plain values as a typed config of some kind.
+
+    Raises:
+        ConfigError: one line about the first thing that is wrong.
+    """
     try:
-        return Experiment.model_validate(values)
+        return root.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {one_line(error)}") from None
+        raise ConfigError(f"{source}: {one_line(error, root)}") from None
     except RecursionError:
         raise ConfigError(f"{source}: nested too deeply") from None
 
@@ -89,26 +115,6 @@ def with_values(experiment: Experiment, values: Mapping[str, Any], source: str) 
     for key, value in values.items():
         _set(plain, str(key), value, source)
     return build(plain, source)
-
-
-def _parse_yaml(text: str, source: str) -> Any:
-    try:
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 a SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark
-        place = f"line {mark.line + 1}: " if mark else ""
-        raise ConfigError(f"{source}: {place}{error.problem or error.context}") from None
-    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ConfigError(f"{source}: no valid YAML: {reason}") from None
-
-
-def _override(values: dict[str, Any], override: str) -> None:
-    source = f"--set {override}"
-    key, equals, text = override.partition("=")
-    if not equals or not key.strip():
-        raise ConfigError(f"{source}: must have the form a.b=value")
-    _set(values, key.strip(), _parse_yaml(text, source), source)
 
 
 def _set(values: dict[str, Any], key: str, value: Any, source: str) -> None:

@@ -243,6 +243,8 @@ class SearchConfig(Section):
                 raise ValueError(f"space.{key}: give one of {', '.join(get_args(Distribution))}")
             if kind == "choice":
                 continue
+            if kind == "randint":
+                values[:] = [_whole(v) for v in values]
             numbers = [v for v in values if isinstance(v, int | float) and math.isfinite(v)]
             if len(values) != 2 or len(numbers) != 2 or numbers[0] >= numbers[1]:
                 raise ValueError(f"space.{key}: {kind} needs [lowest, highest]")
@@ -251,6 +253,11 @@ class SearchConfig(Section):
             if kind == "randint" and not all(isinstance(v, int) for v in values):
                 raise ValueError(f"space.{key}: randint needs whole numbers")
         return self
+
+
+def _whole(value: Any) -> Any:
+    """1e4 is a float in YAML, and a whole number."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 class TrackingConfig(Section):

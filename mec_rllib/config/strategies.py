@@ -51,14 +51,10 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
         name = str(options.pop(kind))
     found = find_strategy(kind, name, place)
     label = str(options.pop("label", name.rpartition(":")[2]))
-    if not LABEL.fullmatch(label):  # it names a folder
-        raise ConfigError(
-            f"{place}: label {label!r} must be 1-60 letters, digits, or any of -_.+=, "
-            "and begin with a letter or digit"
-        )
+    check_label(label, place)
     experiment = _with_agent(experiment, options, place)
-    experiment = _with_overrides(experiment, options.pop("set", {}), place)
-    own_args = options.pop("args", {})
+    experiment = _with_overrides(experiment, options.pop("set", None) or {}, place)
+    own_args = options.pop("args", None) or {}
     if not isinstance(own_args, Mapping):
         raise ConfigError(f"{place}: args must be keys and values")
     if isinstance(found, type) and issubclass(found, Gate):
@@ -73,6 +69,15 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
         raise ConfigError(f"{place}: unknown key {key!r}; {nearest(key, known)}")
     check_arguments(found, own_args, place)
     return Strategy(label, False, name, _path(name, found), dict(own_args), experiment)
+
+
+def check_label(label: str, place: str) -> None:
+    """Raises ConfigError if a label cannot be the name of a folder."""
+    if not LABEL.fullmatch(label):
+        raise ConfigError(
+            f"{place}: label {label!r} must be 1-60 letters, digits, or any of -_.+=, "
+            "and begin with a letter or digit"
+        )
 
 
 def find_strategy(kind: str | None, name: str, place: str) -> Any:

@@ -26,7 +26,8 @@ Ties = Annotated[
 
 def _in_percent(value: float) -> float:
     if value <= 1.0:
-        raise ValueError(f"is in percent: did you mean {100.0 * value:g}?")
+        meant = 100.0 * value if value < 1.0 else 99.0
+        raise ValueError(f"is in percent: did you mean {meant:g}?")
     return value
 
 

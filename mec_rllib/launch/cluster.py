@@ -13,7 +13,7 @@ import ray
 
 from mec_rllib.config.study import Strategy, Study
 from mec_rllib.errors import ConfigError
-from mec_rllib.launch.cluster_check import check_cluster, describe, modules_to_send
+from mec_rllib.launch.cluster_check import Node, check_cluster, describe, modules_to_send
 
 CONNECT_S = 10.0
 
@@ -36,14 +36,18 @@ class Cluster(NamedTuple):
             )
 
 
-def join(address: str, study: Study, out: Path) -> str:
-    """Connects to a running cluster that can play the experiment; returns a line about it.
+def join(address: str, studies: Sequence[Study], out: Path) -> str:
+    """Connects to a running cluster that can play the experiments; returns a line about it.
 
     Raises:
         ConfigError: there is no cluster, or one of its nodes is not ready (`check_cluster`).
     """
-    start_ray(Cluster(address), 0, modules_to_send(study))
-    return describe(check_cluster(study, out), out)
+    modules = {module for study in studies for module in modules_to_send(study)}
+    start_ray(Cluster(address), 0, sorted(modules))
+    nodes: list[Node] = []
+    for study in studies:
+        nodes = check_cluster(study, out)
+    return describe(nodes, out)
 
 
 def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> None:
@@ -63,6 +67,8 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
     # ours to handle.
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    for place in ("TUNE_RESULT_DIR", "RAY_AIR_LOCAL_CACHE_DIR"):  # Tune raises where one is set
+        os.environ.pop(place, None)  # --out says where everything lies
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
     if ray.is_initialized():

@@ -22,6 +22,7 @@ from mec_rllib.config.study import Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.lookup import is_import_path, load_path
 from mec_rllib.results.summary import PACKAGES
+from mec_rllib.sim.made_traces import file_of
 
 PROBE_S = 120.0  # a node starts a process and imports the package
 VISIBLE_S = 10.0  # network file systems show a new file after some seconds
@@ -163,8 +164,8 @@ def _versions() -> dict[str, str]:
 
 def _inputs(study: Study) -> list[Path]:
     """Files that every trial reads."""
-    traces = [s.experiment.env.trace for s in study.strategies]
-    return list({Path(trace.path) for trace in traces if trace is not None})
+    traces = [s.experiment.env.played_trace for s in study.strategies]
+    return list({file_of(trace.path) for trace in traces if trace is not None})
 
 
 def modules_to_send(study: Study) -> list[str]:

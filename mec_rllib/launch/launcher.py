@@ -2,9 +2,10 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -17,9 +18,13 @@ from mec_rllib.launch.progress import ExperimentProgress
 from mec_rllib.launch.resume import what_is_left
 from mec_rllib.launch.search.search import check_search, run_search
 from mec_rllib.launch.stages import NOTHING_YET, Stage, run_stage, stages
+from mec_rllib.launch.stopping import CleanStop
 from mec_rllib.locks import hold
+from mec_rllib.paths import command
 from mec_rllib.results.folder import Folder
+from mec_rllib.trials.begin import begin
 from mec_rllib.trials.checkpoints import first_difference
+from mec_rllib.trials.traces import check_traces, tell_traces
 
 
 class Player:
@@ -30,11 +35,20 @@ class Player:
         cluster: where it runs.
         console: for progress and tables.
         warn: is told what was passed over.
+        stop: listens for the user, over all that is played.
     """
 
-    def __init__(self, out: Path, cluster: Cluster, console: Console, warn: Callable[[str], None]):
+    def __init__(
+        self,
+        out: Path,
+        cluster: Cluster,
+        console: Console,
+        warn: Callable[[str], None],
+        stop: CleanStop | None = None,
+    ):
         self._out, self._folder = out, Folder(out.absolute())
         self._cluster, self._console, self._warn = cluster, console, warn
+        self._stop = stop or CleanStop()
 
     def begin(self, study: Study) -> list[str]:
         """Plays a new experiment; returns a line per trial that failed.
@@ -44,21 +58,13 @@ class Player:
             KeyboardInterrupt: it was interrupted.
             RuntimeError: it cannot go on.
         """
-        if self._out.exists() and (not self._out.is_dir() or any(self._out.iterdir())):
-            raise ConfigError(
-                f"--out {self._out}: is taken; name a folder that is new or empty, "
-                "or go on with what is in it (--resume)"
-            )
-        plan = stages(study, self._folder)
-        self._join(study)
+        check_free(self._out)
+        plan = self.plan(study)
+        look_at_cluster(self._cluster, [study], self._out, self._console)
         for note in study.notes:
             self._warn(note)
-        if study.experiment.search is not None:
-            check_search(study)
-            _write(study, self._folder.search)
-        else:
-            _write_all(plan)
-        return self._play(plan, go_on=False)
+        self.write(plan)
+        return self.play(plan, go_on=False)
 
     def go_on(self, same: Study | None = None) -> list[str]:
         """Plays what is left of the experiment in the folder; see `begin`.
@@ -66,37 +72,55 @@ class Player:
         Args:
             same: what it must be; None takes whatever is there.
         """
+        plan = self.plan_of_rest(same)
+        look_at_cluster(self._cluster, [plan[-1].study], self._out, self._console)
+        return self.play(plan, go_on=True)
+
+    def plan(self, study: Study) -> list[Stage]:
+        """What has to run for a new experiment.
+
+        Raises:
+            ConfigError: whatever would fail at the start of a trial.
+        """
+        tell_traces(study, self._warn)
+        plan = stages(study, self._folder)
+        if study.experiment.search is not None:
+            check_search(study)
+        return plan
+
+    def plan_of_rest(self, same: Study | None = None) -> list[Stage]:
+        """What has to run, or has run, for the experiment in the folder; see `go_on`."""
         Folder(self._out).check_begun()
         searched = self._folder.search.config
         begun = load(searched if searched.is_file() else self._folder.config)
         if same is not None:
             there, here = begun.model_dump(mode="json"), same.experiment.model_dump(mode="json")
-            if difference := first_difference(there, here):
-                key, was, wanted = difference
-                raise ConfigError(
-                    f"--out {self._out}: holds an experiment with {key} {was}, the config has "
-                    f"{wanted}; go on as it began (mec-rllib resume {self._out}), or elsewhere"
-                )
+            check_same(there, here, self._out)
         found = load(self._folder.config) if self._folder.config.is_file() else begun
         study = resolve(found)
+        tell_traces(study, self._warn)
         plan = stages(study, self._folder)
-        self._join(study)
-        return self._play(plan, go_on=True)
+        for stage in [Stage(resolve(begun), self._folder.search, None), *plan]:
+            if stage.folder.config.is_file():
+                check_traces(stage.study.strategies, stage.folder)
+        return plan
 
-    def _join(self, study: Study) -> None:
-        """Looks at the cluster before anything is written."""
-        self._cluster.check()
-        if self._cluster.address is not None:
-            line = join(self._cluster.address, study, self._out)
-            self._console.print(line, highlight=False, soft_wrap=True)
+    def write(self, plan: list[Stage]) -> None:
+        """Begins the experiment's folder."""
+        if plan[-1].study.experiment.search is not None:
+            begin(plan[-1].study, self._folder.search)
+        else:
+            _write_all(plan)
 
-    def _play(self, plan: list[Stage], go_on: bool) -> list[str]:
+    def play(self, plan: list[Stage], go_on: bool) -> list[str]:
+        """Plays what was planned and written; see `begin`."""
         started, failures = time.monotonic(), list[str]()
         with hold(self._out):
             if not self._folder.config.is_file():
                 plan = stages(self._search(plan[-1].study), self._folder)
                 _write_all(plan)
             for stage in plan:
+                self._stop.check()
                 failures = self._run(stage, go_on)
                 if failures:  # what comes next builds on it
                     break
@@ -121,7 +145,7 @@ class Player:
         with ExperimentProgress(
             self._console, trials, stage.study.experiment.slots, behind
         ) as progress:
-            return run_stage(stage, self._cluster, progress, left)
+            return run_stage(stage, self._cluster, progress, self._stop, left)
 
     def _search(self, study: Study) -> Study:
         """The study with the winner of its search in it."""
@@ -140,14 +164,41 @@ class Player:
 
 def _write_all(plan: list[Stage]) -> None:
     for stage in plan:
-        _write(stage.study, stage.folder)
+        begin(stage.study, stage.folder)
 
 
-def _write(study: Study, folder: Folder) -> None:
-    folder.write(study.experiment.model_dump(mode="json"), study.to_json())
+def check_free(out: Path) -> None:
+    """Raises ConfigError if there is something where a new run is to go."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise ConfigError(
+            f"--out {out}: is taken; name a folder that is new or empty, "
+            "or go on with what is in it (--resume)"
+        )
+
+
+def check_same(begun: Mapping[str, Any], wanted: Mapping[str, Any], out: Path) -> None:
+    """Raises ConfigError if what was begun in a folder is not what is wanted now."""
+    if difference := first_difference(begun, wanted):
+        key, was, now = difference
+        raise ConfigError(
+            f"--out {out}: holds an experiment with {key} {was}, the config has "
+            f"{now}; go on as it began ({command('mec-rllib', 'resume', out)}), or elsewhere"
+        )
+
+
+def look_at_cluster(
+    cluster: Cluster, studies: Sequence[Study], out: Path, console: Console
+) -> None:
+    """Makes sure that the cluster can play all of this, before anything is written."""
+    cluster.check()
+    if cluster.address is not None:
+        line = join(cluster.address, studies, out)
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def launch(study: Study, out: Path, address: str | None = None, resume: bool = False) -> list[str]:
     """Plays a study through Ray Tune; returns a line per trial that failed (see `Player`)."""
-    player = Player(out, Cluster(address), Console(), lambda line: print(line, file=sys.stderr))
+    player = Player(
+        out, Cluster(address), Console(markup=False), lambda line: print(line, file=sys.stderr)
+    )
     return player.go_on(study) if resume and Folder(out).is_begun else player.begin(study)

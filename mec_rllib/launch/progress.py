@@ -80,7 +80,7 @@ class ExperimentProgress:
 
     def fail(self, name: str) -> None:
         """A trial failed; the others go on."""
-        self._finish(name, "[red]failed[/]")
+        self._finish(name, "failed")
 
     def _finish(self, name: str, figures: str) -> None:
         self._say(f"{name}: {figures}")

@@ -66,7 +66,11 @@ NOTHING_YET = Left(frozenset(), {}, {})
 
 
 def run_stage(
-    stage: Stage, cluster: Cluster, progress: ExperimentProgress, left: Left = NOTHING_YET
+    stage: Stage,
+    cluster: Cluster,
+    progress: ExperimentProgress,
+    stop: CleanStop,
+    left: Left = NOTHING_YET,
 ) -> list[str]:
     """Runs strategies x seeds through Ray Tune; the folder becomes Tune's experiment folder.
 
@@ -74,6 +78,7 @@ def run_stage(
         stage: what to run.
         cluster: where.
         progress: shows the reports.
+        stop: listens for the user.
         left: of a stage that goes on.
 
     Returns:
@@ -91,7 +96,6 @@ def run_stage(
     if not trials:
         return []
     start_ray(cluster, max(sum(b["CPU"] for b in cores_of(s)) for s in study.strategies))
-    stop = CleanStop()
     tuner = tune.Tuner(
         _trainable(stage, left),
         param_space={

@@ -30,6 +30,11 @@ class CleanStop(tune.Stopper, tune.Callback):
         """Tune stores its callbacks with the experiment; nothing of this one is needed."""
         return CleanStop().__dict__
 
+    def check(self) -> None:
+        """Raises KeyboardInterrupt if the user has asked: for what would begin next."""
+        if self.is_asked:
+            raise KeyboardInterrupt
+
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         """Whether the trial ends with this report."""
         self._awaited.discard(trial_id)

@@ -23,6 +23,7 @@ from mec_rllib.trials.checkpoints import (
     write_checkpoint,
 )
 from mec_rllib.trials.players import start_run
+from mec_rllib.trials.traces import check_traces
 from mec_rllib.trials.trial import Trial, origin
 
 CHECKPOINT_EVERY_REPORTS = 10
@@ -144,6 +145,7 @@ class StrategyTrial(CheckpointedTrial):
     def start(self, config: dict[str, Any]) -> None:
         """Starts the strategy with the seed, or goes on with them."""
         strategy, seed = self._study.by_label[config["strategy"]], config["seed"]
+        check_traces([strategy], self._experiment_folder)
         strategy_run = start_run(strategy, seed, self._pretrained.get(seed))
         trial = Trial(strategy.label, seed, strategy.experiment, strategy_run, self._node)
         self._trials = [trial]

@@ -26,6 +26,13 @@ otherwise, or if the seeds have no spread: one seed, or all of them equal.
 The report marks the claims of an experiment whose two-sided t-test against the margin survives the
 Holm-Bonferroni correction, 5 % for all of them together.
 
+A claim of a suite is about all its experiments. Seeds are paired within an experiment, never
+across. The estimate is the mean over the experiments of each one's mean over its seeds. Its
+standard error is the root of the sum of s^2 / n over the experiments, divided by their number;
+its degrees of freedom are those of Welch and Satterthwaite. The claim is undecided where an
+experiment has nothing to say, or seeds without a spread. Holm's correction is for all claims of
+the suite.
+
 "Lifetime" is R over all slots, learning included; "last 20 %" is R over the last fifth of them.
 "Greedy" is R of the final policy without exploration and training, on jobs that it has not seen. On
 a trace these are the jobs of the trace; where the load follows a schedule, it is the last load.

@@ -9,14 +9,14 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.lookup import nearest
 from mec_rllib.results.measures import LABEL, MEASURES, UNITS, Finished
 from mec_rllib.results.stats import (
+    Estimate,
     Interval,
     Values,
     Verdict,
     all_equal,
+    estimate,
     holm,
-    interval,
     known,
-    p_value,
     verdict,
 )
 from mec_rllib.results.stored import StoredStudy
@@ -75,32 +75,43 @@ def decide(study: StoredStudy) -> list[dict[str, Any]]:
         for claim in study.config.get("claims", [])
     ]
     measured = [(claim, values) for claim, values in measured if values]
-    p_values = [p_value(values, claim["margin"]) for claim, values in measured]
-    survivors = holm(p_values)
-    return [
-        _decided(claim, values, p, survives)
-        for (claim, values), p, survives in zip(measured, p_values, survivors, strict=True)
-    ]
+    return with_holm(
+        [
+            conclude(claim, estimate(values), len(known(values)), why_undecided(values))
+            for claim, values in measured
+        ]
+    )
 
 
-def _decided(
-    claim: Mapping[str, Any], values: Sequence[float], p: float, survives: bool
-) -> dict[str, Any]:
-    mean, low, high = found = interval(values)
+def conclude(claim: Mapping[str, Any], found: Estimate, n: int, note: str) -> dict[str, Any]:
+    """What an estimate says about a claim.
+
+    Args:
+        claim: as in the config.
+        found: what the claim is about.
+        n: seeds that it rests on.
+        note: why nothing is decided; empty where something is.
+    """
+    mean, low, high = found.interval
     return {
         "id": claim["id"],
         "text": claim["text"],
-        "verdict": _verdict(found, claim["margin"], claim["below"]),
+        "verdict": _verdict(found.interval, claim["margin"], claim["below"]),
         "estimate": mean,
         "ci95": [low, high],
         "margin": claim["margin"],
         "is_below": claim["below"],
         "unit": UNITS[claim["measure"]],
-        "n": len(known(values)),
-        "p": p,
-        "holm": survives,
-        "note": why_undecided(values),
+        "n": n,
+        "p": found.p_value(claim["margin"]),
+        "note": note,
     }
+
+
+def with_holm(found: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Adds `holm`: whether a test survives the correction for all of them."""
+    survivors = holm([entry["p"] for entry in found])
+    return [{**entry, "holm": s} for entry, s in zip(found, survivors, strict=True)]
 
 
 def _stored(study: StoredStudy) -> list[dict[str, Any]]:

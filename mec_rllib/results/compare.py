@@ -4,9 +4,9 @@ from typing import Any
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.lookup import nearest
-from mec_rllib.results.claims import why_undecided
+from mec_rllib.results.claims import why_undecided, with_holm
 from mec_rllib.results.measures import Finished, difference
-from mec_rllib.results.stats import holm, interval, known, p_value
+from mec_rllib.results.stats import interval, known, p_value
 from mec_rllib.results.stored import StoredStudy
 
 
@@ -25,13 +25,12 @@ def compare(
     Raises:
         ConfigError: there is no such strategy.
     """
-    _check_labels(study, baseline)
+    check_labels(study, baseline)
     finished = Finished(study)
     labels = [s.label for s in study.strategies if s.label != baseline]
     measured = {label: difference(finished, label, baseline, metric) for label in labels}
     found = [_found(label, baseline, metric, v) for label, v in measured.items() if v]
-    survivors = holm([entry["p"] for entry in found])
-    return [entry | {"holm": survives} for entry, survives in zip(found, survivors, strict=True)]
+    return with_holm(found)
 
 
 def paired(
@@ -42,13 +41,14 @@ def paired(
     Raises:
         ConfigError: there is no such strategy.
     """
-    _check_labels(study, strategy, baseline)
+    check_labels(study, strategy, baseline)
     return _found(
         strategy, baseline, metric, difference(Finished(study), strategy, baseline, metric)
     )
 
 
-def _check_labels(study: StoredStudy, *labels: str) -> None:
+def check_labels(study: StoredStudy, *labels: str) -> None:
+    """Raises ConfigError if an experiment has no strategy of that name."""
     known_labels = [s.label for s in study.strategies]
     for label in labels:
         if label not in known_labels:

@@ -1,21 +1,27 @@
-"""The folder of an experiment: the one place that knows what its files are called.
+"""Folders of experiments and suites: the one place that knows what their files are called.
 
 config.yaml             the whole config, as the experiment began
 study.json              its strategies, resolved
+traces.json             what was done to the traces that it plays, if it does
 search/, pretrained/    folders like this one: what ran before it
 LABEL_seedN/            a trial: result.json (its reports), error.txt, TensorBoard's events,
                         progress.csv, checkpoint_NNNNNN/
 summary.json, report.html, report.md, *.png     what `report` writes
+
+Of a suite:
+
+suite.yaml              the suite as it began, for the experiments beside it
+LABEL/                  an experiment, as above
+summary.json, report.html, report.md            what `report` writes
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from mec_rllib.errors import ConfigError
 from mec_rllib.files import write_json, write_whole
+from mec_rllib.yaml_text import dump_yaml
 
 STUDY_FORMAT = 1
 
@@ -52,16 +58,24 @@ class TrialFolder:
         return [*self.path.glob("progress.csv"), *self.path.glob("events.out.tfevents.*")]
 
 
-class Folder:
-    """The folder of an experiment, which need not exist yet."""
+class _Reported:
+    """A folder that a report is written into."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.config = self.path / "config.yaml"
-        self.study = self.path / "study.json"
         self.summary = self.path / "summary.json"
         self.report_html = self.path / "report.html"
         self.report_md = self.path / "report.md"
+
+
+class Folder(_Reported):
+    """The folder of an experiment, which need not exist yet."""
+
+    def __init__(self, path: str | Path):
+        super().__init__(path)
+        self.config = self.path / "config.yaml"
+        self.study = self.path / "study.json"
+        self.traces = self.path / "traces.json"
 
     def picture(self, name: str) -> Path:
         """A picture of the report."""
@@ -111,12 +125,39 @@ class Folder:
         if not self.config.is_file():
             raise ConfigError(f"{self.path}: holds no experiment (no {self.config.name})")
 
-    def write(self, config: Mapping[str, Any], strategies: list[dict[str, Any]]) -> None:
-        """Begins an experiment: its config and its resolved strategies, as plain data."""
+    def write(
+        self,
+        config: Mapping[str, Any],
+        strategies: list[dict[str, Any]],
+        traces: Sequence[dict[str, Any]] = (),
+    ) -> None:
+        """Begins an experiment: its config, resolved strategies and traces, as plain data."""
         self.path.mkdir(parents=True, exist_ok=True)
+        if traces:
+            write_json(self.traces, {"traces": list(traces)})
         write_json(self.study, {"format": STUDY_FORMAT, "strategies": strategies})
-        text = yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True)
-        write_whole(self.config, text)
+        write_whole(self.config, dump_yaml(config))
+
+
+class SuiteFolder(_Reported):
+    """The folder of a suite, which need not exist yet."""
+
+    def __init__(self, path: str | Path):
+        super().__init__(path)
+        self.config = self.path / "suite.yaml"
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether a suite was begun here."""
+        return self.config.is_file()
+
+    def world(self, label: str) -> Folder:
+        """The folder of one of its experiments."""
+        return Folder(self.path / label)
+
+    def write(self, config: Mapping[str, Any]) -> None:
+        """Begins a suite, whose experiments have begun: its config, as plain data."""
+        write_whole(self.config, dump_yaml(config))
 
 
 def trial_name(strategy: str, seed: int) -> str:

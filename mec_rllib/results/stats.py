@@ -32,19 +32,60 @@ def all_equal(values: Values) -> bool:
     return len(x) > 0 and bool(np.ptp(x) <= ROUNDING * max(1.0, np.abs(x).max()))
 
 
-def interval(values: Values) -> Interval:
-    """Mean and 95 % interval (Student's t over seeds); values that are NaN are left out.
+class Estimate(NamedTuple):
+    """A mean and how well it is known; NaN where there is no spread to judge it by."""
 
-    A single value, or several that are equal, have no interval: a t-test needs a spread.
+    mean: float
+    error: float  # its standard error
+    degrees: float  # of freedom, of Student's t
+
+    @property
+    def interval(self) -> Interval:
+        """The mean with its 95 % t-interval."""
+        half = float(special.stdtrit(self.degrees, 0.5 + CONFIDENCE / 2) * self.error)
+        return Interval(self.mean, self.mean - half, self.mean + half)
+
+    def p_value(self, above: float) -> float:
+        """Two-sided p of Student's t-test that the mean differs from a bound."""
+        return float(2.0 * special.stdtr(self.degrees, -abs(self.mean - above) / self.error))
+
+
+def estimate(values: Values) -> Estimate:
+    """The mean of values that are independent, as those of seeds; NaN values are left out.
+
+    A single value, or several that are equal, have no standard error: a t-test needs a spread.
     """
     x = known(values)
     if not len(x):
-        return Interval(np.nan, np.nan, np.nan)
-    mean = float(x.mean())
+        return Estimate(np.nan, np.nan, np.nan)
     if all_equal(x):
-        return Interval(mean, np.nan, np.nan)
-    half = float(special.stdtrit(len(x) - 1, 0.5 + CONFIDENCE / 2) * _standard_error(x))
-    return Interval(mean, mean - half, mean + half)
+        return Estimate(float(x.mean()), np.nan, np.nan)
+    return Estimate(float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x))), len(x) - 1.0)
+
+
+def over_worlds(worlds: Sequence[Values]) -> Estimate:
+    """The mean over worlds of each world's mean over its seeds: about these worlds, not others.
+
+    The standard error is sqrt(sum of s_w^2 / n_w) / W, for values of different worlds are
+    independent; the degrees of freedom are those of Welch and Satterthwaite, for each world has a
+    variance of its own. How far the worlds are apart does not count. A world without a standard
+    error leaves the whole without one; a world without values leaves it without a mean.
+
+    Args:
+        worlds: the values of each world's seeds.
+    """
+    found = [estimate(values) for values in worlds]
+    if not found:
+        return Estimate(np.nan, np.nan, np.nan)
+    means, errors, degrees = np.array(found).T
+    variances = errors**2
+    freedom = float(variances.sum() ** 2 / (variances**2 / degrees).sum())
+    return Estimate(float(means.mean()), float(np.sqrt(variances.sum()) / len(found)), freedom)
+
+
+def interval(values: Values) -> Interval:
+    """Mean and 95 % interval (Student's t over seeds); values that are NaN are left out."""
+    return estimate(values).interval
 
 
 def verdict(difference: Interval, above: float) -> Verdict:
@@ -56,15 +97,7 @@ def verdict(difference: Interval, above: float) -> Verdict:
 
 def p_value(values: Values, above: float) -> float:
     """Two-sided p of Student's t-test that the mean differs from a bound; NaN without a spread."""
-    x = known(values)
-    if not len(x) or all_equal(x):
-        return np.nan
-    t = abs(x.mean() - above) / _standard_error(x)
-    return float(2.0 * special.stdtr(len(x) - 1, -t))
-
-
-def _standard_error(x: np.ndarray) -> float:
-    return float(x.std(ddof=1) / np.sqrt(len(x)))
+    return estimate(values).p_value(above)
 
 
 def holm(p_values: Sequence[float], level: float = 0.05) -> list[bool]:

@@ -1,4 +1,4 @@
-"""How far an experiment is, from its files: what runs, what is done, what failed and why."""
+"""How far an experiment or a suite is, from its files: what runs, is done or failed, and why."""
 
 import re
 import time
@@ -10,8 +10,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mec_rllib.paths import command
 from mec_rllib.results.folder import Folder
-from mec_rllib.results.stored import TrialResults, read_study
+from mec_rllib.results.stored import StoredStudy, TrialResults, read_study
+from mec_rllib.results.suite import read_suite
 
 RESTARTS = 3  # of a trial whose process or node was lost, or that failed
 SILENT_S = 120.0  # a report takes as long as a hundredth of a trial
@@ -29,18 +31,49 @@ def status(folder: Path, now: float | None = None) -> dict[str, Any]:
     Raises:
         ConfigError: the folder holds no experiment of ours.
     """
+    return _status(read_study(folder), time.time() if now is None else now)
+
+
+def suite_status(folder: Path, now: float | None = None) -> dict[str, Any]:
+    """What `mec-rllib status --json` prints of a suite: each experiment, and the sum.
+
+    Raises:
+        ConfigError: the folder holds no suite of ours.
+    """
     now = time.time() if now is None else now
-    study = read_study(folder)
-    results, slots = study.trials, study.slots
-    trials = [_trial(study.folder, r, slots) for r in results]
+    suite = read_suite(folder)
+    found = {label: _status(world, now) for label, world in suite.worlds.items()}
+    for one in found.values():  # silence says nothing of what has not begun
+        if one["state"] != "over" and not any(trial["last_report"] for trial in one["trials"]):
+            one["state"] = "waiting"
+    is_over = all(one["state"] == "over" for one in found.values())
+    begun = [one for one in found.values() if one["state"] != "waiting"]
+    silent_s = min(one["silent_s"] for one in begun or found.values())
+    results = [trial for world in suite.worlds.values() for trial in world.trials]
+    trials = [trial for one in found.values() for trial in one["trials"]]
+    return {
+        "suite": suite.name,
+        "state": _state(is_over, silent_s),
+        "silent_s": silent_s,
+        "left_s": None if is_over else _left_s(results, trials),
+        "experiments": found,
+    } | {state: sum(one[state] for one in found.values()) for state in STATES}
+
+
+def _state(is_over: bool, silent_s: float) -> str:
+    return "over" if is_over else "running" if silent_s < SILENT_S else "stopped"
+
+
+def _status(study: StoredStudy, now: float) -> dict[str, Any]:
+    trials = [_trial(study.folder, results, study.slots) for results in study.trials]
     reported = [t["last_report"] for t in trials if t["last_report"] is not None]
     silent_s = now - max(reported, default=study.folder.config.stat().st_mtime)
     is_over = all(trial["state"] in ("done", "failed") for trial in trials)
     return {
         "experiment": study.name,
-        "state": "over" if is_over else "running" if silent_s < SILENT_S else "stopped",
+        "state": _state(is_over, silent_s),
         "silent_s": silent_s,
-        "left_s": None if is_over else _left_s(results, trials, slots),
+        "left_s": None if is_over else _left_s(study.trials, trials),
         "trials": trials,
     } | {state: sum(trial["state"] == state for trial in trials) for state in STATES}
 
@@ -70,9 +103,7 @@ def _trial(folder: Folder, results: TrialResults, slots: int) -> dict[str, Any]:
     }
 
 
-def _left_s(
-    results: Sequence[TrialResults], trials: Sequence[dict[str, Any]], slots: int
-) -> float | None:
+def _left_s(results: Sequence[TrialResults], trials: Sequence[dict[str, Any]]) -> float | None:
     """Seconds left at the pace of all reports so far; none: too few to tell."""
     # The driver may have died before it wrote a report down: that one has no time.
     stamps = [report["timestamp"] for r in results for report in r.reports if "timestamp" in report]
@@ -84,7 +115,7 @@ def _left_s(
         for r in results
         if r.reports
     )
-    to_go = sum(slots - trial["slots"] for trial in trials if trial["state"] != "failed")
+    to_go = sum(trial["of"] - trial["slots"] for trial in trials if trial["state"] != "failed")
     return (max(stamps) - min(stamps)) * to_go / played if played else None
 
 
@@ -104,17 +135,49 @@ def print_status(found: dict[str, Any], folder: Path, console: Console) -> None:
             str(trial["failures"] or "-"),
         )
     console.print(table)
-    for trial in found["trials"]:
-        if trial["reason"] and trial["state"] != "done":
-            line = f"{trial['strategy']} seed {trial['seed']}: {trial['reason']}"
-            console.print(line, highlight=False, soft_wrap=True, markup=False)
-    counts = ", ".join(f"{found[state]} {state}" for state in STATES if found[state])
+    for line in (*_reasons(found), _sum(found, found["experiment"], folder)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def print_suite_status(found: dict[str, Any], folder: Path, console: Console) -> None:
+    """A line per experiment, why trials failed, and a line that sums up."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("experiment", "state", "trials", "left"):
+        table.add_column(heading, justify="right" if heading == "left" else "left")
+    for label, one in found["experiments"].items():
+        left = one["left_s"]
+        shown = "-" if left is None else str(timedelta(seconds=round(left)))
+        table.add_row(label, one["state"], _counts(one), shown)
+    console.print(table)
+    reasons = [
+        f"{label}, {reason}"
+        for label, one in found["experiments"].items()
+        for reason in _reasons(one)
+    ]
+    for line in (*reasons, _sum(found, found["suite"], folder)):
+        console.print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+def _reasons(found: dict[str, Any]) -> list[str]:
+    """Why trials failed that are not done."""
+    return [
+        f"{trial['strategy']} seed {trial['seed']}: {trial['reason']}"
+        for trial in found["trials"]
+        if trial["reason"] and trial["state"] != "done"
+    ]
+
+
+def _counts(found: dict[str, Any]) -> str:
+    return ", ".join(f"{found[state]} {state}" for state in STATES if found[state])
+
+
+def _sum(found: dict[str, Any], name: str, folder: Path) -> str:
     silent = timedelta(seconds=round(found["silent_s"]))
     left = found["left_s"]
     end = {
         "over": "",
         "running": f"; {'?' if left is None else timedelta(seconds=round(left))} left",
-        "stopped": f"; no report for {silent}: if nothing runs any more, mec-rllib resume {folder}",
+        "stopped": f"; no report for {silent}: if nothing runs any more, "
+        + command("mec-rllib", "resume", folder),
     }[found["state"]]
-    line = f"{found['experiment']}: {counts}{end}"
-    console.print(line, highlight=False, soft_wrap=True, markup=False)
+    return f"{name}: {_counts(found)}{end}"

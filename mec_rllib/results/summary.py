@@ -10,6 +10,7 @@ from mec_rllib.results.claims import decide
 from mec_rllib.results.compare import compare
 from mec_rllib.results.stats import interval
 from mec_rllib.results.stored import StoredStudy
+from mec_rllib.results.traces import kept_traces, trace_of_summary
 
 METRICS = (
     "reward_lifetime",
@@ -49,6 +50,7 @@ def summarize(study: StoredStudy, baseline: str | None = None) -> dict[str, Any]
         "experiment": study.name,
         "config": study.config,
         "versions": {package: version(package) for package in PACKAGES},
+        "trace": trace_of_summary(kept_traces(study.folder)),
         "rows": rows,
         "aggregate": _aggregate(rows),
         "claims": decide(study),

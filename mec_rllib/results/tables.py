@@ -54,12 +54,11 @@ def strategy_rows(
     return rows
 
 
-def claim_section(claims: Sequence[dict[str, Any]]) -> Section:
-    """What the claims say."""
+def claim_section(claims: Sequence[dict[str, Any]], how: str = "") -> Section:
+    """What the claims say; `how` is added to the note."""
     survivors = sum(claim["holm"] for claim in claims)
-    note = (
-        f"{len(claims)} claims, paired by seed, 95 % t-intervals; the tests are in docs/claims.md. "
-    )
+    manner = ", ".join(filter(None, ("paired by seed", how)))
+    note = f"{len(claims)} claims, {manner}, 95 % t-intervals; the tests are in docs/claims.md. "
     note += (
         f"{survivors} of them survive the Holm correction for all {len(claims)} (marked yes)."
         if not all(claim["note"] for claim in claims)

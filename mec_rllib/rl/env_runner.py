@@ -19,7 +19,7 @@ from mec_rllib.envs.vector import build_vector_env
 from mec_rllib.envs.world import WorldVectorEnv
 from mec_rllib.gates import GateView, TDStatistic
 from mec_rllib.rl.exploration import Greedy
-from mec_rllib.rl.gating import runner_gate
+from mec_rllib.rl.gating import runner_gate, view_of
 from mec_rllib.rl.messages import Fragment, Report, Transitions
 from mec_rllib.rl.modules import acting_function
 from mec_rllib.rl.replay.n_step import NStep
@@ -287,14 +287,10 @@ class MecEnvRunner(SingleAgentEnvRunner):
         return asked
 
     def _view(self, psi: Floats) -> GateView:
-        servers = self.env.servers
-        return GateView(
-            servers.slot,
+        return view_of(
+            self.env.servers,
+            self._gating.gate,
             psi,
-            servers.can_ask,
-            servers.is_idle,
-            servers.is_empty,
-            servers.since_kind if self._chooses_kind else servers.since_training,
             self._td.ratio,
             self._rng,
             self._td_error,

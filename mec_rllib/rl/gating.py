@@ -7,8 +7,10 @@ every env runner, where it holds the gate, and one in the algorithm.
 from collections.abc import Iterable
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from mec_rllib.gates import Gate, GateView, State
-from mec_rllib.sim.jobs import Bools, Ints
+from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 
 @runtime_checkable
@@ -53,3 +55,27 @@ def runner_gate(callbacks: Iterable[Any]) -> RunnerGate:
 def update_gate(callbacks: Iterable[Any]) -> UpdateGate:
     """The one among an algorithm's callbacks; `GatedConfig` sees to it that it is there."""
     return next(callback for callback in callbacks if isinstance(callback, UpdateGate))
+
+
+def view_of(
+    world: Any,
+    gate: Gate,
+    psi: Floats,
+    td_statistic: Floats,
+    rng: np.random.Generator,
+    td_error: Floats,
+    reward: Floats,
+) -> GateView:
+    """What a gate sees of a world in this slot; the shapes are those of `GateView`."""
+    return GateView(
+        world.slot,
+        psi,
+        world.can_ask,
+        world.is_idle,
+        world.is_empty,
+        world.since_kind if gate.chooses_kind else world.since_training,
+        td_statistic,
+        rng,
+        td_error,
+        reward,
+    )

@@ -12,6 +12,7 @@ from mec_rllib.sim import slot
 from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
 from mec_rllib.sim.slot import WAITING, Now, Rules, Servers, Tally
 from mec_rllib.sim.streams import Purpose, generator
+from mec_rllib.sim.workload_check import check_workload, checked_jobs
 from mec_rllib.sim.workloads import Workload, of_seed
 
 TrainingMode = Literal["drain", "backfill", "pause"]  # in the order of Rules.mode
@@ -40,7 +41,8 @@ class ServerBatch:
         first_index: index of the first server; index k has a stream of jobs of its own.
 
     Raises:
-        ValueError: a parameter out of its range.
+        ValueError: a parameter out of its range, or a workload that lacks something.
+        WrongAnswerError: what the workload answers is no table of jobs.
     """
 
     has_episodes = False  # a continuing task
@@ -67,6 +69,7 @@ class ServerBatch:
             )
         if mode not in get_args(TrainingMode):
             raise ValueError(f"mode must be one of {', '.join(get_args(TrainingMode))}: {mode!r}")
+        check_workload(workload)
         self._described = workload
         self.num_servers = num_servers
         self.buffer = buffer
@@ -272,10 +275,14 @@ class ServerBatch:
 
     def _arrivals(self, rng: np.random.Generator) -> Jobs:
         """The next jobs of a server. A fault of the workload leaves no trace but a count."""
+        stop = self.slot + CHUNK_SLOTS
+        return checked_jobs(self._asked(rng, stop), self.workload, self.slot, stop)
+
+    def _asked(self, rng: np.random.Generator, stop: int) -> Any:
         before = rng.bit_generator.state
         for attempt in range(1, WORKLOAD_ATTEMPTS + 1):
             try:
-                return self.workload.arrivals(rng, self.slot, self.slot + CHUNK_SLOTS)
+                return self.workload.arrivals(rng, self.slot, stop)
             except Exception as error:
                 rng.bit_generator.state = before
                 if attempt == WORKLOAD_ATTEMPTS:

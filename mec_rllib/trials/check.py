@@ -1,4 +1,4 @@
-"""Builds once what a strategy needs and what can be built without Ray, before anything starts."""
+"""Builds once what a strategy needs, and plays a few slots with it, before anything starts."""
 
 import pickle
 from typing import Any
@@ -10,14 +10,16 @@ from mec_rllib.gates import Idle, ServerEmpty
 from mec_rllib.lookup import nearest
 from mec_rllib.results.claims import check_claims
 from mec_rllib.schedulers import SCHEDULERS
-from mec_rllib.trials.rules import build_guide, build_scheduler
+from mec_rllib.trials.dry_run import dry_run, users_faults
+from mec_rllib.trials.rules import build_scheduler
+from mec_rllib.user_code import fault_of
 
 
 def check_study(study: Study) -> None:
-    """Builds what every strategy needs, and looks at what is claimed and compared.
+    """Plays a few slots of every strategy, and looks at what is claimed and compared.
 
     Raises:
-        ConfigError: whatever would fail at the start of a trial, or at the report.
+        ConfigError: whatever would fail in a trial, or at the report.
     """
     for strategy in study.strategies:
         check(strategy)
@@ -32,11 +34,17 @@ def check_study(study: Study) -> None:
 
 
 def check(strategy: Strategy) -> None:
-    """Builds world, gate, guide or scheduler once.
+    """Builds world, gate, guide or scheduler, and plays a few slots (`dry_run`).
 
     Raises:
-        ConfigError: whatever would fail at the start of a trial.
+        ConfigError: whatever would fail in a trial, as far as it needs no network.
     """
+    with users_faults(strategy.label):
+        _check_built(strategy)
+    dry_run(strategy)
+
+
+def _check_built(strategy: Strategy) -> None:
     env = strategy.experiment.env
     try:
         if env.gym is None:
@@ -44,20 +52,13 @@ def check(strategy: Strategy) -> None:
         else:
             _check_gym(strategy, env.build_world(1))
     except ValueError as error:
+        if fault_of(error):
+            raise
         raise ConfigError(f"env: {error}") from None
-    try:
-        if strategy.gate is not None:
-            strategy.gate(strategy.experiment.runners.servers, **strategy.args)
-            if strategy.experiment.exploration == "guided":
-                build_guide(strategy, seed=0)
-            return
+    if not strategy.learns:
         scheduler = build_scheduler(strategy, seed=0)
         if hasattr(scheduler, "prepare"):
             scheduler.prepare(env.build_world(1))
-    except ConfigError:
-        raise
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"strategy {strategy.label}: {error}") from None
 
 
 def _check_gym(strategy: Strategy, world: Any) -> None:

@@ -14,9 +14,11 @@ from mec_rllib.files import finite, write_whole
 from mec_rllib.locks import hold
 from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.results.stored import read_reports
+from mec_rllib.trials.begin import begin
 from mec_rllib.trials.check import check_study
 from mec_rllib.trials.checkpoints import write_checkpoint
 from mec_rllib.trials.players import start_run
+from mec_rllib.trials.traces import check_traces
 from mec_rllib.trials.trial import Trial, origin
 
 OnReport = Callable[[str, dict[str, Any]], None]
@@ -38,7 +40,8 @@ def play_here(study: Study, folder: Folder, on_report: OnReport | None = None) -
             raise ConfigError(f"{key}: is played by Tune only; use run() in place of run_here()")
     check_study(study)
     if not folder.is_begun:
-        folder.write(study.experiment.model_dump(mode="json"), study.to_json())
+        begin(study, folder)
+    check_traces(study.strategies, folder)
     with hold(folder.path):
         for strategy, seed in study.trials:
             trial = folder.trial(strategy.label, seed)

@@ -13,10 +13,13 @@ from typing import Any
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.study import Strategy
+from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.world import totals_from_json, totals_of
 from mec_rllib.schedulers import Scheduler, run
+from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Sums, Totals
 from mec_rllib.trials.players import SchedulerRun, StrategyRun
+from mec_rllib.trials.traces import sha256_of
 
 REPORTS = 100  # per trial
 TRIAL_FILE = "trial.json"  # in a checkpoint
@@ -145,22 +148,28 @@ class Trial:
 
 def origin(strategy: Strategy, seed: int) -> dict[str, Any]:
     """Whose a checkpoint is: what must be equal in a run that goes on from it."""
-    return {"strategy": strategy.label, "seed": seed, **strategy.identity}
+    trace = sha256_of(strategy.experiment.env)
+    return {"strategy": strategy.label, "seed": seed, **strategy.identity, "trace": trace}
 
 
 def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> float:
-    """R of a policy that neither explores nor trains, on jobs it has not seen.
+    """R of a policy that neither explores nor trains, on jobs it has not seen."""
+    batch = evaluation_world(experiment, seed)
+    run(batch, policy, math.ceil(experiment.evaluation.slots / batch.num_servers))
+    return totals_of(batch).mean_reward
+
+
+def evaluation_world(experiment: Experiment, seed: int) -> ServerBatch | GymBatch:
+    """Where a trained policy is judged.
 
     A trace is always the same, so it is replayed on one server; where the load follows a
     schedule, the policy is judged at the last load, and where worlds drift, in the last world.
     """
-    wanted, runners = experiment.evaluation, experiment.runners
+    runners = experiment.runners
     slots = experiment.slots // (max(runners.num, 1) * runners.servers)  # of each server
     env = experiment.env.at_the_end(slots, seed)
-    servers = 1 if env.workload == "trace" else wanted.servers
-    batch = env.build_world(servers, EVALUATION_SEED + seed)
-    run(batch, policy, math.ceil(wanted.slots / servers))
-    return totals_of(batch).mean_reward
+    servers = 1 if env.workload == "trace" else experiment.evaluation.servers
+    return env.build_world(servers, EVALUATION_SEED + seed)
 
 
 def evaluate(

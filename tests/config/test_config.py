@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from gate_slots import view
 
-from mec_rllib.config.load import build, load, with_values
+from mec_rllib.config.load import build, load, read_values, with_values
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study_file import load_study
 from mec_rllib.errors import ConfigError
@@ -19,7 +19,8 @@ from mec_rllib.section import section_of
 from mec_rllib.trials.check import check_study
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = sorted((ROOT / "tune_configs").glob("*.yaml"))
+EVERY_CONFIG = sorted((ROOT / "tune_configs").glob("*.yaml"))
+CONFIGS = [path for path in EVERY_CONFIG if "suite" not in read_values(path)]
 
 
 @pytest.fixture
@@ -138,6 +139,12 @@ def test_free_training_and_naive_training_pay_for_one_update(config):
     assert [s.updates_per_job for s in strategies] == [1, 1, 32, 32]
 
 
+class OneName:
+    """A workload of the user's with two classes of one name."""
+
+    class_names = ("a", "a")
+
+
 JOB_CLASS = "name: a, resources: [1, 9], execution: [1, 2], slack: [0, 1], weight: 1"
 BAD = {  # an override, and what the one line must say
     "slts=3": "slts: unknown key; did you mean 'slots'?",
@@ -158,6 +165,21 @@ BAD = {  # an override, and what the one line must say
     "env.load=100": "at most load 48.3, or more users",
     "env.load.x=1": "env.load",
     "env.classes=[]": "env.classes: List should have at least 1 item",
+    f"env.classes=[{{mix: 1, {JOB_CLASS}}}, {{mix: 2, {JOB_CLASS}}}]": (
+        "env: classes: a name is given twice (a, a)"
+    ),
+    "env.workload=test_config:OneName": "class_names of test_config:OneName: a name is given twice",
+    "slots=0100": "0100 has a leading 0 (octal?): write 100, or '0100' for a text",
+    "slots=0899": "0899 has a leading 0 (octal?): write 899",
+    "slots=-012": "write -12",
+    "seeds=[1, 007]": "write 7",
+    "env={007: 1}": "write 7",
+    "slots=1:30": "1:30 would be a number in base 60: write 90, or '1:30' for a text",
+    "env.load=1:30.5": "1:30.5 would be a number in base 60: write 90.5",
+    "slots=1.5e0": "slots: Input should be a valid integer",
+    "slots=1e400": "slots: Input should be a finite number",
+    "slots=1e13": "slots: Input should be less than or equal to 1000000000000",
+    "search={space: }": "space is empty: name the keys to search",
     f"env.classes=[{{mix: 0, {JOB_CLASS}}}]": "not all zero",
     f"env.classes=[{{mix: .nan, {JOB_CLASS}}}]": "env.classes.0.mix: Input should be a finite",
     f"env.classes=[{{mix: 1, {JOB_CLASS.replace('9', '99')}}}]": "99 units, the capacity is 10",
@@ -184,6 +206,7 @@ BAD = {  # an override, and what the one line must say
     "strategies=[{gate: ats, perid: 3}]": "ats has no key 'perid'; did you mean 'period'?",
     "strategies=[{gate: pts, window: 30}]": "pts has no key 'window'",
     "gate.percentile=0.99": "gate.percentile: is in percent: did you mean 99?",
+    "gate.percentile=1": "did you mean 99?",
     "strategies=[{gate: pts, period: 0}]": "gate.period: Input should be greater than or equal",
     "strategies=[{scheduler: sjf, label: ../up}]": "label '../up' must be",
     "strategies=[no.such:Thing]": "cannot be imported: No module named 'no'",
@@ -214,6 +237,10 @@ def test_bad_values_are_named_in_one_line(config, override):
         ("slots: 1\nslots: 2\n", "line 2: key 'slots' is given twice"),
         ("name: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
         ("[" * 5000, ""),
+        ("name: a\nslots: 0100\n", "line 2: 0100 has a leading 0"),
+        ("env: {load: 1, <<: 5}\n", "line 1: expected a mapping or list of mappings for merging"),
+        ("env: &a {load: 1}\ngate: {<<: *a, <<: *a}\n", "write <<: [*one, *other]"),
+        ("env: &a {load: 1, load: 2}\ngate: {<<: *a}\n", "line 1: key 'load' is given twice"),
     ],
 )
 def test_bad_files_are_named_in_one_line(tmp_path, text, message):

@@ -121,7 +121,9 @@ def test_a_killed_trial_goes_on_and_ends_once(tmp_path, straight):
 
     def kill():
         wait_for_policy(out)
-        killed.extend(named("ray::StrategyTrial", os.getpid()))
+        deadline = time.monotonic() + 30
+        while not killed and time.monotonic() < deadline:  # it has the name between two calls
+            killed.extend(named("ray::StrategyTrial", os.getpid()))
         for pid in killed:
             os.kill(pid, signal.SIGKILL)
 

@@ -16,8 +16,10 @@ from mec_rllib.results.stats import (
     ROUNDING,
     Interval,
     all_equal,
+    estimate,
     holm,
     interval,
+    over_worlds,
     p_value,
     verdict,
 )
@@ -278,6 +280,60 @@ def test_the_p_value_agrees_with_the_interval():
         values = rng.normal(0.5, 1.0, 5)
         _, low, high = interval(values)
         assert (p_value(values, 0.0) < 0.05) == (low > 0 or high < 0)
+
+
+SEEDS = st.lists(st.floats(-1.0, 1.0), min_size=2, max_size=6, unique=True)
+
+
+@given(SEEDS, SEEDS, st.floats(-0.5, 0.5))
+def test_the_mean_over_two_worlds_is_welch_s_test(first, second, above):
+    assume(min(np.ptp(first), np.ptp(second)) > 1e-3)
+    found = over_worlds([first, second])
+    # (a + b) / 2 > c is a > 2c - b.
+    welch = stats.ttest_ind(first, 2 * above - np.array(second), equal_var=False)
+    low, high = welch.confidence_interval(0.95)
+    assert found.interval == pytest.approx(
+        (np.mean([np.mean(first), np.mean(second)]), above + low / 2, above + high / 2), rel=1e-6
+    )
+    assert found.p_value(above) == pytest.approx(welch.pvalue, rel=1e-6, abs=1e-12)
+
+
+def test_the_mean_over_three_worlds_by_hand():
+    # s^2/n: 1/3, 1/4 and 4/3 (n = 3, 2, 3); their sum is 23/12.
+    found = over_worlds([[2.0, 3.0, 4.0], [0.0, np.nan, 1.0], [5.0, 7.0, 9.0]])
+    assert found.mean == pytest.approx((3 + 0.5 + 7) / 3)
+    assert found.error == pytest.approx((23 / 12) ** 0.5 / 3)
+    assert found.degrees == pytest.approx((23 / 12) ** 2 / (1 / 18 + 1 / 16 + 16 / 18))
+
+
+def test_one_world_is_an_experiment_and_how_far_worlds_are_apart_does_not_count():
+    values = [[0.1, 0.3, 0.2], [0.5, 0.4, 0.7]]
+    assert over_worlds(values[:1]) == pytest.approx(estimate(values[0]))
+    far = over_worlds([values[0], np.array(values[1]) + 10.0])
+    near = over_worlds(values)
+    assert far.mean == pytest.approx(near.mean + 5.0)
+    assert (far.error, far.degrees) == pytest.approx((near.error, near.degrees))
+
+
+@pytest.mark.parametrize("world", [[], [np.nan], [0.5], [0.5, 0.5]])
+def test_a_world_without_a_spread_leaves_no_interval(world):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = over_worlds([[0.1, 0.2, 0.4], world])
+        assert np.isnan([*found.interval[1:], found.p_value(0.0)]).all()
+        assert np.isnan(found.mean) == (0.5 not in world)  # two worlds: one mean is not theirs
+        assert np.isnan(over_worlds([])).all()
+
+
+def test_the_interval_over_worlds_covers_a_known_truth_in_95_of_100_suites():
+    rng, covered = np.random.default_rng(0), []
+    for _ in range(4000):  # worlds that differ in mean, spread and number of seeds
+        worlds = [
+            rng.normal(m, s, n) for m, s, n in ((0.9, 0.2, 3), (0.1, 0.05, 10), (0.5, 0.1, 5))
+        ]
+        _, low, high = over_worlds(worlds).interval
+        covered.append(low <= 0.5 <= high)
+    assert 0.93 <= np.mean(covered) <= 0.97
 
 
 def test_a_difference_may_depend_on_the_load():

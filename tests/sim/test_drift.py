@@ -136,7 +136,7 @@ def test_a_policy_is_judged_in_the_world_that_it_ended_in(slots, world):
         ({"drift": {"first": 8}}, "drift.first is 8, but the worlds are 0..7"),
         ({"users": 1, "load": 0.9}, "at most load 0.525, or more users"),  # all critical jobs
         (
-            {"classes": [EnvConfig().classes[0].model_dump()] * 2},
+            {"classes": [EnvConfig().classes[0].model_dump() | {"name": name} for name in "ab"]},
             "the classes need two different ones",
         ),
     ],

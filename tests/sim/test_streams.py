@@ -53,4 +53,5 @@ def test_nobody_derives_a_stream_elsewhere():
         for path in sorted((ROOT / folder).rglob("*.py"))
         if seeds.search(path.read_text(encoding="utf-8"))
     ]
-    assert places == ["mec_rllib/sim/streams.py"]
+    # The made traces are files, written once; no run draws from their streams.
+    assert places == ["mec_rllib/sim/made_traces.py", "mec_rllib/sim/streams.py"]

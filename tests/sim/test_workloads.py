@@ -110,8 +110,9 @@ def test_a_trace_becomes_slots_units_and_slacks(trace_of):
 
 def test_a_trace_is_rescaled_to_a_load(trace_of):
     workload = TraceWorkload(read_trace(trace_of(GOOD)), load=0.1, end="stop")
-    # 3*3 + 8*5 + 2*1 = 51 unit-slots over 10 units at load 0.1: 51 slots
-    assert workload.jobs.arrival.tolist() == [0, 20, 51]
+    # 3*3 + 8*5 + 2*1 = 51 unit-slots over 10 units at load 0.1: 51 slots, 0 to 50
+    assert workload.jobs.arrival.tolist() == [0, 20, 50]
+    assert workload.length == 51
 
 
 def test_slots_may_be_longer_and_execution_is_capped(trace_of):

@@ -145,6 +145,20 @@ TEXTS = {
     "a module that climbs": "strategies: ['...os:system']",
     "a function of the system": "strategies: ['os:system']",
     "a date": "slots: 2020-01-01",
+    "an octal number": "slots: 0100",
+    "an octal number as key": "0100: 6",
+    "a number in base 60": "env: {load: 1:30}",
+    "a merge of nothing": "env: {<<: 5}",
+    "a merge of itself": "env: &a {<<: *a, x: 1}",
+    "a merge twice": "env: &a {}\ngate: {<<: *a, <<: *a}",
+    "a flood of merges": "a0: &a0 {k: 1}\n"
+    + "".join(f"a{n}: &a{n} {{<<: [{','.join([f'*a{n - 1}'] * 20)}]}}\n" for n in range(1, 20)),
+    "no integer": 'slots: !!int ""',
+    "no float": 'slots: !!float ""',
+    "no switch": "slots: !!bool x",
+    "no time": "slots: !!timestamp x",
+    "a tag on a key": "? !!seq a\n: 6",
+    "a share for a percentile": "gate: {percentile: 0.99}",
 }
 
 
@@ -158,6 +172,39 @@ def test_a_hostile_config_is_refused(refused, tmp_path, name):
 def test_a_config_that_is_no_text_is_refused(refused, tmp_path, content):
     (tmp_path / "c.yaml").write_bytes(content)
     refused("tune", "c.yaml", "--out", "out")
+
+
+PLACES = {
+    "s3://bucket/x": "is a URI, not a path",
+    "S3:/bucket/x": "is a URI",
+    "hdfs://host/x": "is a URI",
+    "file:///x/y": "write /x/y",
+    "file:/x": "write /x",
+    r"C:\x": "is a path of Windows",
+    "c:/x": "is a path of Windows",
+    "C:": "is a path of Windows",
+    r"\\server\x": "is a path of Windows",
+    "~nobody-here/x": "there is no such user",
+    "": "the path is empty",
+}
+VERBS = {
+    "train": ("train", "c.yaml", "--out"),
+    "tune": ("tune", "c.yaml", "--out"),
+    "resume": ("resume",),
+    "report": ("report",),
+    "status": ("status",),
+    "config": ("tune", "--out", "out"),
+    "checkpoint": ("evaluate", "--config", "c.yaml", "--checkpoint"),
+}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_what_is_no_path_of_this_machine_is_refused(refused, tmp_path, verb):
+    (tmp_path / "c.yaml").write_text("slots: 100")
+    for place, message in PLACES.items():
+        line = refused(*VERBS[verb], place)
+        assert message in line
+        assert place in line
 
 
 HEADER = "arrival_s,duration_s,demand,job_class"

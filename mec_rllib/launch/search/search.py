@@ -40,6 +40,7 @@ from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.trials.check import check
 from mec_rllib.trials.checkpoints import newest_good_checkpoint
 from mec_rllib.trials.players import start_run
+from mec_rllib.trials.traces import check_traces
 from mec_rllib.trials.trial import REPORTS, Trial
 
 TUNED = "-tuned"  # suffix of the winner's label
@@ -155,6 +156,7 @@ class SearchTrial(CheckpointedTrial):
         search = self._study.experiment.search
         assert search is not None
         strategy = _sampled(self._study, config)
+        check_traces(self._study.strategies[:1], self._search_folder)
         played = strategy.experiment.model_copy(update={"slots": search.slots})
         self._trials = [
             Trial(strategy.label, seed, played, start_run(strategy, seed)) for seed in search.seeds
