@@ -107,8 +107,9 @@ def test_rollout_goes_on_with_the_rule_that_it_is_given():
 
 
 def test_rollout_tries_every_row_of_the_buffer():
-    batch = asked_servers((9, 0, 1.0), (9, 0, 1.0), (9, 0, 8.0))
-    assert SCHEDULERS["rollout"](futures=2, horizon=2).select(batch) == [3]
+    batch = asked_servers((9, 9, 1.0), (9, 9, 1.0), (9, 9, 8.0))
+    for horizon in (1, 2):
+        assert SCHEDULERS["rollout"](futures=2, horizon=horizon).select(batch) == [3]
 
 
 def test_rollout_decides_for_every_server_that_has_a_choice():
