@@ -324,3 +324,10 @@ def test_a_gate_has_a_state_and_figures_before_its_first_slot(name):
     assert np.isfinite(list(gate.metrics().values())).all()
     if name == "budget":
         assert gate.metrics() == {"fallback_share": 1.0, "tokens": 0.0, "token_rate": 0.1}
+
+
+def test_a_kind_that_would_train_in_every_slot_is_refused():
+    """Half of the slots for two kinds, the small one a quarter of a slot long: one per slot."""
+    with pytest.raises(ValueError, match="in every slot"):
+        ATSKinds(1, [0.25, 1.0], percentile=50.0)
+    ATSKinds(1, [0.26, 1.0], percentile=50.0)

@@ -118,7 +118,9 @@ def play(room: str, count: int, seed: int) -> bool:
         f"{room}: {len(drawn)} of {len(everything)} mutants, tests of {clean_s:.1f} s", flush=True
     )
     killed, equivalent, survived, started = 0, 0, 0, time.monotonic()
-    for mutant in drawn:
+    for tried, mutant in enumerate(drawn):
+        if tried and tried % 25 == 0:
+            print(f"  {tried} tried", flush=True)
         if time.monotonic() - started > MOST_SECONDS:
             print("  the hour is over: the rest is left out", flush=True)
             break

@@ -128,10 +128,12 @@ def is_one_below(node: ast.AST) -> bool:
 
 
 def is_empty(node: ast.AST) -> bool:
-    """Says nothing that a test could see: zip's `strict`, and how a function is compiled."""
+    """Says nothing that a test could see: zip's `strict`, compile options, a name of a type."""
     match node:
         case ast.keyword("strict") | ast.Assign(value=ast.Call(ast.Name("njit"))):
             return True
+        case ast.Assign([ast.Name(name)], ast.BinOp(op=ast.BitOr())):
+            return name[0].isupper()
     return False
 
 

@@ -5,6 +5,7 @@ from made_up_trials import trial
 from stored import SHIPPED_CLAIMS, stored
 
 from mec_rllib.results.claims import decide
+from mec_rllib.results.measures import Finished
 
 SEEDS = (0, 1)
 
@@ -162,3 +163,24 @@ def test_a_damage_needs_a_report_after_it():
     assert "fallback_acts" in corrupted(shares, 15_000)
     assert "fallback_acts" not in corrupted(shares, 15_001)
     assert "fallback_acts" not in corrupted(shares, 20_001)
+
+
+def test_a_rival_is_named_in_full():
+    """`ats_kinds` is not `ats`; several names, or one."""
+    strategies = [
+        {"gate": "ats", "kind": "a", "label": "ats"},
+        {"gate": "ats_kinds", "label": "ats_kinds"},
+        {"gate": "pts", "kind": "a", "label": "pts"},
+        {"scheduler": "sjf", "label": "sjf"},
+    ]
+    trials = [trial(s["label"], 0, 0.5) for s in strategies]
+    jobs = [{"name": "a", "share": 0.5, "slots": 1}, {"name": "b", "share": 1.0, "slots": 5}]
+    finished = Finished(stored(trials, strategies=strategies, env={"training_jobs": jobs}))
+    for rivals, labels in (
+        ({"gate": "ats_kinds"}, ["ats_kinds"]),
+        ({"gate": ["ats", "pts"]}, ["ats", "pts"]),
+        ({"gate": "paying"}, ["ats", "ats_kinds", "pts"]),
+        ({"scheduler": "any"}, ["sjf"]),
+        (["pts", "nobody"], ["pts"]),
+    ):
+        assert finished.select(rivals) == labels

@@ -13,6 +13,7 @@ from stored import CONFIGS, SHIPPED_CLAIMS, stored
 from mec_rllib.reference.claims import reference
 from mec_rllib.results.claims import decide
 from mec_rllib.results.stats import (
+    ROUNDING,
     Interval,
     all_equal,
     estimate,
@@ -353,3 +354,11 @@ def test_a_difference_may_depend_on_the_load():
 def test_the_page_of_claims_is_that_of_the_experiments():
     page = CONFIGS.parent / "docs" / "claims.md"
     assert page.read_text() == reference(CONFIGS), "run `make docs`"
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 1e6, -1e6])
+def test_equal_is_what_rounding_makes_of_one_value(size):
+    """Relative to the values where they are above 1, else to 1: rewards are about as large."""
+    step = ROUNDING * max(1.0, abs(size))
+    assert all_equal([size, size + 0.9 * step])
+    assert not all_equal([size, size + 1.2 * step])

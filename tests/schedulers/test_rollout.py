@@ -107,8 +107,9 @@ def test_rollout_goes_on_with_the_rule_that_it_is_given():
 
 
 def test_rollout_tries_every_row_of_the_buffer():
-    batch = asked_servers((9, 0, 1.0), (9, 0, 1.0), (9, 0, 8.0))
-    assert SCHEDULERS["rollout"](futures=2, horizon=2).select(batch) == [3]
+    batch = asked_servers((9, 9, 1.0), (9, 9, 1.0), (9, 9, 8.0))
+    for horizon in (1, 2):
+        assert SCHEDULERS["rollout"](futures=2, horizon=horizon).select(batch) == [3]
 
 
 def test_rollout_decides_for_every_server_that_has_a_choice():
@@ -125,9 +126,10 @@ def test_rollout_decides_for_every_server_that_has_a_choice():
 
 
 def test_rollout_knows_several_kinds_of_training_jobs():
-    """A job of the second kind waits, for the whole server: nothing may start."""
+    """Either may start, so the first does; nothing, while a job of the second kind waits."""
     kinds = {"training_share": [0.5, 1.0], "training_slots": [1, 2], "mode": "backfill"}
     batch = asked_servers((9, 99, 1.0), (1, 99, 1.0), **kinds)
+    assert SCHEDULERS["rollout"](futures=2, horizon=8).select(batch) == [1]
     batch.servers.used[0, 0] = batch.servers.releases[0, batch.servers.clock[0] + 3, 0] = 1
     batch.servers.last_end[0] = batch.servers.clock[0] + 4
     batch.request_training(np.array([2]))
