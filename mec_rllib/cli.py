@@ -154,6 +154,7 @@ def evaluate(
     from mec_rllib.launch.progress import ExperimentProgress
     from mec_rllib.results.files import finite
     from mec_rllib.results.report import print_rows
+    from mec_rllib.trials.dry_run import users_faults
     from mec_rllib.trials.evaluate import policy_of, scheduler_of
     from mec_rllib.trials.trial import evaluate as play
 
@@ -163,7 +164,7 @@ def evaluate(
         label, player = policy_of(experiment, checkpoint, allow_pickle)
     # Progress goes to stderr: stdout is for the result.
     progress = ExperimentProgress(Console(stderr=True), len(experiment.seeds), experiment.slots)
-    with progress:
+    with users_faults(label), progress:
         rows = play(label, experiment, player, progress.show)
     if json_:
         print(json.dumps(finite({"rows": rows})))

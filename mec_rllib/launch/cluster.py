@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -46,7 +46,12 @@ def join(address: str, study: Study, out: Path) -> str:
     return describe(check_cluster(study, out), out)
 
 
-def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> None:
+def start_ray(
+    cluster: Cluster,
+    cpus: float,
+    modules: Sequence[str] = (),
+    say: Callable[[str], None] = lambda what: None,
+) -> None:
     """Joins the cluster, or starts one here with at least so many cores.
 
     Ray asks for its token by default; that is left as it is.
@@ -55,6 +60,7 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
         cluster: which.
         cpus: that one trial needs.
         modules: files and folders with code of the user's that travel to the nodes.
+        say: is told what takes a while.
 
     Raises:
         ConfigError: there is no cluster at the address, or it does not let us in.
@@ -80,6 +86,7 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
     if cluster.address:
         _connect(cluster.address, common)
         return
+    say("starting Ray")
     ray.init(
         address="local",
         # Trials that need more processes than there are cores share them, instead of waiting.

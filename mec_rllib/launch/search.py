@@ -98,8 +98,7 @@ def _try_samples(
     assert search is not None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     bundles = cores_of_sample(stage.study.strategies[0], len(search.seeds))
-    progress.begin("starting Ray")
-    start_ray(cluster, sum(bundle["CPU"] for bundle in bundles))
+    start_ray(cluster, sum(bundle["CPU"] for bundle in bundles), say=progress.begin)
     progress.begin(waiting(search.samples - len(left.tried)))
     stop = CleanStop(after_report=False)
     tuner = tune.Tuner(

@@ -90,8 +90,8 @@ def run_stage(
     ]
     if not trials:
         return []
-    progress.begin("starting Ray")
-    start_ray(cluster, max(sum(b["CPU"] for b in cores_of(s)) for s in study.strategies))
+    cores = max(sum(b["CPU"] for b in cores_of(s)) for s in study.strategies)
+    start_ray(cluster, cores, say=progress.begin)
     progress.begin(waiting(len(trials)))
     stop = CleanStop()
     tuner = tune.Tuner(

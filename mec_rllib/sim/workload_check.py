@@ -68,7 +68,8 @@ def checked_jobs(answer: Any, workload: Workload, start: int, stop: int) -> Jobs
 
 
 def _checked_column(workload: Workload, name: str, column: Any, jobs: int) -> Any:
-    shape, wanted = (jobs,), "(n,)"
+    shape: tuple[int, ...] = (jobs,)
+    wanted = "(n,)"
     if name == "requirement":
         kinds = len(workload.capacity)
         shape, wanted = (jobs, kinds), f"(n, {kinds})"

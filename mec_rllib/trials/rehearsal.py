@@ -31,7 +31,10 @@ def rehearse(strategy: Strategy) -> str:
     Raises:
         ConfigError: what would fail in a trial.
     """
-    logging.getLogger("ray").setLevel(logging.ERROR)  # of what is told here, nothing is for users
+    import ray.rllib  # it sets its own level when it is imported
+
+    for name in ("ray", "ray.rllib", "ray.tune"):  # of what they tell, nothing is for users
+        logging.getLogger(name).setLevel(logging.ERROR)
     slots = SLOTS * strategy.experiment.runners.servers
     with users_faults(strategy.label), _without_ray():
         run: Any = start_run(_shortened(strategy), strategy.experiment.seeds[0])

@@ -100,7 +100,7 @@ def test_failures_before_a_resume_do_not_count(folder):
     study = resolve(load(folder / "config.yaml"))
     what_is_left(Stage(study, Folder(folder), None), print)
     found = status(folder, now=NOW)
-    assert (found["failed"], found["stopped"], found["state"]) == (0, 1, "stopped")
+    assert (found["failed"], found["stopped"], found["state"]) == (0, 0, "stopped")
 
 
 def test_the_command_prints_a_table_or_json(folder):
