@@ -10,7 +10,6 @@ from typing import Any
 from unittest import mock
 
 import ray
-import ray.rllib  # sets a level of its own when it is imported
 
 from mec_rllib.config.study import Strategy
 from mec_rllib.trials.dry_run import SLOTS, users_faults
@@ -32,7 +31,8 @@ def rehearse(strategy: Strategy) -> str:
     Raises:
         ConfigError: what would fail in a trial.
     """
-    for name in ("ray", ray.rllib.__name__):  # of what is told here, nothing is for users
+
+    for name in ("ray", "ray.rllib", "ray.tune"):  # of what they tell, nothing is for users
         logging.getLogger(name).setLevel(logging.ERROR)
     slots = SLOTS * strategy.experiment.runners.servers
     with users_faults(strategy.label), _without_ray():
