@@ -1,5 +1,6 @@
 """A strategy with its learner, for a moment and in this process: it plays, trains, and is saved."""
 
+import importlib
 import logging
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ def rehearse(strategy: Strategy) -> str:
     Raises:
         ConfigError: what would fail in a trial.
     """
-
+    importlib.import_module("ray.rllib")  # it sets its own level then
     for name in ("ray", "ray.rllib", "ray.tune"):  # of what they tell, nothing is for users
         logging.getLogger(name).setLevel(logging.ERROR)
     slots = SLOTS * strategy.experiment.runners.servers
