@@ -70,15 +70,19 @@ class Study:
         """Label and seed of every trial."""
         return [(strategy.label, seed) for strategy, seed in self._study.trials]
 
-    def check(self) -> None:
-        """Builds once what every strategy needs, without Ray.
+    def check(self) -> list[str]:
+        """Plays a few slots of every strategy, with its learner, in this process; as `check`.
+
+        Returns:
+            A line for every strategy.
 
         Raises:
-            ConfigError: whatever would fail at the start of a trial.
+            ConfigError: what would fail in a trial; one line, with file and line where the fault
+                is in code of yours.
         """
-        from mec_rllib.trials.check import check_study
+        from mec_rllib.launch.rehearsal import check
 
-        check_study(self._study)
+        return list(check(self._study))
 
     def run(self, out: str | Path, address: str | None = None, resume: bool = False) -> "Results":
         """Plays all trials through Ray Tune, with progress on the terminal.

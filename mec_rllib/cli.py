@@ -119,6 +119,24 @@ def resume(
 
 
 @app.command()
+def check(config: Config, set_: Sets = None) -> None:
+    """Try a config: a few slots and an update of every strategy, in this process, without Ray.
+
+    A line for every strategy that is fine. Otherwise one line that says what is wrong, with file
+    and line where it is in code of yours, and exit code 2. Nothing is written.
+
+    Example: mec-rllib check mine.yaml --set env.load=0.6
+    """
+    from mec_rllib.config.suite import load_config
+
+    what = load_config(config, set_ or [])
+    from mec_rllib.launch.rehearsal import check as rehearse
+
+    for line in rehearse(what):
+        print(line, flush=True)
+
+
+@app.command()
 def evaluate(
     config: Annotated[Path, typer.Option(help="config file: the environment to play", **PATH)],
     checkpoint: Annotated[
@@ -143,6 +161,7 @@ def evaluate(
 
     Example: mec-rllib evaluate --scheduler sjf --config tune_configs/demo.yaml --seeds 0,1,2
     """
+    # Long, for most of it are the options.
     from mec_rllib.config.load import load
 
     overrides = list(set_ or [])
@@ -152,9 +171,10 @@ def evaluate(
     if (checkpoint is None) == (scheduler is None):
         raise ConfigError("evaluate: needs either --checkpoint or --scheduler")
     from mec_rllib.files import finite
-    from mec_rllib.launch.progress import ExperimentProgress
+    from mec_rllib.launch.reporting.progress import ExperimentProgress
     from mec_rllib.results.report import print_rows
     from mec_rllib.results.traces import without_jobs
+    from mec_rllib.trials.dry_run import users_faults
     from mec_rllib.trials.evaluate import policy_of, scheduler_of
     from mec_rllib.trials.traces import tell_trace
     from mec_rllib.trials.trial import evaluate as play
@@ -166,7 +186,7 @@ def evaluate(
         label, player = policy_of(experiment, checkpoint, allow_pickle)
     # Progress goes to stderr: stdout is for the result.
     progress = ExperimentProgress(_console(stderr=True), len(experiment.seeds), experiment.slots)
-    with progress:
+    with users_faults(label), progress:
         rows = play(label, experiment, player, progress.show)
     for line in without_jobs(rows):
         _warn(line)

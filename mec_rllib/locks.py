@@ -27,6 +27,30 @@ class Lock:
             self._handle = None
 
 
+TRIES, BETWEEN_S = 3, 0.02  # whoever only asks holds a lock for less than that
+
+
+def is_held(folder: Path) -> bool | None:
+    """Whether a process is at work in a folder; None: the file system cannot tell.
+
+    Where locks are kept by each machine for itself, those of others are not seen.
+    """
+    for attempt in range(TRIES):
+        if attempt:
+            time.sleep(BETWEEN_S)  # somebody else may be asking
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return False
+        except BlockingIOError:
+            continue
+        except OSError:
+            return None
+        finally:
+            os.close(handle)
+    return True
+
+
 def hold(folder: Path, wait_s: float = 0.0) -> Lock:
     """Locks a folder that exists.
 
@@ -38,7 +62,7 @@ def hold(folder: Path, wait_s: float = 0.0) -> Lock:
         ConfigError: another process holds it.
     """
     handle = os.open(folder, os.O_RDONLY)
-    deadline = time.monotonic() + wait_s
+    deadline = time.monotonic() + max(wait_s, TRIES * BETWEEN_S)
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,6 +71,6 @@ def hold(folder: Path, wait_s: float = 0.0) -> Lock:
             if time.monotonic() >= deadline:
                 os.close(handle)
                 raise ConfigError(f"{folder}: another mec-rllib is at work in it") from None
-            time.sleep(0.1)
+            time.sleep(min(0.1, wait_s) or BETWEEN_S)
         except OSError:  # a file system without locks on folders: some network ones
             return Lock(handle)

@@ -6,11 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import ray
 
 # As Ray sets it for a trial, and before torch looks: two threads that spin for each other on small
 # networks, beside another busy process, made an update 50 times as slow.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As the command line does it, and before Ray looks: nodes of either are called 127.0.0.1.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
 HERE = Path(__file__).parent
 ROOMS = sorted(HERE.glob("*/"))
@@ -45,10 +46,9 @@ def modules(tmp_path_factory):
 @pytest.fixture(scope="session")
 def new_ray(modules):
     """Starts a Ray, unless there is one: room for three processes, which find tests' classes."""
-    environment = {
-        "PYTHONPATH": os.pathsep.join(map(str, [HERE.parent, modules, *ROOMS])),  # no other copy
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # this machine only, as in the command line
-    }
+    import ray
+
+    places = os.pathsep.join(map(str, [HERE.parent, modules, *ROOMS]))  # this code, no other copy
 
     def start():
         if ray.is_initialized():
@@ -59,8 +59,7 @@ def new_ray(modules):
             include_dashboard=False,
             log_to_driver=False,
             logging_level="ERROR",
-            runtime_env={"env_vars": environment},
-            _node_ip_address="127.0.0.1",
+            runtime_env={"env_vars": {"PYTHONPATH": places}},
             _system_config={"prestart_worker_first_driver": False},  # of another environment
         )
 

@@ -15,7 +15,7 @@ from mec_rllib.section import Name, Section
 from mec_rllib.sim.drift import DriftWorkload
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
-from mec_rllib.sim.traces import TraceWorkload
+from mec_rllib.sim.traces.workload import TraceWorkload
 from mec_rllib.sim.workloads import BernoulliWorkload, Workload
 
 Capacity = Annotated[int, Field(ge=1, le=100_000)]

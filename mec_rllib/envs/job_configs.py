@@ -8,10 +8,10 @@ from pydantic import Field, PositiveFloat, field_validator
 from mec_rllib.section import Name, Section
 from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import JobClass
-from mec_rllib.sim.made_traces import PREFIX, file_of
-from mec_rllib.sim.trace_columns import Tell
-from mec_rllib.sim.trace_files import Trace
-from mec_rllib.sim.traces import (
+from mec_rllib.sim.traces.columns import Tell
+from mec_rllib.sim.traces.files import Trace
+from mec_rllib.sim.traces.made import PREFIX, file_of
+from mec_rllib.sim.traces.workload import (
     DEFAULT_RULES,
     ClassRule,
     TraceWorkload,

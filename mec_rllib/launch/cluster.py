@@ -5,7 +5,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +50,12 @@ def join(address: str, studies: Sequence[Study], out: Path) -> str:
     return describe(nodes, out)
 
 
-def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> None:
+def start_ray(
+    cluster: Cluster,
+    cpus: float,
+    modules: Sequence[str] = (),
+    say: Callable[[str], None] = lambda what: None,
+) -> None:
     """Joins the cluster, or starts one here with at least so many cores.
 
     Ray asks for its token by default; that is left as it is.
@@ -59,18 +64,12 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
         cluster: which.
         cpus: that one trial needs.
         modules: files and folders with code of the user's that travel to the nodes.
+        say: is told what takes a while.
 
     Raises:
         ConfigError: there is no cluster at the address, or it does not let us in.
     """
-    # Progress, failures and places of files are ours to print, each once; reports and Ctrl-C are
-    # ours to handle.
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
-    for place in ("TUNE_RESULT_DIR", "RAY_AIR_LOCAL_CACHE_DIR"):  # Tune raises where one is set
-        os.environ.pop(place, None)  # --out says where everything lies
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
+    _quiet_tune()
     if ray.is_initialized():
         if cluster.address or ray.cluster_resources().get("CPU", 0.0) >= cpus:
             return
@@ -86,6 +85,7 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
     if cluster.address:
         _connect(cluster.address, common)
         return
+    say("starting Ray")
     ray.init(
         address="local",
         # Trials that need more processes than there are cores share them, instead of waiting.
@@ -96,6 +96,16 @@ def start_ray(cluster: Cluster, cpus: float, modules: Sequence[str] = ()) -> Non
         _system_config={"prestart_worker_first_driver": False},
         **common,
     )
+
+
+def _quiet_tune() -> None:
+    """Progress, failures and places of files are ours to print; reports and Ctrl-C to handle."""
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"
+    for place in ("TUNE_RESULT_DIR", "RAY_AIR_LOCAL_CACHE_DIR"):  # Tune raises where one is set
+        os.environ.pop(place, None)  # --out says where everything lies
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)
 
 
 def _connect(address: str, settings: dict[str, Any]) -> None:

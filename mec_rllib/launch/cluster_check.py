@@ -22,7 +22,7 @@ from mec_rllib.config.study import Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.lookup import is_import_path, load_path
 from mec_rllib.results.summary import PACKAGES
-from mec_rllib.sim.made_traces import file_of
+from mec_rllib.sim.traces.made import file_of
 
 PROBE_S = 120.0  # a node starts a process and imports the package
 VISIBLE_S = 10.0  # network file systems show a new file after some seconds

@@ -14,7 +14,7 @@ from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study import Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster, join
-from mec_rllib.launch.progress import ExperimentProgress
+from mec_rllib.launch.reporting.progress import ExperimentProgress
 from mec_rllib.launch.resume import what_is_left
 from mec_rllib.launch.search.search import check_search, run_search
 from mec_rllib.launch.stages import NOTHING_YET, Stage, run_stage, stages

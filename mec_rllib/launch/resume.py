@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from mec_rllib.launch.report_files import take_back
+from mec_rllib.launch.reporting.report_files import take_back
+from mec_rllib.launch.restarts import RestartPoint, restart_point
 from mec_rllib.launch.stages import Left, Stage
 from mec_rllib.results.folder import TrialFolder, trial_name
 from mec_rllib.results.stored import read_study
-from mec_rllib.trials.checkpoints import newest_good_checkpoint
 from mec_rllib.trials.trial import origin
 
 TUNE_STATE = ("experiment_state-*", "basic-variant-state-*", "searcher-state-*", "search_gen_*")
@@ -23,19 +23,16 @@ def what_is_left(stage: Stage, warn: Callable[[str], None]) -> Left:
     """
     trials = read_study(stage.folder.path).trials
     finished = frozenset(trial_name(t.strategy, t.seed) for t in trials if t.is_finished)
-    found: dict[TrialFolder, Path | None] = {}
+    found: dict[TrialFolder, RestartPoint | None] = {}
     for trial in trials:
         if not trial.is_finished:
             of = origin(stage.study.by_label[trial.strategy], trial.seed)
             folder = stage.folder.trial(trial.strategy, trial.seed)
-            found[folder] = newest_good_checkpoint(folder, of, warn)
+            found[folder] = restart_point(folder, of, warn)
     remove_tune_state(stage.folder.path)
     for folder in found:  # its failures are of the run before
         folder.errors.unlink(missing_ok=True)
-    reports = {folder.name: take_back(folder, path) for folder, path in found.items()}
-    # A trial may have come to its end, and the driver may have been killed before it noted that.
-    finished |= {name for name, made in reports.items() if made and "row" in made[-1]}
-    return Left(finished, {folder.name: path for folder, path in found.items() if path}, reports)
+    return Left(finished, {folder.name: take_back(folder, at) for folder, at in found.items()})
 
 
 def remove_tune_state(folder: Path) -> None:

@@ -3,7 +3,7 @@
 `train` and `tune` both go through `stages` and `run_stage`; the folder they leave is Tune's.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,16 +13,17 @@ from ray.tune.search.basic_variant import BasicVariantGenerator
 from mec_rllib.config.study import Study
 from mec_rllib.launch.cluster import Cluster, cores_of, start_ray
 from mec_rllib.launch.pretraining import check_networks, pretraining_of, pretraining_seed
-from mec_rllib.launch.progress import ExperimentProgress
-from mec_rllib.launch.report_files import ReportFiles, Reports
+from mec_rllib.launch.reporting.progress import ExperimentProgress, waiting
+from mec_rllib.launch.reporting.report_files import ReportFiles, Reports
+from mec_rllib.launch.reporting.tensorboard import board
+from mec_rllib.launch.reporting.tracking import check_tracking, trackers
 from mec_rllib.launch.stopping import CleanStop
-from mec_rllib.launch.tensorboard import board
-from mec_rllib.launch.tracking import check_tracking, trackers
 from mec_rllib.launch.trainable import StrategyTrial
 from mec_rllib.results.folder import Folder, TrialFolder, trial_name
 from mec_rllib.results.status import RESTARTS
 from mec_rllib.trials.check import check_study
 from mec_rllib.trials.checkpoints import checkpoint_at
+from mec_rllib.trials.trial import origin
 
 
 class Stage(NamedTuple):
@@ -58,11 +59,10 @@ class Left(NamedTuple):
     """What an interrupted stage has, by name of the trial."""
 
     finished: frozenset[str]  # have a row and are not played again
-    checkpoints: dict[str, Path]  # where others go on from; the rest starts at slot 0
-    reports: dict[str, Reports]  # what those have reported up to there
+    reports: dict[str, Reports]  # what the others have reported, up to where they go on
 
 
-NOTHING_YET = Left(frozenset(), {}, {})
+NOTHING_YET = Left(frozenset(), {})
 
 
 def run_stage(
@@ -95,9 +95,27 @@ def run_stage(
     ]
     if not trials:
         return []
-    start_ray(cluster, max(sum(b["CPU"] for b in cores_of(s)) for s in study.strategies))
-    tuner = tune.Tuner(
-        _trainable(stage, left),
+    cores = max(sum(b["CPU"] for b in cores_of(s)) for s in study.strategies)
+    start_ray(cluster, cores, say=progress.begin)
+    progress.begin(waiting(len(trials)))
+    tuner = _tuner(stage, trials, left, progress, stop)
+    with stop.listening():
+        results = tuner.fit()
+    if stop.is_asked and any("row" not in (r.metrics or {}) for r in results):
+        raise KeyboardInterrupt
+    return [_failure(result) for result in results if _failure(result)]
+
+
+def _tuner(
+    stage: Stage,
+    trials: list[dict[str, Any]],
+    left: Left,
+    progress: ExperimentProgress,
+    stop: CleanStop,
+) -> tune.Tuner:
+    study = stage.study
+    return tune.Tuner(
+        _trainable(stage),
         param_space={
             "seed": tune.choice(study.experiment.seeds),
             "strategy": tune.choice([s.label for s in study.strategies]),
@@ -109,42 +127,57 @@ def run_stage(
             trial_name_creator=_name,
             trial_dirname_creator=_name,
         ),
-        run_config=tune.RunConfig(
-            name=stage.folder.path.name,
-            storage_path=str(stage.folder.path.parent),
-            failure_config=tune.FailureConfig(max_failures=RESTARTS),
-            # Trials write their own: whole or not at all, and with a manifest.
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[
-                ReportFiles(stage.folder.path, _name, left.reports, board(study.strategies)),
+        run_config=run_config(
+            stage.folder,
+            [
+                ReportFiles(
+                    stage.folder.path, _name, left.reports, board(study.strategies), _whose(study)
+                ),
                 *trackers(study.experiment),
                 ShowProgress(progress, _name),
-                stop,
             ],
-            stop=stop,
-            verbose=0,
+            stop,
+            failure_config=tune.FailureConfig(max_failures=RESTARTS),
         ),
     )
-    with stop.listening():
-        results = tuner.fit()
-    if stop.is_asked and any("row" not in (r.metrics or {}) for r in results):
-        raise KeyboardInterrupt
-    return [
-        f"{Path(r.path).name}: {str(r.error).strip().splitlines()[-1]} "
-        f"(see {TrialFolder(Path(r.path)).errors})"
-        for r in results
-        if r.error
-    ]
 
 
-def _trainable(stage: Stage, left: Left) -> Any:
+def run_config(
+    folder: Folder, callbacks: Sequence[tune.Callback], stop: CleanStop, **more: Any
+) -> tune.RunConfig:
+    """What every run of Tune's has: its folder is ours, and it prints nothing."""
+    return tune.RunConfig(
+        name=folder.path.name,
+        storage_path=str(folder.path.parent),
+        # Trials write their own: whole or not at all, and with a manifest.
+        checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
+        callbacks=[*callbacks, stop],
+        stop=stop,
+        verbose=0,
+        **more,
+    )
+
+
+def _failure(result: Any) -> str:
+    """A line about a trial that failed; "" for others."""
+    reason = (result.metrics or {}).get("failed") or (
+        str(result.error).strip().splitlines()[-1] if result.error else ""
+    )
+    trial = TrialFolder(Path(result.path))
+    return f"{trial.name}: {reason} (see {trial.errors})" if reason else ""
+
+
+def _whose(study: Study) -> Callable[[Any], dict[str, Any]]:
+    return lambda trial: origin(study.by_label[trial.config["strategy"]], trial.config["seed"])
+
+
+def _trainable(stage: Stage) -> Any:
     resources = {s.label: _placed(cores_of(s)) for s in stage.study.strategies}
     trainable = tune.with_parameters(
         StrategyTrial,
         study=stage.study,
         folder=stage.folder,
         pretrained=_pretrained_policies(stage),
-        checkpoints=left.checkpoints,
     )
     return tune.with_resources(trainable, lambda config: resources[config["strategy"]])
 
@@ -179,8 +212,12 @@ class ShowProgress(tune.Callback):
         return {"_progress": None, "_name": None}
 
     def on_trial_result(self, iteration, trials, trial, result, **info) -> None:
-        """A report."""
-        if self._progress:
+        """A report, or the error that ended the trial."""
+        if not self._progress:
+            return
+        if "failed" in result:
+            self._progress.fail(self._name(trial), result["failed"])
+        else:
             self._progress.show(self._name(trial), result)
 
     def on_trial_recover(self, iteration, trials, trial, **info) -> None:

@@ -43,6 +43,11 @@ class TrialFolder:
         """Where the checkpoint of the report with this number lies."""
         return self.path / f"checkpoint_{number:06d}"
 
+    @staticmethod
+    def number(checkpoint: Path) -> int:
+        """Of the report after which a checkpoint was written."""
+        return int(checkpoint.name.rpartition("_")[2])
+
     def temporary(self, checkpoint: Path) -> Path:
         """Where a checkpoint is written before it gets its name."""
         return self.path / f".{checkpoint.name}.tmp"

@@ -10,15 +10,17 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from mec_rllib.locks import is_held
 from mec_rllib.paths import command
 from mec_rllib.results.folder import Folder
 from mec_rllib.results.stored import StoredStudy, TrialResults, read_study
 from mec_rllib.results.suite import read_suite
 
-RESTARTS = 3  # of a trial whose process or node was lost, or that failed
+RESTARTS = 3  # of a trial whose process or node was lost
 SILENT_S = 120.0  # a report takes as long as a hundredth of a trial
-FAILURE = re.compile(r"^Failure # (\d+) \(occurred", re.MULTILINE)
-STATES = ("running", "failed", "waiting", "done")
+FINAL_FAILURE = "Final failure"  # in error.txt: one that would come again
+FAILURE = re.compile(rf"^(?:Failure # \d+|({FINAL_FAILURE})) \(occurred", re.MULTILINE)
+STATES = ("running", "stopped", "failed", "waiting", "done")
 
 
 def status(folder: Path, now: float | None = None) -> dict[str, Any]:
@@ -51,44 +53,53 @@ def suite_status(folder: Path, now: float | None = None) -> dict[str, Any]:
     silent_s = min(one["silent_s"] for one in begun or found.values())
     results = [trial for world in suite.worlds.values() for trial in world.trials]
     trials = [trial for one in found.values() for trial in one["trials"]]
+    held = is_held(suite.folder.path)
+    state = _state(is_over, held, silent_s)
     return {
         "suite": suite.name,
-        "state": _state(is_over, silent_s),
+        "state": state,
+        "is_held": held,
         "silent_s": silent_s,
-        "left_s": None if is_over else _left_s(results, trials),
+        "left_s": _left_s(results, trials) if state == "running" else None,
         "experiments": found,
     } | {state: sum(one[state] for one in found.values()) for state in STATES}
 
 
-def _state(is_over: bool, silent_s: float) -> str:
-    return "over" if is_over else "running" if silent_s < SILENT_S else "stopped"
+def _state(is_over: bool, is_held: bool | None, silent_s: float) -> str:
+    runs = silent_s < SILENT_S if is_held is None else is_held
+    return "over" if is_over else "running" if runs else "stopped"
 
 
 def _status(study: StoredStudy, now: float) -> dict[str, Any]:
-    trials = [_trial(study.folder, results, study.slots) for results in study.trials]
+    held = is_held(study.folder.path)
+    trials = [_trial(study.folder, r, study.slots, held is not False) for r in study.trials]
     reported = [t["last_report"] for t in trials if t["last_report"] is not None]
     silent_s = now - max(reported, default=study.folder.config.stat().st_mtime)
     is_over = all(trial["state"] in ("done", "failed") for trial in trials)
+    state = _state(is_over, held, silent_s)
     return {
         "experiment": study.name,
-        "state": _state(is_over, silent_s),
+        "state": state,
+        "is_held": held,
         "silent_s": silent_s,
-        "left_s": None if is_over else _left_s(study.trials, trials),
+        "left_s": _left_s(study.trials, trials) if state == "running" else None,
         "trials": trials,
     } | {state: sum(trial["state"] == state for trial in trials) for state in STATES}
 
 
-def _trial(folder: Folder, results: TrialResults, slots: int) -> dict[str, Any]:
+def _trial(folder: Folder, results: TrialResults, slots: int, may_run: bool) -> dict[str, Any]:
     errors = folder.trial(results.strategy, results.seed).errors
     text = errors.read_text(encoding="utf-8", errors="replace") if errors.is_file() else ""
-    failures = len(FAILURE.findall(text))
+    failures = FAILURE.findall(text)
     last = results.reports[-1] if results.reports else {}
     if results.is_finished:
         state = "done"
-    elif failures > RESTARTS:
+    elif len(failures) > RESTARTS or FINAL_FAILURE in failures:
         state = "failed"
+    elif results.reports:
+        state = "running" if may_run else "stopped"
     else:
-        state = "running" if results.reports else "waiting"
+        state = "waiting"
     return {
         "strategy": results.strategy,
         "seed": results.seed,
@@ -97,7 +108,7 @@ def _trial(folder: Folder, results: TrialResults, slots: int) -> dict[str, Any]:
         "of": slots,
         "reward_lifetime": last.get("reward", {}).get("lifetime"),
         "node": last.get("node"),
-        "failures": failures,
+        "failures": len(failures),
         "reason": text.strip().splitlines()[-1].strip() if text.strip() else None,
         "last_report": last.get("timestamp"),
     }
@@ -173,11 +184,12 @@ def _counts(found: dict[str, Any]) -> str:
 
 def _sum(found: dict[str, Any], name: str, folder: Path) -> str:
     silent = timedelta(seconds=round(found["silent_s"]))
-    left = found["left_s"]
+    left, resume = found["left_s"], command("mec-rllib", "resume", folder)
     end = {
         "over": "",
         "running": f"; {'?' if left is None else timedelta(seconds=round(left))} left",
-        "stopped": f"; no report for {silent}: if nothing runs any more, "
-        + command("mec-rllib", "resume", folder),
+        "stopped": f"; nobody is at work in it, go on with: {resume}"
+        if found["is_held"] is False
+        else f"; no report for {silent}: if nothing runs any more, {resume}",
     }[found["state"]]
     return f"{name}: {_counts(found)}{end}"

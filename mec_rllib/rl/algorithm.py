@@ -217,12 +217,12 @@ class GatedAlgorithm(Algorithm):
             self.spent_credits += credits
         self.vetoed_updates += max(requested - int(allowed.sum()), 0)
         for kind in np.flatnonzero(allowed):
-            self._learn(int(kind), int(allowed[kind]))
+            self.learn(int(kind), int(allowed[kind]))
         if allowed.any():
             self._send_weights()
 
-    def _learn(self, kind: int, updates: int) -> None:
-        """Runs updates that training jobs of this kind have paid for."""
+    def learn(self, kind: int, updates: int) -> None:
+        """Runs updates that training jobs of this kind have paid for; without a question."""
         batches = self.config.batch_per_job
         batch = batches[kind] if batches else self.config.train_batch_size_per_learner
         (metrics,) = (

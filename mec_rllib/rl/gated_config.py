@@ -61,7 +61,11 @@ class GatedConfig(AlgorithmConfig):
         self.reporting(min_sample_timesteps_per_iteration=0, min_time_s_per_iteration=None)
         self._dont_auto_sync_env_runner_states = True
         # `RemoteRunners` brings lost runners back; a run of weeks may lose many.
-        self.fault_tolerance(restart_failed_env_runners=True, max_num_env_runner_restarts=10**6)
+        self.fault_tolerance(
+            restart_failed_env_runners=True,
+            max_num_env_runner_restarts=10**6,
+            delay_between_env_runner_restarts_s=1.0,  # RLlib waits for a minute
+        )
 
     def callbacks(self, callbacks_class: Any = NotProvided, **hooks: Any) -> Self:
         """RLlib's setting; the training gate and the figures of a run need not be named.

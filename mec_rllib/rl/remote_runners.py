@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import ray
 from ray.rllib.env.env_runner_group import EnvRunnerGroup
 
+from mec_rllib.errors import LostError
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.messages import Fragment, Report
+from mec_rllib.user_code import fault_of, named
 
 LIMIT_IN_A_ROW = 5  # faults of one runner without an answer in between
 PROBE_EVERY_S = 2.0  # looking for a lost runner must not slow the others down
@@ -87,7 +89,7 @@ class RemoteRunners:
         """Takes runners that are back into service; which ones.
 
         Raises:
-            RuntimeError: none has come back for a long time.
+            LostError: none has come back for a long time.
         """
         deadline = time.monotonic() + GIVE_UP_S
         while True:
@@ -95,7 +97,7 @@ class RemoteRunners:
             if self.healthy:
                 return back
             if time.monotonic() > deadline:
-                raise RuntimeError(f"all env runners are lost, none came back in {GIVE_UP_S:g} s")
+                raise LostError(f"all env runners are lost, none came back in {GIVE_UP_S:g} s")
 
     def set_states(self, states: dict[int, dict[str, Any]]) -> None:
         """Every runner goes on from a state of `states`."""
@@ -127,16 +129,16 @@ class RemoteRunners:
         """Counts it, and makes sure that a late answer does not come."""
         self._lost.add(runner)
         self.faults["runners_lost"] += 1
-        self._count(runner, "it died or stalled")
+        self._count(runner, "it died or stalled", LostError)
         manager = self._group._worker_manager
         if manager.is_actor_healthy(runner):  # it stalls
             ray.kill(manager.actors()[runner], no_restart=False)
             manager.set_actor_state(runner, healthy=False)
 
-    def _count(self, runner: int, error: str) -> None:
+    def _count(self, runner: int, error: str, kind: type[Exception] = RuntimeError) -> None:
         self._in_a_row[runner] += 1
         if self._in_a_row[runner] > LIMIT_IN_A_ROW:
-            raise RuntimeError(
+            raise kind(
                 f"env runner {runner} failed {self._in_a_row[runner]} times in a row: {error}"
             )
 
@@ -164,5 +166,7 @@ def _sample(runner: MecEnvRunner, slots: int) -> _Answer:
         fragment = runner.sample(num_slots=slots)
         answer = (runner.worker_index, fragment, runner.take_report(), runner.get_play_state())
     except Exception as error:  # whatever a gate or a workload of the user raises
-        return _Answer(runner.worker_index, None, None, None, f"{type(error).__name__}: {error}")
+        fault = fault_of(error)
+        place = f" ({fault.place})" if fault else ""
+        return _Answer(runner.worker_index, None, None, None, f"{named(error)}{place}")
     return _Answer(*answer)

@@ -87,6 +87,7 @@ class ServerBatch:
 
     def reset(self, seed: int) -> None:
         """Empties every server, clears the tallies and plays the arrivals of slot 0."""
+        # Long, for each array has a line of its own.
         n, m, d, kinds = self.num_servers, self.buffer, len(self.rules.capacity), self.kinds
         self.workload = of_seed(self._described, seed)
         horizon = self.workload.max_execution + 1

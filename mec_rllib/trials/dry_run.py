@@ -5,6 +5,7 @@ gate sees a `GateView` whose psi and TD errors are drawn: no network is needed, 
 nor RLlib is imported, and it costs milliseconds. What a user wrote is called as in a trial.
 """
 
+import copy
 import pickle
 import time
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from mec_rllib.gates import Gate, GateView
 from mec_rllib.rl.gating import view_of
 from mec_rllib.schedulers import Scheduler, random_actions
 from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.trials.rules import build_guide, build_scheduler
 from mec_rllib.trials.trial import evaluation_world
 from mec_rllib.user_code import WrongAnswerError, described, fault_of, named, one_line, wrong_answer
@@ -80,7 +82,7 @@ def _play_scheduler(scheduler: Scheduler, world: Any) -> None:
 
 
 def _play_gate(gate: Gate, guide: Scheduler | None, world: ServerBatch | GymBatch) -> None:
-    rng, reward = np.random.default_rng(0), np.zeros(world.num_servers)
+    rng, reward = generator(0, Purpose.ACTING), np.zeros(world.num_servers)
     gate.reasons()
     for _ in _slots():
         wanted = _wanted(gate, _view(gate, world, reward, rng), world.kinds)
@@ -93,7 +95,10 @@ def _play_gate(gate: Gate, guide: Scheduler | None, world: ServerBatch | GymBatc
         for where in gate.reasons().values():
             _check_bools(gate, "reasons", where, world.num_servers)
     gate.metrics()
-    _check_state(gate)
+    state = gate.get_state()
+    _check_pickle(gate, state)
+    gate.set_state(state)
+    copy.deepcopy(guide)  # it is part of a checkpoint, too
 
 
 def _slots() -> Iterator[int]:
@@ -134,15 +139,13 @@ def _check_bools(gate: Gate, method: str, answer: Any, n: int) -> None:
         raise wrong_answer(gate, method, must)
 
 
-def _check_state(gate: Gate) -> None:
+def _check_pickle(gate: Gate, state: Any) -> None:
     """A checkpoint holds it."""
-    state = gate.get_state()
     try:
         pickle.dumps(state)
     except Exception as error:
-        must = f"what a checkpoint can hold: {named(error)}"
+        must = f"what a checkpoint can hold (pickle): {named(error)}"
         raise wrong_answer(gate, "get_state", must) from None
-    gate.set_state(state)
 
 
 def _selected(scheduler: Scheduler, world: Any) -> Any:

@@ -58,6 +58,10 @@ class LearnerRun:
         learned = ("training", "gate", "learner", "training_slots", "faults")
         return {name: result[name] for name in shown + learned}
 
+    def learn_once(self) -> None:
+        """An update on what has been played, whoever pays for it."""
+        self._algorithm.learn(kind=0, updates=1)
+
     def policy(self) -> Scheduler:
         """The greedy policy."""
         return GreedyPolicy(self._algorithm.get_module(), self._observe)

@@ -13,7 +13,7 @@ from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
 from mec_rllib.results.folder import Folder
 from mec_rllib.results.traces import kept_traces
-from mec_rllib.sim.traces import TraceWorkload
+from mec_rllib.sim.traces.workload import TraceWorkload
 
 PROGRESS_EVERY_S = 2.0  # while a long file is read
 

@@ -16,7 +16,7 @@ with atheris.instrument_imports(include=["mec_rllib", "yaml", "csv"]):
     from mec_rllib.config.load import load
     from mec_rllib.config.strategies import resolve
     from mec_rllib.errors import ConfigError
-    from mec_rllib.sim.traces import TraceWorkload, read_trace
+    from mec_rllib.sim.traces.workload import TraceWorkload, read_trace
 
 ROOT = Path(__file__).parents[2]
 HEADER = b"arrival_s,duration_s,demand,job_class\n"

@@ -109,6 +109,7 @@ class Cluster:
         mark = f"mec{os.getpid()}"
         self._switch, self.hosts, self.folder = f"{mark}-switch", [], folder
         self.env = {
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "1",  # conftest.py keeps the others here
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(32),
             "COLUMNS": "160",

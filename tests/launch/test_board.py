@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tensorboard.plugins.custom_scalar import layout_pb2
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
-from mec_rllib.launch.tensorboard import CHARTS, Board
+from mec_rllib.launch.reporting.tensorboard import CHARTS, Board
 
 HPARAMS = "_hparams_/"
 

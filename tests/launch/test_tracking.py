@@ -8,7 +8,7 @@ from commands import mec_rllib
 
 from mec_rllib.config.load import build
 from mec_rllib.errors import ConfigError
-from mec_rllib.launch import tracking
+from mec_rllib.launch.reporting import tracking
 
 CONFIG = {"strategies": ["sjf", "ats"], "slots": 1000, "evaluation": {"slots": 800}}
 

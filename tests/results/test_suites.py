@@ -11,8 +11,9 @@ from stored import REPORTS, result, trial, write
 
 from mec_rllib import SuiteResults
 from mec_rllib.errors import ConfigError
+from mec_rllib.locks import hold
 from mec_rllib.results.folder import SuiteFolder
-from mec_rllib.results.status import SILENT_S, suite_status
+from mec_rllib.results.status import suite_status
 from mec_rllib.results.stored import TrialResults
 
 CLAIM = {"measure": "difference", "margin": 0.0, "below": False}
@@ -202,14 +203,15 @@ def running(tmp_path):
 
 
 def test_status_is_a_line_per_experiment_and_the_sum(running):
-    found = suite_status(running, now=NOW)
+    with hold(running), hold(running / "third"):
+        found = suite_status(running, now=NOW)
     states = {label: one["state"] for label, one in found["experiments"].items()}
     assert states == {"first": "over", "broken": "over", "third": "running", "last": "waiting"}
     assert [found[s] for s in ("running", "failed", "waiting", "done")] == [1, 1, 1, 1]
     assert (found["suite"], found["state"], found["silent_s"]) == ("two", "running", 5.0)
     # 19 + 2 + 4 reports of 1,000 slots in 685 s from first to last; 15,000 and 20,000 slots to go.
     assert found["left_s"] == pytest.approx((500 + 190 - 5) * 35 / 25)
-    assert suite_status(running, now=NOW + SILENT_S)["state"] == "stopped"
+    assert suite_status(running, now=NOW)["state"] == "stopped"  # nobody is at work in it
 
 
 def test_the_command_prints_status_as_a_table_or_json(running):
@@ -219,7 +221,7 @@ def test_the_command_prints_status_as_a_table_or_json(running):
     assert lines[1][:4] == ["first", "over", "1", "done"]
     assert lines[4][:4] == ["last", "waiting", "1", "waiting"]
     assert "broken, ats seed 0: RuntimeError: no fuel" in shown.stdout
-    assert "two: 1 running, 1 failed, 1 waiting, 1 done; " in shown.stdout
+    assert "two: 1 stopped, 1 failed, 1 waiting, 1 done; nobody is at work in it" in shown.stdout
     assert json.loads(mec_rllib("status", running, "--json").stdout)["failed"] == 1
 
 

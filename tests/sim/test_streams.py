@@ -54,4 +54,4 @@ def test_nobody_derives_a_stream_elsewhere():
         if seeds.search(path.read_text(encoding="utf-8"))
     ]
     # The made traces are files, written once; no run draws from their streams.
-    assert places == ["mec_rllib/sim/made_traces.py", "mec_rllib/sim/streams.py"]
+    assert places == ["mec_rllib/sim/streams.py", "mec_rllib/sim/traces/made.py"]

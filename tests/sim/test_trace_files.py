@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mec_rllib.sim import trace_csv
-from mec_rllib.sim.trace_files import read_trace
+from mec_rllib.sim.traces import csv_file
+from mec_rllib.sim.traces.files import read_trace
 
 HEADER = "arrival_s,duration_s,demand,job_class"
 ROWS = ["0,3,0.25,interactive", "4,8,0.5,elastic", "10,1.5,0.05,interactive"]
@@ -156,7 +156,7 @@ LINES = st.one_of(
     block=st.sampled_from([40, 64, 8 * 2**20]),
 )
 def test_the_fast_reader_says_what_the_slow_one_says(tmp_path, monkeypatch, lines, end, block):
-    monkeypatch.setattr(trace_csv, "BLOCK_BYTES", block)
+    monkeypatch.setattr(csv_file, "BLOCK_BYTES", block)
     path = tmp_path / "jobs.csv"
     path.write_bytes(end.join([HEADER, *lines]).encode())
 
@@ -169,12 +169,12 @@ def test_the_fast_reader_says_what_the_slow_one_says(tmp_path, monkeypatch, line
 
     fast = outcome()
     with monkeypatch.context() as only_slow:
-        only_slow.setattr(trace_csv, "_fast_part", lambda rows, header, last: None)
+        only_slow.setattr(csv_file, "_fast_part", lambda rows, header, last: None)
         assert outcome() == fast
 
 
 def test_a_fault_far_behind_is_named_by_its_line(tmp_path, monkeypatch):
-    monkeypatch.setattr(trace_csv, "BLOCK_BYTES", 1000)
+    monkeypatch.setattr(csv_file, "BLOCK_BYTES", 1000)
     lines = [f"{k},1,0.5,elastic" + "\n" * (k % 7 == 0) for k in range(2000)]
     text = "\n".join([HEADER, *lines])
     (tmp_path / "jobs.csv").write_text(text)

@@ -20,8 +20,9 @@ from mec_rllib.launch.cluster_check import _inputs
 from mec_rllib.results.folder import Folder
 from mec_rllib.results.report import report
 from mec_rllib.results.traces import kept_traces, without_jobs
-from mec_rllib.sim import made_traces, traces
-from mec_rllib.sim.traces import TraceWorkload, read_trace
+from mec_rllib.sim.traces import made
+from mec_rllib.sim.traces import workload as trace_workload
+from mec_rllib.sim.traces.workload import TraceWorkload, read_trace
 from mec_rllib.trials import traces as trial_traces
 from mec_rllib.trials.begin import begin
 from mec_rllib.trials.traces import check_traces, tell_traces
@@ -140,7 +141,7 @@ def test_the_figures_by_hand(write):
     assert f.load == pytest.approx(0.2, rel=0.005)
     assert f.stretch == pytest.approx(15.5 * 2 / 80, rel=0.005)
     assert f.shared_slots == pytest.approx(0.75, abs=0.25)
-    assert f.sha256 == hashlib.sha256((made_traces.file_of(trace.path)).read_bytes()).hexdigest()
+    assert f.sha256 == hashlib.sha256((made.file_of(trace.path)).read_bytes()).hexdigest()
 
 
 def test_the_line_says_what_was_done(write):
@@ -205,7 +206,7 @@ def test_a_file_is_read_once_in_a_process_and_again_when_it_changes(write, monke
         reads.append(path)
         return read_trace(path, *options)
 
-    monkeypatch.setattr(traces, "read_trace", counting)
+    monkeypatch.setattr(trace_workload, "read_trace", counting)
     path = write([job(k) for k in range(30)])
     env = EnvConfig(**config(path))
     first, again = env.build_workload(), EnvConfig(**config(path)).build_workload()
@@ -335,12 +336,12 @@ CHECKSUMS = {  # SHA-256 of the CSV: how tightly it is packed depends on the lib
 }
 
 
-@pytest.mark.parametrize("name", made_traces.MADE)
+@pytest.mark.parametrize("name", made.MADE)
 def test_the_generator_makes_exactly_the_file_in_the_package(name):
-    packed = made_traces.file_of(f"made:{name}").read_bytes()
+    packed = made.file_of(f"made:{name}").read_bytes()
     text = gzip.decompress(packed)
     assert hashlib.sha256(text).hexdigest() == CHECKSUMS[name]
-    assert made_traces.make(name).encode() == text
+    assert made.make(name).encode() == text
     assert len(packed) < 400_000
 
 

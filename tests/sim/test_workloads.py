@@ -8,7 +8,7 @@ import pytest
 from mec_rllib.schedulers import SJF
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
-from mec_rllib.sim.traces import ClassRule, TraceWorkload, read_trace
+from mec_rllib.sim.traces.workload import ClassRule, TraceWorkload, read_trace
 from mec_rllib.sim.workloads import BernoulliWorkload, LoadSchedule
 
 HEADER = "arrival_s,duration_s,demand,job_class\n"

@@ -96,7 +96,7 @@ def test_a_gate_that_answers_wrongly_is_named(module, body, message):
         ),
         ("def reasons(self): return {'why': None}", "Mine.reasons() must return (N,) booleans"),
         ("def metrics(self): return self.figures", "Mine.metrics() raised AttributeError"),
-        ("def get_state(self): return {'f': lambda: 0}", "what a checkpoint can hold: "),
+        ("def get_state(self): return {'f': lambda: 0}", "what a checkpoint can hold (pickle): "),
         ("def set_state(self, state): self.x = state['x']", "raised KeyError: 'x'"),
         ("def __init__(self, num_servers): self.n = n", "raised NameError"),
     ],

@@ -15,7 +15,6 @@ from tensorboard.plugins.hparams import plugin_data_pb2
 
 from mec_rllib.config.load import load
 from mec_rllib.files import finite
-from mec_rllib.launch import stages
 from mec_rllib.results.stored import read_study
 from mec_rllib.rl.policy_file import load_policy
 from mec_rllib.schedulers import SJF, Reservation, run
@@ -219,7 +218,7 @@ def test_a_process_of_its_own_says_the_same(tmp_path):
 
 
 def test_help_is_fast_and_every_command_shows_an_example(tmp_path):
-    for verb in ("train", "tune", "evaluate", "report", "status"):
+    for verb in ("train", "tune", "check", "evaluate", "report", "status"):
         done = mec_rllib(verb, "--help", cwd=tmp_path)
         assert done.returncode == 0
         assert f"Example: mec-rllib {verb}" in done.stdout
@@ -230,20 +229,28 @@ def test_help_is_fast_and_every_command_shows_an_example(tmp_path):
 
 @pytest.mark.ray
 @pytest.mark.usefixtures("cluster")
-def test_a_trial_that_fails_is_named_and_costs_only_itself(tmp_path, modules, monkeypatch):
-    monkeypatch.setattr(stages, "RESTARTS", 0)  # each is a process; test_resume.py has one
+def test_a_trial_that_fails_is_named_and_costs_only_itself(tmp_path, modules):
+    """After the slots that are tried before; an error that would come again is not tried again."""
     (modules / "broken.py").write_text(
         "from mec_rllib.gates import Gate\n"
         "class Broken(Gate):\n"
         "    def wants(self, view):\n"
-        "        raise RuntimeError('no fuel')\n"
+        "        if view.slot == 300: raise RuntimeError('no fuel')\n"
+        "        return view.can_ask\n"
     )
     (tmp_path / "c.yaml").write_text("strategies: ['broken:Broken', sjf]\nslots: 500\n")
     done = mec_rllib("tune", "c.yaml", "--out", "out", cwd=tmp_path)
     assert done.returncode == 1
-    assert "failed: Broken_seed0: RuntimeError: no fuel" in done.stderr
+    errors = tmp_path / "out/Broken_seed0/error.txt"
+    failure = "broken.py:4: RuntimeError: no fuel"
+    assert f"failed: Broken_seed0: {failure} (see {errors})" in done.stderr
+    assert errors.read_text().splitlines()[-1] == failure
+    assert "raise RuntimeError('no fuel')" in errors.read_text()
+    assert "restart" not in done.stdout
     rows = json.loads((tmp_path / "out/summary.json").read_text())["rows"]
     assert [row["strategy"] for row in rows] == ["sjf"]
+    told = json.loads(mec_rllib("status", "out", "--json", cwd=tmp_path).stdout)
+    assert (told["state"], told["failed"], told["done"]) == ("over", 1, 1)
 
 
 @pytest.mark.ray
@@ -297,6 +304,36 @@ def test_a_search_is_judged_on_fresh_seeds(tmp_path):
         run(batch, scheduler, 1000)
         rewards.append(Totals.of(batch).mean_reward)
     assert found["winner"]["reward_lifetime"] == pytest.approx(sum(rewards) / 2)
+
+
+def test_check_tries_every_strategy_and_writes_nothing(tmp_path):
+    (tmp_path / "c.yaml").write_text("strategies: [ats, sjf]\nslots: 500\n")
+    done = mec_rllib("check", "c.yaml", "--set", "evaluation.slots=80", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    ats, sjf = done.stdout.splitlines()
+    assert ats == "ats: fine (100 slots, 1 update)"
+    assert sjf == "sjf: fine (100 slots of each server)"
+    assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
+
+
+@pytest.mark.parametrize("arguments", [["check", "c.yaml"], ["tune", "c.yaml", "--out", "out"]])
+def test_a_typo_in_code_of_the_user_costs_no_trial(tmp_path, monkeypatch, arguments):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # as in a process of its own
+    (tmp_path / "typo.py").write_text(
+        "from mec_rllib.gates import Gate\n"
+        "class Typo(Gate):\n"
+        "    def wants(self, view):\n"
+        "        return np.zeros(self.num_servers, bool)\n"
+    )
+    (tmp_path / "c.yaml").write_text("strategies: ['typo:Typo', sjf]\nslots: 500\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "typo", raising=False)
+    done = mec_rllib(*arguments, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        "mec-rllib: typo.py:4: Typo.wants() raised NameError: name 'np' is not defined\n"
+    )
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.ray

@@ -1,7 +1,6 @@
 """What a search has tried so far: written line by line, so that it can go on."""
 
 import json
-import logging
 import shutil
 from collections.abc import Mapping
 from contextlib import suppress
@@ -11,9 +10,9 @@ from typing import Any, NamedTuple
 from ray import tune
 
 from mec_rllib.files import finite, write_whole
-from mec_rllib.launch.report_files import Reports, take_back
+from mec_rllib.launch.reporting.report_files import Reports, take_back
+from mec_rllib.launch.restarts import restart_point
 from mec_rllib.results.folder import Folder, TrialFolder
-from mec_rllib.trials.checkpoints import newest_good_checkpoint
 
 METRIC = "reward_lifetime"
 
@@ -39,11 +38,10 @@ def what_is_left_of_search(folder: Folder) -> SearchLeft:
         for path in folder.parameters_of_samples
         if path.parent.name not in over and path.stat().st_size
     }
-    warn, reports = logging.getLogger(__name__).warning, {}
+    reports = {}
     for name, values in unfinished.items():
         sample = TrialFolder(folder.path / name)
-        checkpoint = newest_good_checkpoint(sample, {"sample": values}, warn)
-        reports[name] = take_back(sample, checkpoint)
+        reports[name] = take_back(sample, restart_point(sample, {"sample": values}))
     return SearchLeft(tried, unfinished, reports)
 
 

@@ -4,7 +4,6 @@ The first strategy of the config is searched. Its winner joins the experiment as
 strategy, so it is judged on fresh seeds beside the untuned one.
 """
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,8 +21,9 @@ from mec_rllib.config.study import Strategy, Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.files import write_json
 from mec_rllib.launch.cluster import Cluster, cores_of, start_ray
-from mec_rllib.launch.progress import ExperimentProgress
-from mec_rllib.launch.report_files import ReportFiles
+from mec_rllib.launch.reporting.progress import ExperimentProgress, waiting
+from mec_rllib.launch.reporting.report_files import ReportFiles
+from mec_rllib.launch.reporting.tensorboard import Board
 from mec_rllib.launch.search.log import (
     METRIC,
     SampleLog,
@@ -32,13 +32,11 @@ from mec_rllib.launch.search.log import (
     what_is_left_of_search,
 )
 from mec_rllib.launch.search.winner import pick_winner
-from mec_rllib.launch.stages import ShowProgress, Stage
+from mec_rllib.launch.stages import ShowProgress, Stage, run_config
 from mec_rllib.launch.stopping import CleanStop
-from mec_rllib.launch.tensorboard import Board
 from mec_rllib.launch.trainable import CheckpointedTrial
 from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.trials.check import check
-from mec_rllib.trials.checkpoints import newest_good_checkpoint
 from mec_rllib.trials.players import start_run
 from mec_rllib.trials.traces import check_traces
 from mec_rllib.trials.trial import REPORTS, Trial
@@ -101,7 +99,8 @@ def _try_samples(
     assert search is not None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     bundles = cores_of_sample(stage.study.strategies[0], len(search.seeds))
-    start_ray(cluster, sum(bundle["CPU"] for bundle in bundles))
+    start_ray(cluster, sum(bundle["CPU"] for bundle in bundles), say=progress.begin)
+    progress.begin(waiting(search.samples - len(left.tried)))
     stop = CleanStop(after_report=False)
     tuner = tune.Tuner(
         tune.with_resources(
@@ -123,18 +122,20 @@ def _try_samples(
             trial_name_creator=SampleNames(left.unfinished),
             trial_dirname_creator=str,
         ),
-        run_config=tune.RunConfig(
-            name=stage.folder.path.name,
-            storage_path=str(stage.folder.path.parent),
-            checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),
-            callbacks=[
-                ReportFiles(stage.folder.path, str, left.reports, Board({})),
+        run_config=run_config(
+            stage.folder,
+            [
+                ReportFiles(
+                    stage.folder.path,
+                    str,
+                    left.reports,
+                    Board({}),
+                    of=lambda trial: {"sample": trial.config},
+                ),
                 ShowProgress(progress, str),
                 SampleLog(stage.folder, search.slots),
-                stop,
             ],
-            stop=stop,
-            verbose=0,
+            stop,
         ),
     )
     with stop.listening():
@@ -158,11 +159,15 @@ class SearchTrial(CheckpointedTrial):
         strategy = _sampled(self._study, config)
         check_traces(self._study.strategies[:1], self._search_folder)
         played = strategy.experiment.model_copy(update={"slots": search.slots})
-        self._trials = [
-            Trial(strategy.label, seed, played, start_run(strategy, seed)) for seed in search.seeds
-        ]
-        of, mine = {"sample": config}, TrialFolder(self._search_folder.path / self.trial_name)
-        self.begin(mine, of, newest_good_checkpoint(mine, of, logging.getLogger(__name__).warning))
+
+        def build() -> list[Trial]:
+            return [
+                Trial(strategy.label, seed, played, start_run(strategy, seed))
+                for seed in search.seeds
+            ]
+
+        folder = TrialFolder(self._search_folder.path / self.trial_name)
+        self.begin(folder, {"sample": config}, build)
 
     def play(self) -> dict[str, Any]:
         """One report of every seed."""

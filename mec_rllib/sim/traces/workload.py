@@ -8,11 +8,11 @@ from typing import Any, Literal
 import numpy as np
 
 from mec_rllib.sim.jobs import Floats, Jobs
-from mec_rllib.sim.made_traces import file_of
-from mec_rllib.sim.trace_columns import Tell
-from mec_rllib.sim.trace_figures import TraceFigures, figures_of
-from mec_rllib.sim.trace_files import Trace
-from mec_rllib.sim.trace_files import read_trace as read_trace
+from mec_rllib.sim.traces.columns import Tell
+from mec_rllib.sim.traces.figures import TraceFigures, figures_of
+from mec_rllib.sim.traces.files import Trace
+from mec_rllib.sim.traces.files import read_trace as read_trace
+from mec_rllib.sim.traces.made import file_of
 
 FEW_SLOTS = 100  # a pass that is shorter is repeated: rounding its length would change the load
 MOST_SLOTS = 10**12  # of a pass

@@ -19,7 +19,7 @@ from mec_rllib.paths import command
 from mec_rllib.results.compare import check_labels
 from mec_rllib.results.folder import Folder, SuiteFolder
 from mec_rllib.results.gate_health import SIGNATURES, Finding, examine
-from mec_rllib.results.plots import PICTURES, Drawn
+from mec_rllib.results.report.plots import PICTURES, Drawn
 from mec_rllib.results.stored import StoredStudy, TrialResults, read_study
 from mec_rllib.results.suite import read_suite, summarize_suite, world_section
 from mec_rllib.results.summary import summarize
@@ -219,7 +219,7 @@ def _html(shown: _Shown, summary: dict[str, Any]) -> str:
         autoescape=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template("report.html.j2").render(
+    return environment.get_template("page.html.j2").render(
         shown=shown,
         signatures=list(SIGNATURES),
         config=dump_yaml(summary["config"]),

@@ -7,8 +7,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 LINE_EVERY_S = 15.0  # without a terminal
+WIDE, NARROW = 110, 72  # columns of a terminal with room for slots, too, or hardly for the reward
+
+
+def waiting(trials: int) -> str:
+    """What is said until there is a report."""
+    return f"{trials} trials wait for their processes" if trials > 1 else "its process starts"
 
 
 class ExperimentProgress:
@@ -30,15 +37,17 @@ class ExperimentProgress:
         self._first: tuple[float, int] | None = None  # time and slots of the first report
         self._tasks: dict[str, TaskID] = {}
         self._bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
-            TextColumn("{task.percentage:>3.0f}%"),
-            TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
-            TextColumn("left"),
+            # What is too long for the line is shortened here, so that the time left is seen.
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, ratio=1)),
+            BarColumn(bar_width=24 if console.width >= WIDE else 8),
+            TextColumn("{task.percentage:>3.0f}%", table_column=Column(no_wrap=True, min_width=4)),
+            TextColumn("{task.fields[figures]}", table_column=Column(no_wrap=True)),
+            TimeRemainingColumn(table_column=Column(no_wrap=True, min_width=7)),
+            TextColumn("left", table_column=Column(no_wrap=True, min_width=4)),
             console=console,
             disable=not console.is_terminal,
             transient=True,
+            expand=True,
         )
         self._all = self._bars.add_task("all", total=trials * slots, figures="")
 
@@ -49,28 +58,36 @@ class ExperimentProgress:
     def __exit__(self, *error: object) -> None:
         self._bars.stop()
 
+    def begin(self, what: str) -> None:
+        """Says what is being waited for, before there is any report."""
+        if self._console.is_terminal:
+            self._bars.update(self._all, figures=f"{what} ...")
+        else:
+            self._say(f"{what} ...")
+
     def show(self, name: str, result: Mapping[str, Any]) -> None:
         """Takes one report of a trial."""
         self._done[name] = result["timesteps_total"]
+        is_first = self._first is None
         if self._first is None:  # starting up says nothing about the time left
             self._first = time.monotonic(), sum(self._done.values())
-        figures = (
-            f"{result['timesteps_total']:,}/{self._slots:,} slots  "
-            f"reward {result['reward']['lifetime']:.3f}  "
-            f"training {result['share_training']:.2%}"
-        )
+        reward = f"reward {result['reward']['lifetime']:.3f}  "
+        training = f"training {result['share_training']:.2%}"
+        figures = f"{result['timesteps_total']:,}/{self._slots:,} slots  {reward}{training}"
         if name not in self._tasks:
             self._tasks[name] = self._bars.add_task(name, total=self._slots, figures="")
-        self._bars.update(self._tasks[name], completed=self._done[name], figures=figures)
+        width = self._console.width
+        in_bar = figures if width >= WIDE else reward + training if width >= NARROW else reward
+        self._bars.update(self._tasks[name], completed=self._done[name], figures=in_bar)
         finished = sum(slots >= self._slots for slots in self._done.values())
         self._bars.update(
             self._all,
             completed=sum(self._done.values()),
-            figures=f"{finished} of {self._trials} trials done,",
+            figures=f"{finished} of {self._trials} trials done",
         )
         if result.get("done"):
             self._finish(name, figures)
-        elif not self._console.is_terminal and self._is_time():
+        elif not self._console.is_terminal and (is_first or self._is_time()):
             self._say(f"{name}: {figures}, {self._left()} left in all")
 
     def restart(self, name: str, which: str, node: str | None) -> None:
@@ -78,9 +95,9 @@ class ExperimentProgress:
         place = f" (it was on {node})" if node else ""
         self._say(f"{name}: lost{place}; goes on from its last checkpoint, restart {which}")
 
-    def fail(self, name: str) -> None:
+    def fail(self, name: str, reason: str = "") -> None:
         """A trial failed; the others go on."""
-        self._finish(name, "failed")
+        self._finish(name, f"failed{': ' if reason else ''}{reason}")
 
     def _finish(self, name: str, figures: str) -> None:
         self._say(f"{name}: {figures}")

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 
 from mec_rllib.sim.jobs import Floats, Ints
-from mec_rllib.sim.made_traces import file_of
-from mec_rllib.sim.trace_columns import NUMBERS, Part, Tell, normal, one_line
-from mec_rllib.sim.trace_csv import csv_parts, line_of
-from mec_rllib.sim.trace_parquet import is_parquet, parquet_parts
+from mec_rllib.sim.traces.columns import NUMBERS, Part, Tell, normal, one_line
+from mec_rllib.sim.traces.csv_file import csv_parts, line_of
+from mec_rllib.sim.traces.made import file_of
+from mec_rllib.sim.traces.parquet_file import is_parquet, parquet_parts
 
 
 class Trace(NamedTuple):
@@ -42,7 +42,7 @@ def read_trace(path: str | Path, ignore: Sequence[str] = (), tell: Tell | None =
 
     Args:
         path: CSV (UTF-8, a header, commas; plain, gzip, bz2 or zstd), Parquet, or a made one by
-            name (`made:edge_day`; see `mec_rllib.sim.made_traces`).
+            name (`made:edge_day`; see `mec_rllib.sim.traces.made`).
         ignore: further columns that the file may have, and must.
         tell: is told now and then how much has been read.
 

@@ -1,6 +1,6 @@
 """Two workloads in the form of recordings, made by a program: nobody's jobs, free for all.
 
-    python -m mec_rllib.sim.made_traces FOLDER     # writes both files again
+    python -m mec_rllib.sim.traces.made FOLDER     # writes both files again
 
 `made:edge_day`: twelve hours of requests at one edge server. Users come in sessions whose requests
 follow one another within a second; a slow rise and fall of the demand lies over them. Most requests
@@ -43,7 +43,7 @@ def file_of(path: str | Path) -> Path:
         return Path(path)
     if name not in MADE:
         raise ValueError(f"unknown made trace {name!r}; {nearest(name, MADE)}")
-    return Path(str(files("mec_rllib.sim"))) / "made" / f"{name}.csv.gz"
+    return Path(str(files("mec_rllib.sim.traces"))) / "data" / f"{name}.csv.gz"
 
 
 def make(name: str) -> str:

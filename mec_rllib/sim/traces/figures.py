@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from mec_rllib.sim.jobs import Jobs
-from mec_rllib.sim.trace_files import Trace
+from mec_rllib.sim.traces.files import Trace
 
 LOST_WORK = 0.2  # shares and factors that a warning begins at
 ROUNDED_UP = 1.5

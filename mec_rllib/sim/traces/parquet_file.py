@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 
-from mec_rllib.sim.trace_columns import (
+from mec_rllib.sim.traces.columns import (
     CLASS,
     COLUMNS,
     NUMBERS,
