@@ -111,6 +111,7 @@ def test_a_state_stays_what_it_was_and_brings_back_what_was(name):
     for again in range(2, 8, 2):
         np.testing.assert_array_equal(fired[again], fired[0])
         assert fired[again + 1] == fired[1]
+    np.testing.assert_equal(state, kept)
 
 
 def test_the_state_of_the_td_statistic_is_a_copy():

@@ -96,7 +96,7 @@ def run_in_child(tests: list[str]) -> None:
         hypothesis.settings.register_profile("m", deadline=None, database=None, derandomize=True)
         hypothesis.settings.load_profile("m")
         plugins = ["-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:faulthandler"]
-        marked = ["-m", "not ray and not hosts and not compiled"]
+        marked = ["-m", "not ray and not hosts and not compiled and not slow"]
         code = int(pytest.main(["-x", "-q", "--tb=no", *plugins, *marked, *tests]))
     os._exit(code)
 

@@ -263,3 +263,12 @@ def test_a_seed_of_ones_own_is_not_the_servers():
     nobodys = DriftWorkload(REFERENCE_CLASSES)
     assert nobodys.of_seed(0).worlds[3].classes == nobodys.worlds[3].classes
     assert nobodys.of_seed(1).worlds[3].classes != nobodys.worlds[3].classes
+
+
+def test_a_drifting_workload_has_the_defaults_that_are_written_down():
+    """World 0 is the plain workload, whose defaults are its own; docs/config.md has the rest."""
+    drift, plain = DriftWorkload(REFERENCE_CLASSES), BernoulliWorkload(REFERENCE_CLASSES)
+    assert drift.worlds[0].users == plain.users == 20
+    np.testing.assert_array_equal(drift.worlds[0].load.loads, plain.load.loads)
+    assert (plain.load.at(0), plain.capacity, drift.capacity) == (0.3, (10,), (10,))
+    assert (len(drift.worlds), drift.slots, drift.first, drift.seed) == (8, 25_000, 0, None)
