@@ -128,7 +128,13 @@ class TraceFigures:
 
 
 def figures_of(
-    trace: Trace, jobs: Jobs, slots: int, units: int, slot_s: float, max_execution: int
+    trace: Trace,
+    jobs: Jobs,
+    slots: int,
+    units: int,
+    slot_s: float,
+    max_execution: int,
+    keeps_time: bool,
 ) -> TraceFigures:
     """The figures of a trace.
 
@@ -139,6 +145,7 @@ def figures_of(
         units: of the server.
         slot_s: seconds per slot.
         max_execution: cap on the execution time, slots.
+        keeps_time: the jobs arrive as recorded, and not for a load.
     """
     repeats = len(jobs.arrival) // len(trace.arrival_s)
     kept = np.minimum(trace.duration_s, max_execution * slot_s)
@@ -146,6 +153,7 @@ def figures_of(
     once = slice(0, len(trace.arrival_s))
     execution, requirement = jobs.execution[once], jobs.requirement[once, 0]
     span = float(trace.arrival_s[-1] - trace.arrival_s[0])
+    stretch = 1.0 if keeps_time or not span else slots * slot_s / (repeats * span)
     together = np.diff(jobs.arrival) == 0
     together = np.append(together, False) | np.append(False, together)
     gaps = np.diff(trace.arrival_s, append=trace.arrival_s[-1])
@@ -163,7 +171,7 @@ def figures_of(
         slot_s=slot_s,
         load=repeats * float(execution @ requirement) / (units * slots),
         max_execution=max_execution,
-        stretch=slots * slot_s / (repeats * span) if span > 0 else None,
+        stretch=stretch if span > 0 else None,
         cut_jobs=float(np.mean(trace.duration_s > max_execution * slot_s)),
         lost_work=1.0 - kept_work / work,
         units_ratio=float(requirement.sum() / (trace.demand.sum() * units)),
@@ -183,4 +191,4 @@ def _time(seconds: float) -> str:
 
 
 def _share(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return "below 0.001 %" if 0.0 < share < 1e-5 else f"{100 * share:.3g} %"
