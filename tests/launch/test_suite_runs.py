@@ -120,9 +120,7 @@ def test_bad_input_of_one_experiment_leaves_nothing(tmp_path, suite):
     suite.write_text(yaml.safe_dump(values))
     done = mec_rllib("tune", suite, "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (2, "")
-    line = (
-        "mec-rllib: load0.6: compare.baseline: no strategy is called 'sfj'; did you mean 'sjf'?\n"
-    )
+    line = "load0.6: compare.baseline: no strategy is called 'sfj'; did you mean 'sjf'?"
     assert done.stderr == f"mec-rllib: {line}\n"
     assert not (tmp_path / "out").exists()
     refused = mec_rllib("train", suite, "--out", tmp_path / "out")
