@@ -7,6 +7,7 @@ from mec_rllib.config.suite import Suite
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.search.search import check_search
 from mec_rllib.launch.stages import stages
+from mec_rllib.launch.suite import check_suite_claims
 from mec_rllib.results.folder import Folder
 from mec_rllib.trials.dry_run import SLOTS
 from mec_rllib.trials.rehearsal import rehearse
@@ -21,6 +22,7 @@ def check(what: Study | Suite) -> Iterator[str]:
     if not isinstance(what, Suite):
         yield from _check(what)
         return
+    check_suite_claims(what)
     for label, study in what.worlds.items():
         try:
             for line in _check(study):

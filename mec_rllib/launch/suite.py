@@ -44,10 +44,10 @@ class SuitePlayer:
             KeyboardInterrupt: it was interrupted.
         """
         check_free(self._out)
+        check_suite_claims(suite)
         plans = {}
         for label, study in suite.worlds.items():
             with _named(label):
-                check_claims([c.model_dump() for c in suite.claims], suite.written[label])
                 plans[label] = self._player(label).plan(study)
         studies = list(suite.worlds.values())
         look_at_cluster(self._cluster, studies, self._out, self._console)
@@ -108,6 +108,14 @@ def launch_suite(
     )
     is_begun = resume and SuiteFolder(out).is_begun
     return player.go_on(suite) if is_begun else player.begin(suite)
+
+
+def check_suite_claims(suite: Suite) -> None:
+    """Raises ConfigError if a claim is about what one of the experiments does not have."""
+    claims = [claim.model_dump() for claim in suite.claims]
+    for label, strategies in suite.written.items():
+        with _named(label):
+            check_claims(claims, strategies)
 
 
 @contextmanager

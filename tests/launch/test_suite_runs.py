@@ -9,10 +9,10 @@ import time
 
 import pytest
 import yaml
-from commands import mec_rllib
+from commands import mec_rllib, one_process
 from rich.console import Console
 
-from mec_rllib import Suite, SuiteResults
+from mec_rllib import Suite
 from mec_rllib.config.suite import load_suite
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster
@@ -95,7 +95,7 @@ def test_who_stops_an_experiment_with_its_last_report_stops_the_suite(tmp_path, 
     assert labels == [(label, True) for label in LOADS]
 
 
-def test_a_suite_goes_on_as_it_began_and_can_be_played_again(tmp_path, suite, played):
+def test_a_suite_goes_on_as_it_began(tmp_path, suite, played):
     out, begun = tmp_path / "out", load_suite(suite)
     player(out).begin(begun)
     assert player(out).go_on(begun) == []
@@ -107,11 +107,6 @@ def test_a_suite_goes_on_as_it_began_and_can_be_played_again(tmp_path, suite, pl
         player(out).go_on(load_suite(suite))
     with pytest.raises(ConfigError, match="is taken; name a folder that is new or empty"):
         player(out).begin(begun)
-    again = load_suite(out / "suite.yaml")  # of the folder, without the files it came from
-    assert {k: w.experiment for k, w in again.worlds.items()} == {
-        k: w.experiment for k, w in begun.worlds.items()
-    }
-    assert again.claims == list(begun.claims)
 
 
 def test_bad_input_of_one_experiment_leaves_nothing(tmp_path, suite):
@@ -120,9 +115,7 @@ def test_bad_input_of_one_experiment_leaves_nothing(tmp_path, suite):
     suite.write_text(yaml.safe_dump(values))
     done = mec_rllib("tune", suite, "--out", tmp_path / "out")
     assert (done.returncode, done.stdout) == (2, "")
-    line = (
-        "mec-rllib: load0.6: compare.baseline: no strategy is called 'sfj'; did you mean 'sjf'?\n"
-    )
+    line = "load0.6: compare.baseline: no strategy is called 'sfj'; did you mean 'sjf'?"
     assert done.stderr == f"mec-rllib: {line}\n"
     assert not (tmp_path / "out").exists()
     refused = mec_rllib("train", suite, "--out", tmp_path / "out")
@@ -139,12 +132,12 @@ def test_a_suite_is_interrupted_fails_and_ends(tmp_path, modules):
         "class Tank(SJF):\n"
         f"    is_empty = Path({str(tmp_path / 'empty')!r})\n"
         "    def select(self, batch):\n"
-        "        if self.is_empty.exists():\n"
+        "        if batch.slot > 300 and self.is_empty.exists():\n"
         "            raise RuntimeError('no fuel')\n"
         "        return super().select(batch)\n"
     )
     (tmp_path / "tank.yaml").write_text("strategies: ['empty_tank:Tank', sjf]\nslots: 500\n")
-    (tmp_path / "learner.yaml").write_text("strategies: [ats]\nslots: 4000\n")
+    (tmp_path / "learner.yaml").write_text("strategies: [ats]\nslots: 2500\n")
     suite, out = tmp_path / "s.yaml", tmp_path / "out"
     suite.write_text("suite: [{config: learner, set: {env.load: 0.4}}, {config: tank}]\n")
     (tmp_path / "empty").touch()
@@ -158,37 +151,38 @@ def test_a_suite_is_interrupted_fails_and_ends(tmp_path, modules):
     assert done.returncode == 130, done.stderr
     assert f"interrupted; go on with: mec-rllib resume {out}" in done.stderr
     status = json.loads(mec_rllib("status", out, "--json").stdout)
-    assert (status["running"], status["waiting"], status["done"]) == (1, 2, 0)
+    assert (status["stopped"], status["waiting"], status["done"]) == (1, 2, 0)
 
     done = mec_rllib("resume", out)
     assert done.returncode == 1, done.stderr
-    assert "failed: tank: Tank_seed0: RuntimeError: no fuel" in done.stderr
+    assert "failed: tank: Tank_seed0: empty_tank.py:7: RuntimeError: no fuel" in done.stderr
     assert f"go on with: mec-rllib resume {out}" in done.stderr
     assert "learner (1 of 2)" in done.stdout
 
     (tmp_path / "empty").unlink()
     files = [out / name / "result.json" for name in ("learner/ats_seed0", "tank/sjf_seed0")]
     before = [file.read_text() for file in files]
-    done = mec_rllib("tune", suite, "--out", out, "--resume")
-    assert done.returncode == 0, done.stderr
+    with pytest.raises(ConfigError, match="is taken"):
+        Suite.load(suite).run(out)
+    with one_process():
+        results = Suite.load(suite).run(out, resume=True)
     assert [file.read_text() for file in files] == before  # finished: not played again
-    rows = SuiteResults(out).rows()
+    rows = results.rows()
     assert list(rows[["world", "strategy", "slots"]].itertuples(index=False, name=None)) == [
-        ("learner", "ats", 4000),
+        ("learner", "ats", 2500),
         ("tank", "Tank", 500),
         ("tank", "sjf", 500),
     ]
     tank = rows[rows.world == "tank"]
     assert tank.reward_lifetime.nunique() == 1  # with fuel it is SJF
-    assert "R by experiment" in done.stdout
-    with pytest.raises(ConfigError, match="is taken"):
-        Suite.load(suite).run(out)
-    assert set(Suite.load(suite).run(out, resume=True).experiments) == {"learner", "tank"}
+    assert "| strategy | learner | tank | mean |" in (out / "report.md").read_text()
 
 
 def interrupt_once_it_reports(folder):
     """Presses Ctrl-C."""
-    deadline = time.monotonic() + 120
-    while not list(folder.glob("*/checkpoint_*/policy.json")) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if list(folder.glob("*/checkpoint_*/policy.json")):
+            os.kill(os.getpid(), signal.SIGINT)
+            return
         time.sleep(0.02)
-    os.kill(os.getpid(), signal.SIGINT)
