@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.load import build
 from mec_rllib.config.sections import EXPLORATIONS, GateConfig, LearnerConfig
 from mec_rllib.config.study import Strategy, Study
 from mec_rllib.errors import ConfigError
@@ -43,7 +45,10 @@ def check_usage(values: Mapping[str, Any], study: Study, source: str) -> None:
     Raises:
         ConfigError: nobody uses a key; the message says who would.
     """
-    for key in _keys(values):
+    defaults = _defaults(values)
+    for key, value in _keys(values):
+        if key in defaults and defaults[key] == value:
+            continue
         asked = _who_uses(key)
         if asked is None:
             continue
@@ -52,13 +57,20 @@ def check_usage(values: Mapping[str, Any], study: Study, source: str) -> None:
             raise ConfigError(f"{source}: {key}: {complaint}")
 
 
-def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _defaults(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keys that nobody asked for: a folder's `config.yaml` is whole, with all the defaults."""
+    if not set(Experiment.model_fields) <= set(values):
+        return {}
+    return dict(_keys(build({"agent": values["agent"]}, "defaults").model_dump(mode="json")))
+
+
+def _keys(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Dotted keys down to what is no mapping; null gives a key back, so it is no use of it."""
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _keys(value, f"{prefix}{name}.")
         elif value is not None and value != {}:
-            yield f"{prefix}{name}"
+            yield f"{prefix}{name}", value
 
 
 Asked = tuple[Callable[[Strategy], bool], str]

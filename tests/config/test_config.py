@@ -16,6 +16,7 @@ from mec_rllib.launch.stages import stages
 from mec_rllib.reference.config import reference
 from mec_rllib.results.folder import Folder
 from mec_rllib.section import section_of
+from mec_rllib.trials.begin import begin
 from mec_rllib.trials.check import check_study
 
 ROOT = Path(__file__).parents[2]
@@ -42,6 +43,18 @@ def test_a_shipped_config_may_be_narrowed_to_a_rule(path):
     """Its own keys are judged by its own strategies, whatever is left of them."""
     (strategy,) = load_study(path, ["strategies=[sjf]"]).strategies
     assert strategy.label == "sjf"
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_what_a_folder_keeps_can_be_played_again(path, tmp_path):
+    """`config.yaml` is whole: the defaults in it are no keys that somebody asked for."""
+    study, folder = load_study(path), Folder(tmp_path)
+    begin(study, folder)
+    again = load_study(folder.config)
+    assert again.experiment.model_dump() == study.experiment.model_dump()
+    assert again.to_json() == study.to_json()
+    with pytest.raises(ConfigError, match=r"learner\.sigma0: none of the strategies uses it"):
+        load_study(folder.config, ["strategies=[sjf]", "learner.sigma0=0.3"])
 
 
 NOBODY = {  # with the paper's agent, ats, bernoulli jobs; in the file, and with --set
