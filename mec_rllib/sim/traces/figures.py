@@ -156,11 +156,7 @@ def figures_of(
     stretch = 1.0 if keeps_time or not span else slots * slot_s / (repeats * span)
     together = np.diff(jobs.arrival) == 0
     together = np.append(together, False) | np.append(False, together)
-    gaps = np.diff(trace.arrival_s, append=trace.arrival_s[-1])
-    after, gap = int(np.argmax(gaps)) + 1, float(gaps.max())
-    share = gap / span if span > 0 else 0.0
-    few = len(gaps) < FEW_JOBS
-    strange = len(gaps) > 2 and share > (GAP_OF_FEW_JOBS if few else GAP)
+    gap, share, before = _largest_gap(trace, span)
     return TraceFigures(
         path=trace.path,
         sha256=trace.sha256,
@@ -179,8 +175,18 @@ def figures_of(
         shared_slots=float(together.mean()),
         largest_gap_s=gap,
         largest_gap=share,
-        largest_gap_before=trace.place(after) if strange else None,
+        largest_gap_before=before,
     )
+
+
+def _largest_gap(trace: Trace, span: float) -> tuple[float, float, str | None]:
+    """Seconds, the share of the span, and the place after it in the file, if that is strange."""
+    gaps = np.diff(trace.arrival_s, append=trace.arrival_s[-1])
+    after, gap = int(np.argmax(gaps)) + 1, float(gaps.max())
+    share = gap / span if span > 0 else 0.0
+    few = len(gaps) < FEW_JOBS
+    strange = len(gaps) > 2 and share > (GAP_OF_FEW_JOBS if few else GAP)
+    return gap, share, trace.place(after) if strange else None
 
 
 def _time(seconds: float) -> str:
