@@ -196,6 +196,7 @@ def test_only_what_training_leaves_may_start_beside_it():
     batch.step(np.zeros(1, np.int64))
     assert batch.training_waiting.tolist() == [False]
     assert batch.mask.tolist() == [[True, True, True, False] + [False] * 7]
+    assert batch.mask_with_training().tolist() == batch.mask.tolist()  # it runs already
 
 
 @pytest.mark.parametrize(
