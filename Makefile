@@ -1,9 +1,9 @@
 PYTHON ?= python3
 VENV := .venv
-RUN := runs/demo
+RUN := $(if $(TRACE),runs/demo_$(basename $(notdir $(TRACE))),runs/demo)
 FUZZ_SECONDS := 600
 
-.PHONY: help setup demo bench test chaos fuzz lint check image-test cluster-test docs clean
+.PHONY: help setup demo bench test test-long chaos fuzz mutants lint check image-test cluster-test docs clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -18,25 +18,30 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(VENV)/bin/pip install -q --no-deps -e .
 	@touch $@
 
-demo: setup ## the main job into runs/demo; TRACE=file.csv runs it on a recorded workload
-	rm -rf $(RUN)
-	$(VENV)/bin/mec-rllib tune tune_configs/demo.yaml --out $(RUN) \
+demo: setup ## the main job into runs/demo (RUN=...); an interrupted one goes on; TRACE=file.csv runs it on a recorded workload; SET="slots=5000 seeds=[0]" changes keys
+	$(VENV)/bin/mec-rllib tune tune_configs/demo.yaml --out '$(RUN)' --resume $(foreach s,$(SET),--set '$(s)') \
 	  $(if $(TRACE),--set env.workload=trace --set env.trace.path='$(TRACE)')
 
 bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about an hour)
 	$(VENV)/bin/pip install -q -c requirements.lock -e '.[bench]'
 	$(VENV)/bin/mec-rllib bench
 
-test: setup ## run the tests, two files at a time
-	$(VENV)/bin/python -m pytest -q -n 2 --dist loadfile
+test: setup ## run the tests, two at a time
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder
+
+test-long: setup ## run the tests that are marked slow
+	$(VENV)/bin/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder -m 'slow and not hosts'
 
 chaos: setup ## inject faults, the long set, and print what was survived (SOAK_MINUTES=30)
-	$(VENV)/bin/python -m pytest -q -m chaos --long tests/test_chaos.py
+	$(VENV)/bin/python -m pytest -q -m chaos --long tests/whole/test_chaos.py
 
 fuzz: setup ## fuzz the readers of configs and traces (FUZZ_SECONDS=600 each)
 	$(VENV)/bin/pip install -q 'atheris>=3'
-	$(VENV)/bin/python tests/fuzz.py config $(FUZZ_SECONDS)
-	$(VENV)/bin/python tests/fuzz.py trace $(FUZZ_SECONDS)
+	$(VENV)/bin/python tests/helpers/fuzz.py config $(FUZZ_SECONDS)
+	$(VENV)/bin/python tests/helpers/fuzz.py trace $(FUZZ_SECONDS)
+
+mutants: setup ## break the code on purpose, count what the tests notice (ROOM=gates; 2 hours)
+	nice -n 19 $(VENV)/bin/python -W ignore tests/helpers/mutants.py $(ROOM)
 
 lint: setup ## ruff, mypy and hadolint
 	$(VENV)/bin/ruff check .
@@ -48,12 +53,13 @@ image-test: setup ## build the image with buildah and try it (root; 5 minutes)
 	deploy/image-test.sh
 
 cluster-test: setup ## three hosts as network namespaces, two of them lost (root; 7 minutes)
-	$(VENV)/bin/python -m pytest -q -s -m hosts tests/test_cluster.py
+	$(VENV)/bin/python -m pytest -q -s -m hosts tests/whole/test_cluster.py
 
-docs: setup ## write docs/config.md from the typed config
-	$(VENV)/bin/python -m mec_rllib.experiments.config_reference > docs/config.md
+docs: setup ## write docs/config.md from the typed config, docs/claims.md from the claims of the experiments
+	$(VENV)/bin/python -m mec_rllib.reference.config > docs/config.md
+	$(VENV)/bin/python -m mec_rllib.reference.claims tune_configs > docs/claims.md
 
-check: lint test ## everything that CI runs
+check: lint test ## lint and tests, in this folder; CI does it in a clone (.ci/run)
 
 clean: ## remove runs and caches, not .venv
 	rm -rf runs .pytest_cache .ruff_cache .mypy_cache .hypothesis

@@ -5,27 +5,29 @@ from typing import Any
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.utils.metrics import LEARNER_RESULTS
 
-from mec_rllib.rl.algorithm import GatedDQN
+from mec_rllib.rl.algorithm import GatedAlgorithm
+from mec_rllib.rl.gated_config import require_gated
 from mec_rllib.sim.totals import Sums, world_figures
 
 
 class MetricsCallback(RLlibCallback):
-    """Adds the figures of an iteration to the result of GatedDQN.
+    """Adds the figures of an iteration to the result; the configs of gated algorithms have it.
 
     `timesteps_total` is the number of slots, so it is the x-axis in TensorBoard.
     """
 
-    def on_algorithm_init(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
+    def on_algorithm_init(self, *, algorithm: GatedAlgorithm, **kwargs: Any) -> None:
         """Nothing has been reported so far."""
+        require_gated(algorithm.config, self)
         self._reported: Sums | None = None
         self._requests: dict[str, int] = {}
 
-    def on_checkpoint_loaded(self, *, algorithm: GatedDQN, **kwargs: Any) -> None:
+    def on_checkpoint_loaded(self, *, algorithm: GatedAlgorithm, **kwargs: Any) -> None:
         """What was played before has been reported."""
         self._reported = algorithm.totals
         self._requests = algorithm.requests_by_reason
 
-    def on_train_result(self, *, algorithm: GatedDQN, result: dict, **kwargs: Any) -> None:
+    def on_train_result(self, *, algorithm: GatedAlgorithm, result: dict, **kwargs: Any) -> None:
         """Adds the groups reward, miss_rate, server, training, gate and learner."""
         totals = algorithm.totals
         assert totals is not None  # an iteration plays at least a slot

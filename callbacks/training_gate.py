@@ -2,41 +2,68 @@
 
 from typing import Any
 
-import numpy as np
+from ray.rllib.callbacks.callbacks import RLlibCallback
 
-from mec_rllib.gates import GateView, State
-from mec_rllib.rl.algorithm import GatedDQN
+from mec_rllib.gates import Gate, GateView, State
+from mec_rllib.rl.algorithm import GatedAlgorithm
 from mec_rllib.rl.env_runner import MecEnvRunner
-from mec_rllib.rl.gating import GatingCallback
+from mec_rllib.rl.gated_config import require_gated
 from mec_rllib.sim.jobs import Bools, Ints
 
 
-class TrainingGateCallback(GatingCallback):
+class TrainingGateCallback(RLlibCallback):
     """Carries a gate's decisions into RLlib; the rule itself is a `mec_rllib.gates.Gate`.
 
     Runner side: psi becomes training jobs in the environment. Learner side: completed training
-    jobs are credits, and what exceeds them is vetoed.
+    jobs are credits, and every update that they do not pay for is vetoed.
+
+    `GatedDQNConfig` and its like bring it along. To decide otherwise, override `allow_training`
+    or `allow_updates` in a subclass, and give that to the config's `callbacks()`: it takes the
+    place of this one.
+
+    Attributes:
+        gate: in a runner, the gate of its N servers.
     """
 
+    gate: Gate
+
     def on_environment_created(self, *, env_runner: MecEnvRunner, **kwargs: Any) -> None:
-        """Builds the gate for the runner's servers."""
-        config = env_runner.config
+        """Builds the gate for the runner's servers.
+
+        Raises:
+            ValueError: the algorithm is RLlib's own, which would train without a gate.
+        """
+        config = require_gated(env_runner.config, self)
         self.gate = config.gate_class(env_runner.num_envs, **config.gate_args)
 
+    def on_algorithm_init(self, *, algorithm: GatedAlgorithm, **kwargs: Any) -> None:
+        """Raises a ValueError where the algorithm is RLlib's own."""
+        require_gated(algorithm.config, self)
+
     def want_training(self, env_runner: MecEnvRunner, view: GateView) -> Bools | Ints:
-        """(N,) where the gate wants a training job.
+        """(N,) where the gate wants a training job, and one is allowed."""
+        return self.gate.wants(view) * self.allow_training(env_runner, view)
 
-        Nowhere before there is data to learn from, or once it is to train no more.
+    def allow_training(self, env_runner: MecEnvRunner, view: GateView) -> bool | Bools:
+        """Whether training jobs may be asked for in this slot; (N,) if servers differ in it.
+
+        Not before there is enough experience to learn from, nor once training is over.
         """
-        wanted, until = self.gate.wants(view), env_runner.config.train_until
-        is_over = until is not None and view.slot >= until
-        return wanted if env_runner.can_learn and not is_over else wanted & False
+        config = env_runner.config
+        is_over = config.train_until is not None and view.slot >= config.train_until
+        return config.can_learn(env_runner.lifetime_slots) and not is_over
 
-    def allow_updates(self, algorithm: GatedDQN, requested: int) -> Ints:
-        """(J,) every update that is paid for, as soon as the replay is filled; none beyond."""
-        if not algorithm.can_learn:
-            return np.zeros_like(algorithm.credits)
-        return algorithm.credits * algorithm.config.updates_per_job - algorithm.updates
+    def allow_updates(self, algorithm: GatedAlgorithm, requested: int, credits: Ints) -> Ints:
+        """(J,) the updates that training jobs have paid for; all others are vetoed.
+
+        The credits are spent by this, however many updates are allowed.
+
+        Args:
+            algorithm: which asks as soon as it has enough experience to learn from.
+            requested: updates that stock DQN would run: one per slot sampled.
+            credits: (J,) training jobs of each kind that completed since it asked last.
+        """
+        return credits * algorithm.config.updates_of_kinds
 
     def get_state(self) -> State:
         """What the gate remembers."""

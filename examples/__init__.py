@@ -1,1 +1,1 @@
-"""Environments that know nothing of mec_rllib, for docs/generality.md."""
+"""Environments, gates and programs that use mec_rllib as its users do."""

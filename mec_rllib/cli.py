@@ -6,17 +6,18 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from mec_rllib.errors import ConfigError
+from mec_rllib.paths import command, path_of
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from mec_rllib.experiments.config import Experiment
-    from mec_rllib.experiments.play import Player
+    from mec_rllib.config.study import Study
+    from mec_rllib.config.suite import Suite
 
 app = typer.Typer(
     help="Edge servers whose scheduler learns while it works, and pays for learning.",
@@ -26,14 +27,25 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+
+def _path(text: str) -> Path:
+    try:
+        return path_of(text)
+    except ConfigError as error:
+        raise typer.BadParameter(str(error)) from None
+
+
+PATH: dict[str, Any] = {"parser": _path, "metavar": "PATH"}  # of an option
 Config = Annotated[
-    Path, typer.Argument(help="config file (YAML), for example tune_configs/demo.yaml")
+    Path,
+    typer.Argument(help="config file (YAML), for example tune_configs/demo.yaml", parser=_path),
 ]
+Folder = Annotated[Path, typer.Argument(help="folder of an experiment", parser=_path)]
 Sets = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="override a config key: --set env.load=0.6"),
 ]
-Out = Annotated[Path, typer.Option(help="new folder for everything that the run writes")]
+Out = Annotated[Path, typer.Option(help="new folder for everything that the run writes", **PATH)]
 
 
 Address = Annotated[
@@ -59,11 +71,10 @@ def train(
 
     Example: mec-rllib train tune_configs/demo.yaml --set gate.period=200 --out runs/ats
     """
-    from mec_rllib.experiments.config import load
+    from mec_rllib.config.study_file import load_study
 
-    experiment = load(config, set_ or [])
-    first = {"strategies": experiment.strategies[:1], "seeds": experiment.seeds[:1]}
-    _begin(experiment.model_copy(update=first), out, None, dashboard, resume_)
+    study = load_study(config, set_ or [])
+    _begin(study.first, out, None, dashboard, resume_)
 
 
 @app.command()
@@ -75,18 +86,22 @@ def tune(
     resume_: Resume = False,
     dashboard: Dashboard = False,
 ) -> None:
-    """Run an experiment, strategies x seeds, through Ray Tune.
+    """Run an experiment, strategies x seeds, through Ray Tune; or a suite of experiments.
+
+    A suite plays each of its experiments into a folder of its own, one after the other.
 
     Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
     """
-    from mec_rllib.experiments.config import load
+    from mec_rllib.config.suite import load_config
 
-    _begin(load(config, set_ or []), out, address, dashboard, resume_)
+    _begin(load_config(config, set_ or []), out, address, dashboard, resume_)
 
 
 @app.command()
 def resume(
-    folder: Annotated[Path, typer.Argument(help="folder of a train or tune that was interrupted")],
+    folder: Annotated[
+        Path, typer.Argument(help="folder of a train or tune that was interrupted", parser=_path)
+    ],
     address: Address = None,
     dashboard: Dashboard = False,
 ) -> None:
@@ -97,14 +112,36 @@ def resume(
 
     Example: mec-rllib resume runs/demo
     """
-    _play(folder, _player(folder, address, dashboard).go_on)
+    from mec_rllib.results.folder import SuiteFolder
+
+    is_suite = SuiteFolder(folder).is_begun
+    _play(folder, _player(folder, address, dashboard, is_suite).go_on)
+
+
+@app.command()
+def check(config: Config, set_: Sets = None) -> None:
+    """Try a config: a few slots and an update of every strategy, in this process, without Ray.
+
+    A line for every strategy that is fine. Otherwise one line that says what is wrong, with file
+    and line where it is in code of yours, and exit code 2. Nothing is written.
+
+    Example: mec-rllib check mine.yaml --set env.load=0.6
+    """
+    from mec_rllib.config.suite import load_config
+
+    what = load_config(config, set_ or [])
+    from mec_rllib.launch.rehearsal import check as rehearse
+
+    for line in rehearse(what):
+        print(line, flush=True)
 
 
 @app.command()
 def evaluate(
-    config: Annotated[Path, typer.Option(help="config file: the environment to play")],
+    config: Annotated[Path, typer.Option(help="config file: the environment to play", **PATH)],
     checkpoint: Annotated[
-        Path | None, typer.Option(help="a checkpoint, or the folder of a trial that has one")
+        Path | None,
+        typer.Option(help="a checkpoint, or the folder of a trial that has one", **PATH),
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(help="a scheduler: sjf, reservation, my_package.rules:Mine")
@@ -124,7 +161,8 @@ def evaluate(
 
     Example: mec-rllib evaluate --scheduler sjf --config tune_configs/demo.yaml --seeds 0,1,2
     """
-    from mec_rllib.experiments.config import load
+    # Long, for most of it are the options.
+    from mec_rllib.config.load import load
 
     overrides = list(set_ or [])
     overrides += [f"slots={slots}"] if slots is not None else []
@@ -132,22 +170,26 @@ def evaluate(
     experiment = load(config, overrides)
     if (checkpoint is None) == (scheduler is None):
         raise ConfigError("evaluate: needs either --checkpoint or --scheduler")
-    from rich.console import Console
+    from mec_rllib.files import finite
+    from mec_rllib.launch.reporting.progress import ExperimentProgress
+    from mec_rllib.results.report import print_rows
+    from mec_rllib.results.traces import without_jobs
+    from mec_rllib.trials.dry_run import users_faults
+    from mec_rllib.trials.evaluate import policy_of, scheduler_of
+    from mec_rllib.trials.traces import tell_trace
+    from mec_rllib.trials.trial import evaluate as play
 
-    from mec_rllib.experiments.evaluate import policy_of, scheduler_of
-    from mec_rllib.experiments.progress import ExperimentProgress
-    from mec_rllib.experiments.report import print_rows
-    from mec_rllib.experiments.results import finite
-    from mec_rllib.experiments.trial import evaluate as play
-
+    tell_trace(experiment.env, _warn)
     if scheduler is not None:
         label, player = scheduler_of(experiment, scheduler)
     elif checkpoint is not None:
         label, player = policy_of(experiment, checkpoint, allow_pickle)
     # Progress goes to stderr: stdout is for the result.
-    progress = ExperimentProgress(Console(stderr=True), len(experiment.seeds), experiment.slots)
-    with progress:
+    progress = ExperimentProgress(_console(stderr=True), len(experiment.seeds), experiment.slots)
+    with users_faults(label), progress:
         rows = play(label, experiment, player, progress.show)
+    for line in without_jobs(rows):
+        _warn(line)
     if json_:
         print(json.dumps(finite({"rows": rows})))
     else:
@@ -155,19 +197,28 @@ def evaluate(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="folder of an experiment")]) -> None:
+def report(
+    folder: Folder,
+    baseline: Annotated[
+        str | None, typer.Option(help="compare every strategy with this one, paired by seed")
+    ] = None,
+) -> None:
     """Tables, claims, gate health and pictures of an experiment, finished or still running.
 
-    Example: mec-rllib report runs/demo
-    """
-    from mec_rllib.experiments.report import report as show
+    Of a suite: the report of each experiment, and one that shows them side by side.
 
-    show(folder, _console())
+    Example: mec-rllib report runs/demo --baseline ats
+    """
+    from mec_rllib.results import report as of
+    from mec_rllib.results.folder import SuiteFolder
+
+    show = of.report_whole_suite if SuiteFolder(folder).is_begun else of.report
+    show(folder, _console(), baseline)
 
 
 @app.command()
 def status(
-    folder: Annotated[Path, typer.Argument(help="folder of an experiment")],
+    folder: Folder,
     json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Say what runs, what is done, what failed and why, and how long it will take.
@@ -176,15 +227,16 @@ def status(
 
     Example: mec-rllib status runs/demo
     """
-    from mec_rllib.experiments.results import finite
-    from mec_rllib.experiments.status import print_status
-    from mec_rllib.experiments.status import status as look
+    from mec_rllib.files import finite
+    from mec_rllib.results import status as of
+    from mec_rllib.results.folder import SuiteFolder
 
-    found = look(folder)
+    is_suite = SuiteFolder(folder).is_begun
+    found = (of.suite_status if is_suite else of.status)(folder)
     if json_:
         print(json.dumps(finite(found)))
     else:
-        print_status(found, folder, _console())
+        (of.print_suite_status if is_suite else of.print_status)(found, folder, _console())
 
 
 @app.command()
@@ -201,8 +253,6 @@ def bench(
 
     Example: mec-rllib bench --only kernel
     """
-    from rich.console import Console
-
     from mec_rllib.bench.run import PARTS, print_results
     from mec_rllib.bench.run import bench as measure
 
@@ -210,7 +260,7 @@ def bench(
     for part in parts:
         if part not in PARTS:
             raise ConfigError(f"--only {part}: is none of {', '.join(PARTS)}")
-    results = measure(parts, rounds, Console(stderr=True))
+    results = measure(parts, rounds, _console(stderr=True))
     if json_:
         print(json.dumps(results))
     else:
@@ -218,52 +268,61 @@ def bench(
 
 
 def _play(out: Path, play: "Callable[[], list[str]]") -> None:
+    go_on = f"go on with: {command('mec-rllib', 'resume', out)}"
     try:
         failures = play()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # while Ray ends: it would leave a traceback
-        _fail(f"interrupted; go on with: mec-rllib resume {out}", 130)
+        _fail(f"interrupted; {go_on}", 130)
     except (RuntimeError, OSError) as error:
-        _fail(f"{error}; what is finished is kept, go on with: mec-rllib resume {out}", 1)
+        _fail(f"{error}; what is finished is kept, {go_on}", 1)
     for failure in failures:
         print(f"failed: {failure}", file=sys.stderr)
     if failures:
-        print(f"mec-rllib: go on with: mec-rllib resume {out}", file=sys.stderr)
+        print(f"mec-rllib: {go_on}", file=sys.stderr)
         raise typer.Exit(1)
 
 
-def _player(out: Path, address: str | None, dashboard: bool) -> "Player":
-    if address is None:
-        # Whoever reaches a Ray can run code in it: ours listens on this machine only. Ray reads
-        # this switch (made for desktops) when it is imported, and hands it to its processes.
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
-    from mec_rllib.experiments.cluster import Cluster
-    from mec_rllib.experiments.play import Player
+def _player(out: Path, address: str | None, dashboard: bool, is_suite: bool) -> Any:
+    """Who plays the experiment or the suite in a folder: both have `begin` and `go_on`."""
+    from mec_rllib.launch import listen_here_only
 
-    return Player(out, Cluster(address, dashboard), _console(), _warn)
+    if address is None:
+        listen_here_only()
+    from mec_rllib.launch.cluster import Cluster
+    from mec_rllib.launch.launcher import Player
+    from mec_rllib.launch.suite import SuitePlayer
+
+    kind = SuitePlayer if is_suite else Player
+    return kind(out, Cluster(address, dashboard), _console(), _warn)
 
 
 def _begin(
-    experiment: "Experiment", out: Path, address: str | None, dashboard: bool, go_on: bool
+    what: "Study | Suite", out: Path, address: str | None, dashboard: bool, go_on: bool
 ) -> None:
-    player = _player(out, address, dashboard)
-    from mec_rllib.experiments.play import holds_experiment
+    from mec_rllib.config.suite import Suite
+    from mec_rllib.results.folder import Folder, SuiteFolder
 
-    if go_on and holds_experiment(out):
-        _play(out, lambda: player.go_on(experiment))
+    is_suite = isinstance(what, Suite)
+    player = _player(out, address, dashboard, is_suite)
+    if go_on and (SuiteFolder(out) if is_suite else Folder(out)).is_begun:
+        _play(out, lambda: player.go_on(what))
     else:
-        _play(out, lambda: player.begin(experiment))
+        _play(out, lambda: player.begin(what))
 
 
 def _warn(message: str) -> None:
     print(f"mec-rllib: {message}", file=sys.stderr)
 
 
-def _console() -> "Console":
-    """Standard output; in a file or a pipe tables are not cut at 80 columns."""
+def _console(stderr: bool = False) -> "Console":
+    """Standard output or error; in a file or a pipe tables are not cut at 80 columns."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() or "COLUMNS" in os.environ else Console(width=120)
+    is_terminal = (sys.stderr if stderr else sys.stdout).isatty()
+    width = None if is_terminal or "COLUMNS" in os.environ else 120
+    # Names of the user's may hold brackets.
+    return Console(width=width, stderr=stderr, markup=False)
 
 
 def main() -> None:

@@ -9,3 +9,7 @@ class ConfigError(ValueError):
     def __init__(self, message: object):
         line = " ".join(str(message).split())
         super().__init__(line if len(line) <= LONGEST else f"{line[: LONGEST - 3]}...")
+
+
+class LostError(RuntimeError):
+    """A process or a node that a trial needs is gone: it may go on elsewhere."""

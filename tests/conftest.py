@@ -2,16 +2,20 @@
 
 import os
 import re
+import sys
 from pathlib import Path
 
 import pytest
-import ray
 
 # As Ray sets it for a trial, and before torch looks: two threads that spin for each other on small
 # networks, beside another busy process, made an update 50 times as slow.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# As the command line does it, and before Ray looks: nodes of either are called 127.0.0.1.
+os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+HERE = Path(__file__).parent
+ROOMS = sorted(HERE.glob("*/"))
+README = (HERE.parent / "README.md").read_text()
 
 
 @pytest.fixture
@@ -23,21 +27,55 @@ def readme_examples(tmp_path, monkeypatch):
         path.write_text(text)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    return tmp_path
+    yield tmp_path
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_package"]:
+        del sys.modules[name]
 
 
 @pytest.fixture(scope="session")
-def cluster():
-    """One Ray for every test that builds algorithms in this process."""
-    ray.init(
-        address="local",
-        num_cpus=3,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"PYTHONPATH": str(Path(__file__).parent)}},  # test classes
-    )
-    yield
+def modules(tmp_path_factory):
+    """A folder that this process and those of `cluster` import from: for what users bring along.
+
+    Names must be new: a module stays imported.
+    """
+    folder = tmp_path_factory.mktemp("modules")
+    sys.path.append(str(folder))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def new_ray(modules):
+    """Starts a Ray, unless there is one: room for three processes, which find tests' classes."""
+    import ray
+
+    places = os.pathsep.join(map(str, [HERE.parent, modules, *ROOMS]))  # this code, no other copy
+
+    def start():
+        if ray.is_initialized():
+            return
+        ray.init(
+            address="local",
+            num_cpus=3,
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level="ERROR",
+            runtime_env={"env_vars": {"PYTHONPATH": places}},
+            _system_config={"prestart_worker_first_driver": False},  # of another environment
+        )
+
+    yield start
     ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def cluster(new_ray):
+    """One Ray for all tests that build algorithms or play trials in this process."""
+    new_ray()
+
+
+def pytest_collection_modifyitems(items):
+    """What takes longest begins: two workers are then done at about the same time."""
+    items.sort(key=lambda item: item.path.parent.name not in ("launch", "whole"))
 
 
 def pytest_addoption(parser):

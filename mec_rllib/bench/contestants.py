@@ -96,14 +96,12 @@ def gated_dqn(
     warm_up: int = 4 * WARM_UP,
 ) -> Work:
     """Training slots of this project, after `warm_up` slots that fill the replay."""
-    from callbacks.training_gate import TrainingGateCallback
-    from mec_rllib.rl.algorithm import GatedDQNConfig
+    from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 
     paid = schedule == "ats"
     config = (
         GatedDQNConfig()
         .environment(env_config={"buffer": buffer})
-        .callbacks(TrainingGateCallback)
         .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
         .gating(
             gate=ATS if paid else EverySlots,

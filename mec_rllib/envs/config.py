@@ -1,6 +1,7 @@
 """The `env:` section of a config: typed, checked, and able to build the world it describes."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 import gymnasium
@@ -8,13 +9,13 @@ from pydantic import Field, model_validator
 
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.job_configs import BurstsConfig, ClassConfig, DriftConfig, Load, TraceConfig
-from mec_rllib.envs.section import Name, Section
 from mec_rllib.envs.training_cost import COSTS, TrainingCostWrapper
-from mec_rllib.imports import find, is_import_path
+from mec_rllib.lookup import find, is_import_path
+from mec_rllib.section import Name, Section
 from mec_rllib.sim.drift import DriftWorkload
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
-from mec_rllib.sim.traces import TraceWorkload
+from mec_rllib.sim.traces.workload import TraceWorkload
 from mec_rllib.sim.workloads import BernoulliWorkload, Workload
 
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
@@ -106,6 +107,12 @@ class GymConfig(Section):
         return GymBatch(self.make, num_envs, seed, first_index, self.reward == "episode")
 
 
+def _differ(what: str, names: Sequence[str]) -> None:
+    """Figures go by name: those of two of one name would be one."""
+    if len(set(names)) < len(names):
+        raise ValueError(f"{what}: a name is given twice ({', '.join(names)})")
+
+
 def _joined(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -159,16 +166,21 @@ class EnvConfig(Section):
                 if key != "gym" and getattr(self, key) != default:
                     raise ValueError(f"gym takes the place of the server: {key} has no meaning")
         self._check_kinds()
+        _differ("classes", [c.name for c in self.classes])
         if self.workload == "trace" and self.trace is None:
             raise ValueError("workload is trace, but trace.path is missing")
+        if self.bursts is not None and self.workload not in ("bernoulli", "drift"):
+            raise ValueError(
+                f"bursts are of the workloads bernoulli and drift; {self.workload} has none: "
+                "leave bursts out"
+            )
         if self.workload_args and not is_import_path(self.workload):
             raise ValueError("workload_args is for a workload of your own (package.module:Class)")
         return self
 
     def _check_kinds(self) -> None:
         names = [kind.name for kind in self.training_jobs]
-        if len(set(names)) < len(names):
-            raise ValueError(f"training_jobs: a name is given twice ({', '.join(names)})")
+        _differ("training_jobs", names)
         if names and self.training_job != TrainingJobConfig(mode=self.training_job.mode):
             raise ValueError("training_jobs have share and slots of their own: not in training_job")
 
@@ -188,8 +200,8 @@ class EnvConfig(Section):
                 import path that leads nowhere.
         """
         units = tuple(self.capacity) if isinstance(self.capacity, list) else (self.capacity,)
-        if self.workload == "trace" and self.trace is not None:
-            return self.trace.build(units)
+        if self.played_trace is not None:
+            return self.played_trace.build(units)
         classes = [c.build() for c in self.classes]
         bursts = self.bursts.build() if self.bursts else None
         if self.workload == "bernoulli":
@@ -203,7 +215,9 @@ class EnvConfig(Section):
             inspect.signature(workload).bind(**self.workload_args)
         except TypeError as error:
             raise ValueError(f"workload_args of {self.workload}: {error}") from None
-        return workload(**self.workload_args)
+        built: Workload = workload(**self.workload_args)
+        _differ(f"class_names of {self.workload}", built.class_names)
+        return built
 
     def at_the_end(self, slots: int, seed: int) -> Self:
         """As it is for servers of this seed after so many slots, and then stays.
@@ -216,6 +230,11 @@ class EnvConfig(Section):
         if self.workload == "drift":
             values["drift"] = self.drift.at_the_end(slots, seed)
         return self.model_copy(update=values)
+
+    @property
+    def played_trace(self) -> TraceConfig | None:
+        """The recording that is played, if one is."""
+        return self.trace if self.workload == "trace" and self.gym is None else None
 
     @property
     def class_names(self) -> tuple[str, ...]:

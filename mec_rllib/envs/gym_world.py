@@ -12,6 +12,7 @@ from gymnasium.vector.utils import batch_space
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.training_cost import TrainingCostWrapper
 from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.streams import Purpose, seed_of
 from mec_rllib.sim.totals import Sums
 
 
@@ -95,9 +96,8 @@ class GymBatch:
         self.since_training = np.zeros(n, np.int64)
         self._reward, self._counts = 0.0, np.zeros(4, np.int64)  # as in GymTotals
         for i, env in enumerate(self.envs):
-            own = np.random.SeedSequence([seed, self.first_index + i]).generate_state(1)
             env.steps_left = 0
-            env.reset(seed=int(own[0]))
+            env.reset(seed=seed_of(seed, Purpose.EPISODES, self.first_index + i))
             self._look(i, env)
 
     def step(self, actions: Ints) -> Floats:
@@ -180,7 +180,7 @@ class GymBatch:
 
     def _look(self, i: int, env: TrainingCostWrapper) -> None:
         self.observations[i] = env.observation()
-        self.mask[i] = env.action_mask()
+        self.mask[i] = env.action_masks()
         self.is_idle[i] = getattr(env.unwrapped, "is_idle", False)
         self.is_empty[i] = getattr(env.unwrapped, "is_empty", False)
 

@@ -5,10 +5,19 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, field_validator
 
-from mec_rllib.envs.section import Name, Section
+from mec_rllib.section import Name, Section
 from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import JobClass
-from mec_rllib.sim.traces import DEFAULT_RULES, ClassRule, TraceWorkload, read_trace
+from mec_rllib.sim.traces.columns import Tell
+from mec_rllib.sim.traces.files import Trace
+from mec_rllib.sim.traces.made import PREFIX, file_of
+from mec_rllib.sim.traces.workload import (
+    DEFAULT_RULES,
+    ClassRule,
+    TraceWorkload,
+    read_once,
+    workload_once,
+)
 
 Units = Annotated[int, Field(ge=0, le=100_000)]
 Slots = Annotated[int, Field(ge=0, le=100_000)]
@@ -57,8 +66,14 @@ class ClassRuleConfig(Section):
 class TraceConfig(Section):
     """A recorded workload."""
 
-    path: str = Field(description="CSV file: arrival_s, duration_s, demand, job_class")
-    slot_s: PositiveFloat = Field(1.0, le=1e9, description="seconds per slot")
+    path: str = Field(
+        description="CSV (plain, gzip, bz2, zstd) or Parquet: arrival_s, duration_s, demand, "
+        "job_class; or a made one, no recording: made:edge_day, made:gpu_cluster"
+    )
+    ignore: list[Name] = Field(
+        default_factory=list, description="further columns that the file has: not used"
+    )
+    slot_s: PositiveFloat = Field(1.0, ge=1e-9, le=1e9, description="seconds per slot")
     load: Load | None = Field(
         0.3, description="time is rescaled to this offered load; null keeps the recorded time"
     )
@@ -72,22 +87,27 @@ class TraceConfig(Section):
     @field_validator("path")
     @classmethod
     def _stands_on_its_own(cls, path: str) -> str:
+        if path.startswith(PREFIX):
+            file_of(path)  # whether there is one of this name
+            return path
         try:
             return str(Path(path).expanduser().absolute())  # Tune's trials run in other folders
         except RuntimeError as error:  # ~somebody
             raise ValueError(str(error)) from None
 
+    def read(self, tell: Tell | None = None) -> Trace:
+        """The trace, read once per process while the file stays as it is.
+
+        Raises:
+            ValueError: the file cannot be read, or holds something else.
+        """
+        return read_once(self.path, tuple(self.ignore), tell)
+
     def build(self, capacity: tuple[int, ...]) -> TraceWorkload:
-        """Reads the file and rescales it."""
-        rules = {name: ClassRule(**rule.model_dump()) for name, rule in self.rules.items()}
-        return TraceWorkload(
-            read_trace(self.path),
-            capacity,
-            self.slot_s,
-            self.load,
-            self.end,
-            self.max_execution,
-            rules,
+        """The file's jobs, rescaled; one object per process for the same settings."""
+        rules = tuple((name, ClassRule(**dict(rule))) for name, rule in self.rules.items())
+        return workload_once(
+            self.read(), capacity, self.slot_s, self.load, self.end, self.max_execution, rules
         )
 
 

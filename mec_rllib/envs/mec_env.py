@@ -7,13 +7,15 @@ import numpy as np
 
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.envs.vector import MecVectorEnv
+from mec_rllib.envs.viewer import RENDERERS
+from mec_rllib.sim.jobs import Bools
 
 
 class MecEnv(gymnasium.Env):
     """Schedule user jobs with deadlines on one server; a training job may take it over.
 
-    Action i starts the i-th waiting job, 0 starts nothing; `info["action_mask"]` (M + 1,) says
-    what is allowed, a disallowed action starts nothing. The reward is the sum of
+    Action i starts the i-th waiting job, 0 starts nothing; `info["action_mask"]` (M + 1,), int8,
+    says what is allowed, a disallowed action starts nothing. The reward is the sum of
     `info["reward_terms"]` (start, expiry, drop) divided by the largest weight. The observation
     is described in `mec_rllib.envs.observation`.
 
@@ -24,11 +26,18 @@ class MecEnv(gymnasium.Env):
         server_index: which server of the seed this is; index k sees the jobs of `MecVectorEnv`'s
             server k.
         observe: what is observed (arguments of `mec_rllib.envs.afterstates.encoder_of`).
-        render_mode: "ansi" or None.
+        render_mode: "ansi" (one line), "rgb_array" (a picture), or None; see
+            `mec_rllib.envs.viewer`.
         **env: the keys of the config's `env` section (`mec_rllib.envs.config.EnvConfig`).
+
+    Raises:
+        ValueError: another render mode, or a key that leads nowhere.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}
+    metadata: ClassVar[dict[str, Any]] = {
+        "render_modes": list(RENDERERS),
+        "render_fps": 4,
+    }
 
     def __init__(
         self,
@@ -37,12 +46,14 @@ class MecEnv(gymnasium.Env):
         render_mode: str | None = None,
         **env: Any,
     ):
-        if render_mode not in (None, "ansi"):
-            raise ValueError(f"render_mode must be 'ansi' or None, not {render_mode!r}")
-        self.render_mode = render_mode
         self._fleet = MecVectorEnv(
-            1, first_index=server_index, observe=observe, config=EnvConfig(**env)
+            1,
+            first_index=server_index,
+            observe=observe,
+            config=EnvConfig(**env),
+            render_mode=render_mode,
         )
+        self.render_mode = render_mode
         self.servers = self._fleet.servers
         self.observation_space = self._fleet.single_observation_space
         self.action_space = self._fleet.single_action_space
@@ -68,19 +79,14 @@ class MecEnv(gymnasium.Env):
         """Inserts a training job of a kind (1..J) before the next step, unless one is there."""
         self.servers.request_training(np.array([kind]))
 
-    def render(self) -> str | None:
-        """One line: slot, units in use, waiting jobs as class:requirement x execution."""
-        if self.render_mode is None:
-            return None
-        s, names = self.servers.servers, self.servers.workload.class_names
-        units = lambda vector: "/".join(map(str, vector))  # noqa: E731
-        jobs = [
-            f"{names[s.job_class[0, k]]}:{units(s.requirement[0, k])}x{s.execution[0, k]}"
-            for k in range(s.waiting[0])
-        ]
-        used = units(self.servers.units_in_use[0])
-        training = {0: "", -1: " training waits"}.get(int(s.training[0]), " training runs")
-        return f"slot {self.servers.slot}: {used} in use,{training} [{', '.join(jobs)}]"
+    def action_masks(self) -> Bools:
+        """(M + 1,) actions allowed now, as sb3-contrib's MaskablePPO asks for them."""
+        return self._fleet.action_masks()[0]
+
+    def render(self) -> Any:
+        """What `render_mode` says: a line of text, or a picture (H, W, 3), uint8."""
+        shown = self._fleet.render()
+        return None if shown is None else shown[0]
 
 
 def _first(infos: dict[str, Any]) -> dict[str, Any]:

@@ -35,12 +35,15 @@ class MecReferenceEnv(gymnasium.Env):
         if seed is None:
             seed = int(self.np_random.integers(2**31))
         self.server = ReferenceServer.like(self._batch, self._index, seed)
-        return self._observe(), {"action_mask": np.array(self.server.mask())}
+        return self._observe(), {"action_mask": np.array(self.server.mask(), np.int8)}
 
     def step(self, action: int) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Plays one slot; never ends, unless the workload does."""
         terms, _ = self.server.step(int(action))
-        infos = {"action_mask": np.array(self.server.mask()), "reward_terms": np.array(terms)}
+        infos = {
+            "action_mask": np.array(self.server.mask(), np.int8),
+            "reward_terms": np.array(terms),
+        }
         length = self._batch.workload.length
         ended = length is not None and self.server.slot >= length
         reward = sum(terms) / self._batch.workload.max_weight

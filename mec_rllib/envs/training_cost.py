@@ -7,7 +7,7 @@ consumed, a reward that is lost). Then psi is defined as for a MEC server:
     psi(s) = max over the actions left of Q(s with the training flag, a) - max_a Q(s, a)
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import gymnasium
@@ -106,9 +106,12 @@ class TrainingCostWrapper(gymnasium.Wrapper):
 
     The observation is the environment's, flattened, and one more float: the share of the training
     job that is still to run, 1 right after `request_training`, 0 without one. A training job runs
-    in the very next step and does not end with an episode. `info["action_mask"]` (A,) says what is
-    allowed: `TrainingCost.training_actions` while it trains, else the environment's own
-    `info["action_mask"]`, if it has one. An action that is not allowed becomes the first that is.
+    in the very next step and does not end with an episode.
+
+    `info["action_mask"]` (A,), int8, says what is allowed: what the environment itself allows
+    (`own_mask`), and while it trains, of this what `TrainingCost.training_actions` leaves. Where
+    it leaves nothing of it, the environment's word stands: an environment may raise on what it
+    forbids. An action that is not allowed becomes the first that is.
 
     Args:
         env: the environment.
@@ -116,7 +119,8 @@ class TrainingCostWrapper(gymnasium.Wrapper):
         steps: of a training job.
 
     Raises:
-        ValueError: actions that are not discrete, observations that cannot be flattened.
+        ValueError: actions that are not discrete, observations that cannot be flattened; in a
+            step: a mask of another shape, or one that allows nothing before the episode ends.
     """
 
     def __init__(self, env: gymnasium.Env, cost: TrainingCost, steps: int = 1):
@@ -138,11 +142,16 @@ class TrainingCostWrapper(gymnasium.Wrapper):
         """Starts an episode; a training job goes on."""
         self._inner, info = self.env.reset(**kwargs)
         self._last_action = None
+        self._allowed_by_env = np.ones(self._actions, bool)
         return self.observation(), self._with_mask(info)
 
     def step(self, action: Any) -> tuple[np.ndarray, Any, bool, bool, dict[str, Any]]:
         """Plays a step, and one of the training job, if there is one."""
-        mask, action = self.action_mask(), int(action)
+        mask, action = self.action_masks(), int(action)
+        if not mask.any():
+            raise ValueError(
+                f"{type(self.env.unwrapped).__name__} allows no action: its action mask is all 0"
+            )
         if not (0 <= action < self._actions and mask[action]):
             action = int(mask.argmax())
         trains = self.steps_left > 0
@@ -168,18 +177,41 @@ class TrainingCostWrapper(gymnasium.Wrapper):
         flat = spaces.flatten(self.env.observation_space, self._inner)
         return np.append(flat, self.steps_left / self._steps).astype(np.float32)
 
-    def action_mask(self) -> Bools:
+    def action_masks(self) -> Bools:
         """(A,) actions allowed now."""
         return self.mask_with_training() if self.steps_left else self._allowed_by_env
 
     def mask_with_training(self) -> Bools:
         """(A,) actions that are left if it trains now."""
-        return self.cost.training_actions(self._last_action)
+        left = np.asarray(self.cost.training_actions(self._last_action), bool)
+        both = left & self._allowed_by_env
+        return both if both.any() else self._allowed_by_env
 
     def _with_mask(self, info: dict[str, Any]) -> dict[str, Any]:
-        if "action_mask" in info:
-            self._allowed_by_env = np.asarray(info["action_mask"], bool)
-        return info | {"action_mask": self.action_mask()}
+        mask = own_mask(self.env, self._inner, info)
+        if mask is not None:
+            self._allowed_by_env = _checked(mask, self._actions)
+        return info | {"action_mask": self.action_masks().astype(np.int8)}
+
+
+def own_mask(env: gymnasium.Env, observation: Any, info: dict[str, Any]) -> Any:
+    """What an environment says of its actions, in the first of the usual places; None: nothing.
+
+    `info["action_mask"]` (Gymnasium), `observation["action_mask"]` (RLlib, PettingZoo), or a method
+    `action_masks()` (sb3-contrib).
+    """
+    if "action_mask" in info:
+        return info["action_mask"]
+    if isinstance(observation, Mapping) and "action_mask" in observation:
+        return observation["action_mask"]
+    return env.get_wrapper_attr("action_masks")() if env.has_wrapper_attr("action_masks") else None
+
+
+def _checked(mask: Any, actions: int) -> Bools:
+    allowed = np.asarray(mask).astype(bool)
+    if allowed.shape != (actions,):
+        raise ValueError(f"action_mask has the shape {allowed.shape}, not ({actions},)")
+    return allowed
 
 
 def _number_of_actions(env: gymnasium.Env) -> int:

@@ -10,6 +10,8 @@ from gymnasium.vector.utils import batch_space
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.envs.gym_world import GymVectorEnv
+from mec_rllib.envs.viewer import RENDERERS
+from mec_rllib.sim.jobs import Bools
 from mec_rllib.sim.totals import Totals
 
 
@@ -28,10 +30,10 @@ def build_vector_env(
 class MecVectorEnv(VectorEnv):
     """N servers in lockstep; server k of a seed sees the same jobs whatever N is.
 
-    Infos hold `action_mask` (N, M + 1) and `reward_terms` (N, 3: start, expiry, drop, not
-    scaled). Autoreset is NEXT_STEP: after a truncation the next step plays no slot. A continuing
-    task needs no reset at all: without `max_episode_steps` nothing is ever truncated, unless a
-    workload ends.
+    Infos hold `action_mask` (N, M + 1; int8, as Gymnasium's `sample(mask=...)` takes it) and
+    `reward_terms` (N, 3: start, expiry, drop, not scaled). Autoreset is NEXT_STEP: after a
+    truncation the next step plays no slot. A continuing task needs no reset at all: without
+    `max_episode_steps` nothing is ever truncated, unless a workload ends.
 
     Args:
         num_envs: N.
@@ -39,9 +41,17 @@ class MecVectorEnv(VectorEnv):
         first_index: index of the first server (see `ServerBatch`).
         observe: what is observed (arguments of `encoder_of`).
         config: the env section, typed; or give its keys as **env.
+        render_mode: what `render` returns of each server: "ansi", "rgb_array", or None.
+
+    Raises:
+        ValueError: another render mode, or a key that leads nowhere.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"autoreset_mode": AutoresetMode.NEXT_STEP}
+    metadata: ClassVar[dict[str, Any]] = {
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+        "render_modes": list(RENDERERS),
+        "render_fps": 4,
+    }
 
     def __init__(
         self,
@@ -50,8 +60,14 @@ class MecVectorEnv(VectorEnv):
         first_index: int = 0,
         observe: dict[str, Any] | None = None,
         config: EnvConfig | None = None,
+        render_mode: str | None = None,
         **env: Any,
     ):
+        if render_mode is not None and render_mode not in RENDERERS:
+            raise ValueError(
+                f"render_mode must be {', '.join(RENDERERS)} or None, not {render_mode!r}"
+            )
+        self.render_mode = render_mode
         self.servers = (config or EnvConfig(**env)).build_servers(num_envs, 0, first_index)
         self.encoder = encoder_of(self.servers, **(observe or {}))
         self.num_envs = num_envs
@@ -105,10 +121,21 @@ class MecVectorEnv(VectorEnv):
         """Inserts a training job where wanted (N,: True, or its kind), unless one waits or runs."""
         self.servers.request_training(wanted)
 
+    def action_masks(self) -> Bools:
+        """(N, M + 1) actions allowed now."""
+        return self.servers.mask.copy()
+
+    def render(self) -> tuple[Any, ...] | None:
+        """What `render_mode` says, of each server: N lines, or N pictures (H, W, 3), uint8."""
+        if self.render_mode is None:
+            return None
+        show = RENDERERS[self.render_mode]
+        return tuple(show(self.servers, index) for index in range(self.num_envs))
+
     def _infos(self) -> dict[str, Any]:
         present = np.ones(self.num_envs, bool)
         return {
-            "action_mask": self.servers.mask.copy(),
+            "action_mask": self.servers.mask.astype(np.int8),
             "_action_mask": present,
             "reward_terms": self.servers.reward_terms.copy(),
             "_reward_terms": present,

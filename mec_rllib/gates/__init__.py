@@ -7,20 +7,18 @@ or runs. One completed training job is one credit, worth `updates_per_job` learn
 
 `ideal`, `pts` and `ats` follow the source (arXiv 2411.07086); what it leaves open is
 *reconstructed*: the TD statistic, the tie rules, and the naive gates `idle` and `server_empty`.
-`td_slope` is reconstructed from an idea; `budget`, `price` and `bandit` are ours.
+`budget` and `price` are ours; more gates of ours are in `examples/gates`.
 """
 
 from collections.abc import Callable
 
-from mec_rllib.gates.adaptive import ATS, Ties
-from mec_rllib.gates.bandit import Bandit
+from mec_rllib.gates.ats import ATS, Ties
 from mec_rllib.gates.base import Gate, GateView, State
 from mec_rllib.gates.budget import Budget
 from mec_rllib.gates.kinds import ATSKinds
 from mec_rllib.gates.periodic import PTS, Always, Ideal, Idle, Never, ServerEmpty
 from mec_rllib.gates.price import Price
 from mec_rllib.gates.psi_gate import Fallback, PsiGate, QuantileGate
-from mec_rllib.gates.td_slope import TDSlope
 from mec_rllib.gates.td_statistic import TDStatistic
 
 __all__ = [
@@ -29,7 +27,6 @@ __all__ = [
     "PTS",
     "ATSKinds",
     "Always",
-    "Bandit",
     "Budget",
     "Fallback",
     "Gate",
@@ -42,7 +39,6 @@ __all__ = [
     "QuantileGate",
     "ServerEmpty",
     "State",
-    "TDSlope",
     "TDStatistic",
     "Ties",
 ]
@@ -58,6 +54,4 @@ GATES: dict[str, Callable[..., Gate]] = {
     "server_empty": ServerEmpty,
     "budget": Budget,
     "price": Price,
-    "td_slope": TDSlope,
-    "bandit": Bandit,
 }

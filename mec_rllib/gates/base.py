@@ -39,6 +39,7 @@ class Gate:
     needs_td = False  # TD errors and their statistic alone; they come with psi anyway
     occupies = True  # False: training is free, every `True` is a credit at once
     chooses_kind = False  # True: it answers a kind of training job, 1..J, or 0 for none
+    updates_per_job = 32  # K that a training job pays for, unless a config says otherwise
 
     def __init__(self, num_servers: int):
         self.num_servers = num_servers

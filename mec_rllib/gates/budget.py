@@ -1,12 +1,40 @@
 """psi under a budget: how often to train is given, when is where it costs least."""
 
+from typing import Annotated
+
 import numpy as np
 from numba import njit
+from pydantic import Field
 
 from mec_rllib.gates.average import MovingAverage
 from mec_rllib.gates.base import GateView, State
-from mec_rllib.gates.psi_gate import Fallback, QuantileGate, quantile_of
+from mec_rllib.gates.periodic import LongestWait
+from mec_rllib.gates.psi_gate import (
+    Fallback,
+    MinHistory,
+    QuantileGate,
+    Refresh,
+    TDCutoff,
+    Window,
+    quantile_of,
+)
+from mec_rllib.gates.value import DriftRate, HalfLife
 from mec_rllib.sim.jobs import Bools, Floats
+
+FirstShare = Annotated[float, Field(gt=0, le=1, description="tokens per slot at slot 0")]
+LastShare = Annotated[
+    float,
+    Field(gt=0, le=1, description="tokens per slot in the end; equal to first_share: a fixed rate"),
+]
+Burst = Annotated[int, Field(ge=1, le=10**9, description="tokens that can be saved")]
+DriftBoost = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1e6,
+        description="added, in units of last_share, at twice the usual TD statistic",
+    ),
+]
 
 
 class Budget(QuantileGate):
@@ -43,22 +71,24 @@ class Budget(QuantileGate):
     def __init__(
         self,
         num_servers: int,
-        first_share: float = 0.04,
-        last_share: float = 0.002,
-        half_life: int = 7500,
-        burst: int = 10,
-        drift_boost: float = 0.0,
-        drift_rate: float = 5e-5,
-        window: int = 1000,
-        min_history: int = 500,
-        refresh: int = 10,
-        td_cutoff: float = 0.1,
+        first_share: FirstShare = 0.04,
+        last_share: LastShare = 0.002,
+        half_life: HalfLife = 7500,
+        burst: Burst = 10,
+        drift_boost: DriftBoost = 0.0,
+        drift_rate: DriftRate = 5e-5,
+        window: Window = 1000,
+        min_history: MinHistory = 500,
+        refresh: Refresh = 10,
+        td_cutoff: TDCutoff = 0.1,
         fallback: Fallback = "pts",
-        longest_wait: int | None = None,
+        longest_wait: LongestWait = None,
     ):
         super().__init__(
             num_servers, window, min_history, refresh, td_cutoff, fallback, longest_wait
         )
+        if last_share > first_share:
+            raise ValueError(f"last_share is {last_share}, more than first_share {first_share}")
         self.first_share, self.last_share, self.half_life = first_share, last_share, half_life
         self.burst = burst
         self.drift_boost = drift_boost

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mec_rllib.gates.adaptive import ATS, Ties
+from mec_rllib.gates.ats import ATS, Percentile, Ties
 from mec_rllib.gates.base import Gate, GateView, State
-from mec_rllib.gates.psi_gate import Fallback
+from mec_rllib.gates.periodic import LongestWait, Period
+from mec_rllib.gates.psi_gate import Fallback, MinHistory, Refresh, TDCutoff, Window
 from mec_rllib.sim.jobs import Bools, Ints
 
 
@@ -43,15 +44,15 @@ class ATSKinds(Gate):
         self,
         num_servers: int,
         kind_costs: Sequence[float],
-        period: int = 100,
-        percentile: float = 99.0,
-        window: int = 1000,
-        min_history: int = 500,
-        refresh: int = 10,
+        period: Period = 100,
+        percentile: Percentile = 99.0,
+        window: Window = 1000,
+        min_history: MinHistory = 500,
+        refresh: Refresh = 10,
         ties: Ties = "ge",
-        td_cutoff: float = 0.1,
+        td_cutoff: TDCutoff = 0.1,
         fallback: Fallback = "pts",
-        longest_wait: int | None = None,
+        longest_wait: LongestWait = None,
     ):
         super().__init__(num_servers)
         rarer = [len(kind_costs) * cost for cost in kind_costs]  # than one kind of one slot

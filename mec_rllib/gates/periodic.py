@@ -1,15 +1,29 @@
 """Gates that look at the clock and at most at the server: `pts` of the source, and naive ones."""
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from mec_rllib.gates.base import Gate, GateView
 from mec_rllib.sim.jobs import Bools
+
+# Keys that several gates share: their bounds and meaning.
+Period = Annotated[int, Field(ge=1, le=10**9, description="slots between two training jobs")]
+LongestWait = Annotated[
+    Annotated[int, Field(ge=1, le=10**12)] | None,
+    Field(
+        description="as a gate or as a fallback that waits for a good moment: train anyway after "
+        "this many slots; null = never"
+    ),
+]
 
 
 class Ideal(Gate):
     """Every slot, for free: the source's upper reference."""
 
     occupies = False
+    updates_per_job = 1
 
     def wants(self, view: GateView) -> Bools:
         """(N,) always True."""
@@ -27,7 +41,7 @@ class Never(Gate):
 class PTS(Gate):
     """Every `period` slots, counted from the completion of the last training job."""
 
-    def __init__(self, num_servers: int, period: int = 100):
+    def __init__(self, num_servers: int, period: Period = 100):
         super().__init__(num_servers)
         self.period = period
 
@@ -38,6 +52,8 @@ class PTS(Gate):
 
 class Always(PTS):
     """Whenever possible, one user slot between two jobs: naive continual learning."""
+
+    updates_per_job = 1
 
     def __init__(self, num_servers: int):
         super().__init__(num_servers, period=2)
@@ -52,7 +68,7 @@ class ServerEmpty(PTS):
         longest_wait: trains anyway after this many slots; None: never forced.
     """
 
-    def __init__(self, num_servers: int, period: int = 100, longest_wait: int | None = None):
+    def __init__(self, num_servers: int, period: Period = 100, longest_wait: LongestWait = None):
         super().__init__(num_servers, period)
         self.longest_wait = longest_wait
 

@@ -1,8 +1,17 @@
 """A price: psi may cost as much as training is worth."""
 
 from mec_rllib.gates.base import GateView, State
-from mec_rllib.gates.psi_gate import Fallback, PsiGate
-from mec_rllib.gates.value import TrainingValue
+from mec_rllib.gates.periodic import LongestWait
+from mec_rllib.gates.psi_gate import Fallback, PsiGate, TDCutoff
+from mec_rllib.gates.value import (
+    DriftRate,
+    Least,
+    Most,
+    Overhead,
+    TDRate,
+    TrainingValue,
+    Worth,
+)
 from mec_rllib.sim.jobs import Bools
 
 
@@ -30,15 +39,15 @@ class Price(PsiGate):
     def __init__(
         self,
         num_servers: int,
-        overhead: float = 0.1,
-        worth: float = 0.02,
-        least: float = 0.002,
-        most: float = 0.04,
-        td_rate: float = 5e-4,
-        drift_rate: float = 5e-5,
-        td_cutoff: float = 0.1,
+        overhead: Overhead = 0.1,
+        worth: Worth = 0.02,
+        least: Least = 0.002,
+        most: Most = 0.04,
+        td_rate: TDRate = 5e-4,
+        drift_rate: DriftRate = 5e-5,
+        td_cutoff: TDCutoff = 0.1,
         fallback: Fallback = "pts",
-        longest_wait: int | None = None,
+        longest_wait: LongestWait = None,
     ):
         super().__init__(num_servers, td_cutoff, fallback, longest_wait)
         self._value = TrainingValue(num_servers, overhead, worth, least, most, td_rate, drift_rate)

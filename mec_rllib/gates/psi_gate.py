@@ -1,14 +1,36 @@
 """What gates that look at psi share: its recent values, and a fallback while Q is unreliable."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numba import njit
+from pydantic import Field
 
 from mec_rllib.gates.base import Gate, GateView, State
+from mec_rllib.gates.periodic import LongestWait
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 
-Fallback = Literal["pts", "idle", "server_empty"]
+# Keys that gates with a threshold share: their bounds and meaning.
+Fallback = Annotated[
+    Literal["pts", "idle", "server_empty"],
+    Field(description="where they train meanwhile: pts (anywhere), idle, server_empty"),
+]
+TDCutoff = Annotated[
+    float,
+    Field(
+        ge=0,
+        le=1e9,
+        description="fall back while the TD statistic, how large TD errors are beside V (averages "
+        "of their magnitudes), is above this",
+    ),
+]
+Window = Annotated[
+    int, Field(ge=2, le=10**7, description="recent values of psi that are kept per server")
+]
+MinHistory = Annotated[int, Field(ge=1, description="values of psi needed before it decides")]
+Refresh = Annotated[
+    int, Field(ge=1, le=10**9, description="slots between two looks at the recent values of psi")
+]
 
 
 class RecentPsi:
@@ -72,9 +94,9 @@ class PsiGate(Gate):
     def __init__(
         self,
         num_servers: int,
-        td_cutoff: float,
+        td_cutoff: TDCutoff,
         fallback: Fallback,
-        longest_wait: int | None = None,
+        longest_wait: LongestWait = None,
     ):
         super().__init__(num_servers)
         self.td_cutoff = td_cutoff
@@ -155,14 +177,16 @@ class QuantileGate(PsiGate):
     def __init__(
         self,
         num_servers: int,
-        window: int,
-        min_history: int,
-        refresh: int,
-        td_cutoff: float,
+        window: Window,
+        min_history: MinHistory,
+        refresh: Refresh,
+        td_cutoff: TDCutoff,
         fallback: Fallback,
-        longest_wait: int | None = None,
+        longest_wait: LongestWait = None,
     ):
         super().__init__(num_servers, td_cutoff, fallback, longest_wait)
+        if min_history > window:
+            raise ValueError(f"min_history is {min_history}, but the window holds {window}")
         self.refresh = refresh
         self._recent = RecentPsi(num_servers, window, min_history)
         self._slots = 0

@@ -1,11 +1,35 @@
 """What training now would be worth, as far as the TD error tells."""
 
+from typing import Annotated
+
 import numpy as np
 from numba import njit
+from pydantic import Field
 
 from mec_rllib.gates.average import MovingAverage
 from mec_rllib.gates.base import GateView, State
 from mec_rllib.sim.jobs import Floats
+
+# Keys of gates that hold psi against a value of training: their bounds and meaning.
+Overhead = Annotated[
+    float,
+    Field(gt=0, le=1e9, description="worth that training must have beyond its cost to users, in Q"),
+]
+Worth = Annotated[
+    float,
+    Field(ge=0, le=1e6, description="share to train in while the TD error is twice its floor"),
+]
+Least = Annotated[float, Field(gt=0, le=1, description="least share of slots to train in")]
+Most = Annotated[float, Field(gt=0, le=1, description="largest share of slots to train in")]
+TDRate = Annotated[float, Field(gt=0, le=1, description="rate of the averages of TD errors")]
+HalfLife = Annotated[
+    int,
+    Field(ge=1, le=10**12, description="slots per server in which half of the excess goes"),
+]
+DriftRate = Annotated[
+    float,
+    Field(gt=0, le=1, description="rate of the slow average that TD errors are compared to"),
+]
 
 
 class TrainingValue:
@@ -44,6 +68,8 @@ class TrainingValue:
         td_rate: float,
         drift_rate: float,
     ):
+        if least > most:
+            raise ValueError(f"least is {least}, more than most {most}")
         self.overhead, self.worth, self.least, self.most = overhead, worth, least, most
         self.drift_rate = drift_rate
         self.share: Floats = np.full(num_servers, most)  # (N,)

@@ -6,7 +6,7 @@ replaces the sampling loop.
 """
 
 import copy
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from ray.rllib.callbacks.utils import make_callback
@@ -19,29 +19,12 @@ from mec_rllib.envs.vector import build_vector_env
 from mec_rllib.envs.world import WorldVectorEnv
 from mec_rllib.gates import GateView, TDStatistic
 from mec_rllib.rl.exploration import Greedy
-from mec_rllib.rl.gating import find_gating
-from mec_rllib.rl.n_step import NStep
-from mec_rllib.rl.policy import acting_function
-from mec_rllib.rl.replay import Transitions
+from mec_rllib.rl.gating import runner_gate, view_of
+from mec_rllib.rl.messages import Fragment, Report, Transitions
+from mec_rllib.rl.modules import acting_function
+from mec_rllib.rl.replay.n_step import NStep
 from mec_rllib.sim.jobs import Bools, Floats, Ints
-from mec_rllib.sim.totals import Sums
-
-
-class Fragment(NamedTuple):
-    """What one `sample` call brings back: B transitions, slot by slot."""
-
-    transitions: Transitions
-    slots: int  # played, all servers together; the last n - 1 of n steps are not complete yet
-    credits: Ints  # (J,) training jobs of each kind completed in it, or granted for free
-    training_slots: list[int]  # slots (per-server clock) in which those training jobs completed
-
-
-class Report(NamedTuple):
-    """Figures of a runner since its last report."""
-
-    totals: Sums
-    gate: dict[str, float]
-    exploration: dict[str, float]
+from mec_rllib.sim.streams import Purpose, generator
 
 
 class MecEnvRunner(SingleAgentEnvRunner):
@@ -51,11 +34,10 @@ class MecEnvRunner(SingleAgentEnvRunner):
 
     def __init__(self, *, config: Any, **kwargs: Any):
         super().__init__(config=config, **kwargs)
-        self._gating = find_gating(self._callbacks)
         if self.env is None:  # the local runner beside remote ones: keeps a module, samples nothing
             return
-        self._rng = np.random.default_rng([config.seed, self._index, 1])
-        self._servers_of_all_runners = self.num_envs * max(config.num_env_runners, 1)
+        self._gating = runner_gate(self._callbacks)
+        self._rng = generator(config.seed, Purpose.ACTING, self._index)
         self._td = TDStatistic(self.num_envs, config.td_rate)
         self._n_step = NStep(config.n_step, config.gamma)
         self._exploration: Greedy = config.exploration(**config.exploration_args)
@@ -108,14 +90,9 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._q = acting_function(module)
 
     @property
-    def can_learn(self) -> bool:
-        """Whether there is enough experience for a training job to make sense."""
-        held_back = (self.config.n_step - 1) * self._servers_of_all_runners
-        return self._lifetime_slots - held_back >= self.config.learning_starts
-
-    @property
-    def _lifetime_slots(self) -> int:
-        return self.env.servers.slot * self._servers_of_all_runners
+    def lifetime_slots(self) -> int:
+        """Slots that all runners together have played, if the others play as fast as this one."""
+        return self.env.servers.slot * self.config.num_servers
 
     def sample(self, *, num_slots: int, until_credit: bool = False, **kwargs: Any) -> Fragment:
         """Plays up to `num_slots` slots of every server.
@@ -147,7 +124,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         """Everything since the last report. Asked for in the call that samples: both or none."""
         totals = self.env.totals()
         window, self._reported = totals - self._reported, totals
-        exploration = self._exploration.metrics(self._lifetime_slots)
+        exploration = self._exploration.metrics(self.lifetime_slots)
         return Report(window, self._gate_metrics(), exploration)
 
     def get_play_state(self) -> dict[str, Any]:
@@ -199,7 +176,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         q = self._gate_beat(obs)
         if self.config.on_policy:
             mask[:] = servers.mask
-        actions[:] = self._exploration.choose(q, servers, self._lifetime_slots, self._rng)
+        actions[:] = self._exploration.choose(q, servers, self.lifetime_slots, self._rng)
         rewards[:] = self._last_reward = servers.step(actions) / servers.reward_scale
         self._obs = self.env.encoder.encode()
         next_obs[:], next_mask[:] = self._obs, servers.mask
@@ -302,7 +279,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
     def _kinds_that_the_gate_asks_for(self) -> list[int]:
         kinds = self.env.servers.kinds
         asked = list(range(kinds)) if self._chooses_kind else [self.config.training_kind]
-        if np.size(self.config.updates_per_job) != kinds or asked[-1] >= kinds:
+        if len(self.config.updates_of_kinds) != kinds or asked[-1] >= kinds:
             raise ValueError(
                 f"the world has {kinds} kinds of training jobs: gating() wants updates_per_job for "
                 f"each of them, and a training_kind below {kinds}"
@@ -310,14 +287,10 @@ class MecEnvRunner(SingleAgentEnvRunner):
         return asked
 
     def _view(self, psi: Floats) -> GateView:
-        servers = self.env.servers
-        return GateView(
-            servers.slot,
+        return view_of(
+            self.env.servers,
+            self._gating.gate,
             psi,
-            servers.can_ask,
-            servers.is_idle,
-            servers.is_empty,
-            servers.since_kind if self._chooses_kind else servers.since_training,
             self._td.ratio,
             self._rng,
             self._td_error,

@@ -2,20 +2,30 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.world import World
-from mec_rllib.rl.actor_critic import log_policy
-from mec_rllib.rl.q_function import best_allowed
+from mec_rllib.rl.masks import best_allowed
 from mec_rllib.schedulers import Scheduler, random_actions
 from mec_rllib.sim.jobs import Ints
 
 
 class Greedy:
-    """The allowed action with the highest Q, always. Base of all explorations."""
+    """The allowed action with the highest Q, always. Base of all explorations.
+
+    An exploration that needs a network of its own names the class of it in `network`, and
+    `network_config` says what of the exploration's arguments that network is told.
+    """
+
+    network: ClassVar[type[Any] | None] = None  # an RLModule; None: any network will do
+
+    @classmethod
+    def network_config(cls, **arguments: Any) -> dict[str, Any]:
+        """What of its arguments goes into RLlib's `model_config`."""
+        return {}
 
     def prepare(self, q: Any, rng: np.random.Generator) -> None:
         """Before a slot's Q-values are asked for; q is what the runner acts with."""
@@ -95,16 +105,6 @@ class Boltzmann(Greedy):
         return {"temperature": self._temperature.at(slot)}
 
 
-class Sampled(Greedy):
-    """Acts by chance, as an actor-critic's policy says: its logits come first among the ratings."""
-
-    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
-        """Actions (N,), each allowed."""
-        chances = np.exp(log_policy(q[:, : servers.mask.shape[1]], servers.mask))
-        below = chances.cumsum(axis=1)
-        return (rng.random(len(q))[:, None] * below[:, -1:] >= below).sum(axis=1)
-
-
 class Guided(Greedy):
     """Acts by a rule at first, learning from what it brings about, then greedily.
 
@@ -125,45 +125,3 @@ class Guided(Greedy):
     def metrics(self, slot: int) -> dict[str, float]:
         """Whether the rule decides."""
         return {"guided": float(slot < self._slots)}
-
-
-class Bootstrapped(Greedy):
-    """Follows one head of a bootstrapped DQN for a while, then another, drawn at random.
-
-    Thompson sampling, and so deep exploration: a head is a Q-function that may be right, and it
-    is followed for long. The source draws one per episode; here every `slots` slots
-    (*reconstructed*: the task has no episodes), for each server by itself.
-
-    Args:
-        slots: that a head is followed.
-    """
-
-    def __init__(self, slots: int):
-        self._slots, self._played = slots, 0
-        self._head: Ints = np.zeros(0, np.int64)  # (N,)
-        self._q_of_heads = np.zeros((0, 0, 0), np.float32)  # (N, K, A) of the last slot
-
-    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
-        """Actions (N,), each allowed."""
-        n, actions = servers.mask.shape
-        heads = self._q_of_heads = q[:, actions:].reshape(n, -1, actions)
-        if self._played % self._slots == 0:
-            self._head = rng.integers(heads.shape[1], size=(n,))
-        self._played += 1
-        return best_allowed(heads[np.arange(n), self._head], servers.mask)[0]
-
-    def metrics(self, slot: int) -> dict[str, float]:
-        """How far the heads are apart: their standard deviation, mean over servers and actions."""
-        return {"disagreement": float(self._q_of_heads.std(axis=1).mean())}
-
-
-class Noisy(Greedy):
-    """Greedy on the Q-values of a noisy network, whose noise is drawn anew for every slot."""
-
-    def prepare(self, q: Any, rng: np.random.Generator) -> None:
-        """Draws the noise."""
-        q.redraw(rng)
-
-    def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
-        """Actions (N,), each allowed."""
-        return best_allowed(np.ascontiguousarray(q[:, servers.mask.shape[1] :]), servers.mask)[0]

@@ -1,56 +1,81 @@
-"""The seam between the learning loop and whoever decides when to train."""
+"""The seam between the learning loop and whoever decides when to train: two questions.
 
-from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+`mec_rllib.callbacks.training_gate.TrainingGateCallback` answers both. One instance of it lives in
+every env runner, where it holds the gate, and one in the algorithm.
+"""
 
-from ray.rllib.callbacks.callbacks import RLlibCallback
+from collections.abc import Iterable
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
 
 from mec_rllib.gates import Gate, GateView, State
-from mec_rllib.sim.jobs import Bools, Ints
-
-if TYPE_CHECKING:
-    from mec_rllib.rl.algorithm import GatedDQN
-    from mec_rllib.rl.env_runner import MecEnvRunner
+from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 
-class GatingCallback(RLlibCallback):
-    """An RLlib callback that is asked before training jobs are inserted and updates are run.
-
-    One instance lives in every env runner, where it holds the gate, and one in the algorithm.
-    """
+@runtime_checkable
+class RunnerGate(Protocol):
+    """Runner side: asked in every slot, before training jobs are inserted."""
 
     gate: Gate
 
-    @abstractmethod
-    def want_training(self, env_runner: "MecEnvRunner", view: GateView) -> Bools | Ints:
-        """Runner side, every slot: (N,) where to insert a training job, as the gate answers."""
+    def want_training(self, env_runner: Any, view: GateView) -> Bools | Ints:
+        """(N,) where to insert a training job (or of which kind), as a gate answers."""
+        ...
 
-    @abstractmethod
-    def allow_updates(self, algorithm: "GatedDQN", requested: int) -> Ints:
-        """Learner side: (J,) how many updates of each kind of training job may run now.
-
-        `requested` is one per slot sampled.
-        """
-
-    @abstractmethod
     def get_state(self) -> State:
         """What the gate remembers."""
+        ...
 
-    @abstractmethod
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
+        ...
 
 
-def find_gating(callbacks: list[Any]) -> GatingCallback:
-    """The gating callback among a runner's or an algorithm's callbacks.
+@runtime_checkable
+class UpdateGate(Protocol):
+    """Learner side: asked after every call that samples, before updates are run."""
 
-    Raises:
-        ValueError: there is none, or more than one.
-    """
-    found = [callback for callback in callbacks if isinstance(callback, GatingCallback)]
-    if len(found) != 1:
-        raise ValueError(
-            f"GatedDQN needs exactly one GatingCallback, found {len(found)}; "
-            "see callbacks.training_gate.TrainingGateCallback"
-        )
-    return found[0]
+    def allow_updates(self, algorithm: Any, requested: int, credits: Ints) -> Ints:
+        """(J,) how many updates run now, for each kind of training job.
+
+        Args:
+            algorithm: a `GatedAlgorithm`.
+            requested: updates that would run without a gate: one per slot sampled.
+            credits: (J,) training jobs that have completed since updates ran last.
+        """
+        ...
+
+
+def runner_gate(callbacks: Iterable[Any]) -> RunnerGate:
+    """The one among a runner's callbacks; `GatedConfig` sees to it that it is there."""
+    return next(callback for callback in callbacks if isinstance(callback, RunnerGate))
+
+
+def update_gate(callbacks: Iterable[Any]) -> UpdateGate:
+    """The one among an algorithm's callbacks; `GatedConfig` sees to it that it is there."""
+    return next(callback for callback in callbacks if isinstance(callback, UpdateGate))
+
+
+def view_of(
+    world: Any,
+    gate: Gate,
+    psi: Floats,
+    td_statistic: Floats,
+    rng: np.random.Generator,
+    td_error: Floats,
+    reward: Floats,
+) -> GateView:
+    """What a gate sees of a world in this slot; the shapes are those of `GateView`."""
+    return GateView(
+        world.slot,
+        psi,
+        world.can_ask,
+        world.is_idle,
+        world.is_empty,
+        world.since_kind if gate.chooses_kind else world.since_training,
+        td_statistic,
+        rng,
+        td_error,
+        reward,
+    )

@@ -2,29 +2,16 @@
 
 from pathlib import Path
 
-from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.core.rl_module.apis import TargetNetworkAPI
 from ray.rllib.core.rl_module.rl_module import RLModule
-from ray.rllib.utils.typing import StateDict
 
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.world import WorldEncoder
-from mec_rllib.rl.actor_critic import ActorCritic, GatedSACModule, SoftActorCritic
-from mec_rllib.rl.bootstrapped import BootstrappedModule, BootstrappedQ
-from mec_rllib.rl.noisy import NoisyModule, NoisyQ
-from mec_rllib.rl.q_function import QFunction, acts_with_target_network, best_allowed
+from mec_rllib.rl.masks import best_allowed
+from mec_rllib.rl.modules import acting_function
 from mec_rllib.sim.jobs import Ints
 from mec_rllib.sim.server import ServerBatch
-
-
-def acting_weights(module: RLModule) -> StateDict:
-    """Weights for a module that only acts: of the network that decides."""
-    weights = module.get_state(inference_only=True)
-    if not acts_with_target_network(module):
-        return weights
-    whole = module.get_state()
-    return {name: whole[f"_target_{name}"] for name in weights}
 
 
 class GreedyPolicy:
@@ -46,17 +33,6 @@ class GreedyPolicy:
         if self._encoder is None or self._batch is not batch:
             self._batch, self._encoder = batch, encoder_of(batch, **self._observe)
         return best_allowed(self._rate(self._encoder.encode()), batch.mask)[0]
-
-
-def acting_function(module: RLModule) -> QFunction | ActorCritic | SoftActorCritic:
-    """What a module of DQN, SAC or PPO acts with."""
-    if isinstance(module, GatedSACModule):
-        return SoftActorCritic(module)
-    if isinstance(module, DefaultPPOTorchRLModule):
-        return ActorCritic(module)
-    if isinstance(module, BootstrappedModule):
-        return BootstrappedQ(module)
-    return NoisyQ(module) if isinstance(module, NoisyModule) else QFunction(module)
 
 
 def load_module(checkpoint: str | Path) -> RLModule:

@@ -6,30 +6,16 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from ray.rllib.algorithms.dqn.torch.default_dqn_torch_rl_module import DefaultDQNTorchRLModule
-from ray.rllib.algorithms.ppo.torch.default_ppo_torch_rl_module import DefaultPPOTorchRLModule
 from ray.rllib.core.rl_module.apis import TargetNetworkAPI
 from ray.rllib.core.rl_module.rl_module import RLModule
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from mec_rllib.imports import nearest
-from mec_rllib.rl.actor_critic import GatedSACModule
-from mec_rllib.rl.afterstate_module import AfterstateModule
-from mec_rllib.rl.bootstrapped import BootstrappedModule
-from mec_rllib.rl.noisy import NoisyModule
+from mec_rllib.lookup import nearest
+from mec_rllib.rl.modules import MODULES
 
 SPEC = "policy.json"
 WEIGHTS = "policy.safetensors"
-# Modules that a policy file may ask for; no other class is ever built from one.
-MODULES: dict[str, type[RLModule]] = {
-    "dqn": DefaultDQNTorchRLModule,
-    "afterstate": AfterstateModule,
-    "bootstrapped": BootstrappedModule,
-    "noisy": NoisyModule,
-    "sac": GatedSACModule,
-    "ppo": DefaultPPOTorchRLModule,
-}
 
 
 class PolicySpec(BaseModel):
@@ -52,7 +38,7 @@ def save_policy(module: RLModule, folder: Path, observe: dict[str, Any]) -> None
     """
     names = [name for name, kind in MODULES.items() if kind is type(module)]
     if not names:
-        raise ValueError(f"{type(module).__name__} has no name in mec_rllib.rl.policy_file.MODULES")
+        raise ValueError(f"{type(module).__name__} has no name in mec_rllib.rl.modules.MODULES")
     spec = PolicySpec(
         module=names[0],
         inputs=module.observation_space.shape[0],

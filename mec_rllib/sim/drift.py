@@ -9,10 +9,9 @@ import numpy as np
 
 from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import JobClass, Jobs
+from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.workloads import BernoulliWorkload
 
-# After [seed, server index] and [seed, runner, 1]: nobody else draws from this.
-WORLDS_STREAM = 3
 DIRICHLET = 2.0  # of the mix, for every class
 SLACK_FACTOR = 2.0  # slacks are scaled by this at most, up or down
 
@@ -100,7 +99,7 @@ class DriftWorkload:
         )
 
     def _draw(self, worlds: int, seed: int) -> tuple[BernoulliWorkload, ...]:
-        rng = np.random.default_rng([seed, 0, WORLDS_STREAM])
+        rng = generator(seed, Purpose.WORLDS)
         classes = [self.classes]
         while len(classes) < worlds:
             classes.append(_next_world(rng, self.classes, classes[-1]))

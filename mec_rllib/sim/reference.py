@@ -8,9 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-import numpy as np
-
 from mec_rllib.sim.server import CHUNK_SLOTS, ServerBatch, TrainingMode
+from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.workloads import Workload, of_seed
 
 WAITS: Literal["waits"] = "waits"
@@ -187,7 +186,7 @@ class JobStream:
 
     def __init__(self, workload: Workload, seed: int, index: int):
         self._workload = of_seed(workload, seed)
-        self._rng = np.random.default_rng([seed, index])
+        self._rng = generator(seed, Purpose.ARRIVALS, index)
         self._jobs: dict[int, list[Job]] = {}
         self._drawn_until = 0
 

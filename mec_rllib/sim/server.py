@@ -11,6 +11,8 @@ import numpy as np
 from mec_rllib.sim import slot
 from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
 from mec_rllib.sim.slot import WAITING, Now, Rules, Servers, Tally
+from mec_rllib.sim.streams import Purpose, generator
+from mec_rllib.sim.workload_check import check_workload, checked_jobs
 from mec_rllib.sim.workloads import Workload, of_seed
 
 TrainingMode = Literal["drain", "backfill", "pause"]  # in the order of Rules.mode
@@ -36,10 +38,11 @@ class ServerBatch:
             when the demand is already free, fits beside it). "pause": running jobs freeze while
             it runs, nothing starts; waits go on. Known is only that it takes all C for one slot.
         seed: any non-negative int.
-        first_index: index of the first server; index k draws from the generator (seed, k).
+        first_index: index of the first server; index k has a stream of jobs of its own.
 
     Raises:
-        ValueError: a parameter out of its range.
+        ValueError: a parameter out of its range, or a workload that lacks something.
+        WrongAnswerError: what the workload answers is no table of jobs.
     """
 
     has_episodes = False  # a continuing task
@@ -66,6 +69,7 @@ class ServerBatch:
             )
         if mode not in get_args(TrainingMode):
             raise ValueError(f"mode must be one of {', '.join(get_args(TrainingMode))}: {mode!r}")
+        check_workload(workload)
         self._described = workload
         self.num_servers = num_servers
         self.buffer = buffer
@@ -83,6 +87,7 @@ class ServerBatch:
 
     def reset(self, seed: int) -> None:
         """Empties every server, clears the tallies and plays the arrivals of slot 0."""
+        # Long, for each array has a line of its own.
         n, m, d, kinds = self.num_servers, self.buffer, len(self.rules.capacity), self.kinds
         self.workload = of_seed(self._described, seed)
         horizon = self.workload.max_execution + 1
@@ -131,7 +136,7 @@ class ServerBatch:
         )
         self.mask, self.units_in_use, self.is_empty, self.is_idle = self.now[:4]
         self.reward_terms, self.rewards, self.completed = self.now[4:]
-        self.rngs = [np.random.default_rng([seed, self.first_index + i]) for i in range(n)]
+        self.rngs = [generator(seed, Purpose.ARRIVALS, self.first_index + i) for i in range(n)]
         self._draw_chunk()
         slot.open_first_slot(self.servers, self.tally, self._stream, self._cursor)
         self.refresh()
@@ -271,10 +276,14 @@ class ServerBatch:
 
     def _arrivals(self, rng: np.random.Generator) -> Jobs:
         """The next jobs of a server. A fault of the workload leaves no trace but a count."""
+        stop = self.slot + CHUNK_SLOTS
+        return checked_jobs(self._asked(rng, stop), self.workload, self.slot, stop)
+
+    def _asked(self, rng: np.random.Generator, stop: int) -> Any:
         before = rng.bit_generator.state
         for attempt in range(1, WORKLOAD_ATTEMPTS + 1):
             try:
-                return self.workload.arrivals(rng, self.slot, self.slot + CHUNK_SLOTS)
+                return self.workload.arrivals(rng, self.slot, stop)
             except Exception as error:
                 rng.bit_generator.state = before
                 if attempt == WORKLOAD_ATTEMPTS:

@@ -108,12 +108,12 @@ class BernoulliWorkload:
         mix = np.array([c.mix for c in classes], float)
         if not np.all(np.isfinite(mix)) or mix.min() < 0 or mix.sum() <= 0:
             raise ValueError("the mix of the classes must be finite, not negative and not all zero")
+        _check_ranges(classes, self.capacity)
         self._mix_cdf = np.cumsum(mix / mix.sum())
         self._resources = np.array([c.resources for c in classes], np.int64)  # (classes, D, 2)
         self._execution = np.array([c.execution for c in classes], np.int64)
         self._slack = np.array([c.slack for c in classes], np.int64)
         self._weight = np.array([c.weight for c in classes], float)
-        _check_ranges(classes, self.capacity)
         self.class_names = tuple(c.name for c in classes)
         self.max_execution = int(self._execution.max())
         self.max_slack = int(self._slack.max())

@@ -1,0 +1,1 @@
+"""The experiment as it is written down: typed, checked, resolved into strategies."""

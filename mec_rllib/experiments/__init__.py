@@ -1,1 +1,0 @@
-"""Experiments: config, runs through Ray Tune, files, statistics and reports."""

@@ -1,0 +1,1 @@
+"""The folder of an experiment read back: tables, claims, pictures."""

@@ -1,0 +1,1 @@
+"""DQN under a training gate: its config and algorithm, its learners, its networks."""

@@ -1,0 +1,47 @@
+"""Plain ReLU networks: which modules are one, and their forward pass in compiled code."""
+
+from itertools import chain
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+from ray.rllib.core.rl_module.rl_module import RLModule
+from torch import nn
+
+Array = NDArray[np.float32]
+Layers = tuple[tuple[Array, Array], ...]  # weight (out, in) and bias (out,) per layer
+
+compiled = njit(cache=True, error_model="numpy", fastmath={"contract"})
+
+
+def relu_mlp(module: RLModule, *parts: str) -> list[nn.Linear] | None:
+    """The linear layers of the module's parts, if together they are a plain ReLU network."""
+    if not all(hasattr(module, part) for part in parts):
+        return None
+    leaves = [
+        layer
+        for layer in chain.from_iterable(getattr(module, part).modules() for part in parts)
+        if not list(layer.children())
+    ]
+    kinds = "".join({nn.Linear: "L", nn.ReLU: "r"}.get(type(leaf), "?") for leaf in leaves)
+    plain = kinds == "Lr" * (len(leaves) // 2) + "L"
+    if not plain or getattr(module, "uses_dueling", True) or getattr(module, "num_atoms", 1) != 1:
+        return None
+    linears = [leaf for leaf in leaves if isinstance(leaf, nn.Linear)]
+    return linears if all(layer.bias is not None for layer in linears) else None
+
+
+@compiled
+def forward(layers: Layers, x: Array) -> tuple[list[Array], Array]:
+    """Inputs of each layer, and the output (B, actions), for (B, F) observations."""
+    inputs = [x]
+    for k in range(len(layers)):
+        weight, bias = layers[k]
+        x = np.dot(x, weight.T)
+        for b in range(len(x)):
+            for j in range(len(bias)):
+                x[b, j] += bias[j]
+                if k < len(layers) - 1 and x[b, j] < 0.0:
+                    x[b, j] = 0.0
+        inputs.append(x)
+    return inputs, x

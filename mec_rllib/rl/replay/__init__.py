@@ -1,0 +1,1 @@
+"""Where experience waits for training: prioritized, of afterstates, n steps ahead, on-policy."""

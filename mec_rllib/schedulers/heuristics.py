@@ -1,0 +1,140 @@
+"""Rules that look at what waits: random, by arrival, length, deadline, weight, or packing."""
+
+import numpy as np
+from numba import njit
+
+from mec_rllib.schedulers.base import Playable, random_actions
+from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.streams import Purpose, generator
+
+
+class RandomScheduler:
+    """Uniform over the allowed actions, doing nothing included."""
+
+    def __init__(self, seed: int = 0):
+        self._rng = generator(seed, Purpose.SCHEDULER)
+
+    def select(self, batch: Playable) -> Ints:
+        """Actions (N,)."""
+        return random_actions(batch.mask, self._rng)
+
+
+class FIFO:
+    """Head of line only: if the first job does not fit, nobody starts."""
+
+    def select(self, batch: ServerBatch) -> Ints:
+        """Actions (N,)."""
+        return batch.mask[:, 1].astype(np.int64)
+
+
+class SJF:
+    """Shortest execution time among the jobs that fit."""
+
+    def select(self, batch: ServerBatch) -> Ints:
+        """Actions (N,)."""
+        return _lowest(batch.servers.execution, batch.mask[:, 1:])
+
+
+class EDF:
+    """Nearest deadline among the jobs that fit."""
+
+    def select(self, batch: ServerBatch) -> Ints:
+        """Actions (N,)."""
+        s = batch.servers
+        return _lowest(s.execution + s.slack - s.wait, batch.mask[:, 1:])
+
+
+class Priority:
+    """Highest weight, then least remaining slack, among the jobs that fit."""
+
+    def select(self, batch: ServerBatch) -> Ints:
+        """Actions (N,)."""
+        return _by_priority(batch, batch.mask[:, 1:])
+
+
+class Reservation:
+    """Priority that keeps units free for the most valuable jobs (a tuned rule, reconstructed).
+
+    A job of the top weight starts when it fits. Jobs of low weight (below half the top one) may
+    be held back more than the others.
+
+    Args:
+        reserve: units of each kind that a job below the top weight must leave free ...
+        patience: ... unless its remaining slack is at most this many slots; -1: always.
+        reserve_low: the same for jobs of low weight; None: no difference.
+        patience_low: the same for jobs of low weight; None: no difference.
+    """
+
+    def __init__(
+        self,
+        reserve: int = 3,
+        patience: int = 10,
+        reserve_low: int | None = None,
+        patience_low: int | None = None,
+    ):
+        self._reserve = np.array([reserve, reserve if reserve_low is None else reserve_low])
+        self._patience = np.array([patience, patience if patience_low is None else patience_low])
+
+    def select(self, batch: ServerBatch) -> Ints:
+        """Actions (N,)."""
+        s, top = batch.servers, batch.workload.max_weight
+        free = batch.rules.capacity - batch.units_in_use  # (N, D)
+        spare = (free[:, None, :] - s.requirement).min(axis=2)  # (N, M) units left free
+        is_low = (2 * s.weight < top).astype(np.int64)
+        leaves_enough = spare >= self._reserve[is_low]
+        is_urgent = s.slack - s.wait <= self._patience[is_low]
+        candidates = batch.mask[:, 1:] & ((s.weight >= top) | is_urgent | leaves_enough)
+        return _by_priority(batch, candidates)
+
+
+class Tetris:
+    """Packing after Tetris (Grandl et al. 2014): what fills the free resources best, short first.
+
+    The job with the highest a - epsilon * p among those that fit. Alignment a is the dot product
+    of its requirement and the free units, both as shares of the capacity; p is its remaining work,
+    the summed shares of its requirement times its execution time; epsilon = remaining_work * mean
+    a / mean p, as in the source, with the means over the jobs that fit now (reconstructed: the
+    source averages over what has run). It knows neither weights nor deadlines.
+
+    Args:
+        remaining_work: weight of the remaining work against the alignment; 0: packing only, 1: the
+            source's, far above 1: the least work first.
+    """
+
+    def __init__(self, remaining_work: float = 1.0):
+        if not 0 <= remaining_work < np.inf:
+            raise ValueError(f"remaining_work must be 0 or more, not {remaining_work}")
+        self._remaining_work = remaining_work
+
+    def select(self, batch: ServerBatch) -> Ints:
+        """Actions (N,)."""
+        s, capacity, candidates = batch.servers, batch.rules.capacity, batch.mask[:, 1:]
+        share = s.requirement / capacity  # (N, M, D)
+        free = 1.0 - batch.units_in_use / capacity  # (N, D)
+        alignment = (share * free[:, None, :]).sum(axis=2)
+        work = share.sum(axis=2) * s.execution
+        # The ratio of the means is that of the sums; without a candidate it does not matter.
+        sums = [np.where(candidates, x, 0.0).sum(axis=1, keepdims=True) for x in (alignment, work)]
+        epsilon = self._remaining_work * sums[0] / np.maximum(sums[1], 1e-12)
+        return _lowest(epsilon * work - alignment, candidates)
+
+
+def _by_priority(batch: ServerBatch, candidates: Bools) -> Ints:
+    """Action (N,) of the heaviest candidate; among equals the one with least remaining slack."""
+    s = batch.servers
+    heaviest = np.where(candidates, s.weight, -np.inf).max(axis=1, keepdims=True)
+    return _lowest(s.slack - s.wait, candidates & (s.weight == heaviest))
+
+
+@njit(cache=True)
+def _lowest(key: Ints | Floats, candidates: Bools) -> Ints:
+    """Action (N,) of the candidate with the lowest key (N, M); 0 where there is none."""
+    actions = np.zeros(len(key), np.int64)
+    for i in range(len(key)):
+        lowest = np.inf
+        for row in range(key.shape[1]):
+            if candidates[i, row] and key[i, row] < lowest:
+                lowest = key[i, row]
+                actions[i] = row + 1
+    return actions

@@ -1,0 +1,1 @@
+"""Recordings: read from files, or made, and played as a workload."""

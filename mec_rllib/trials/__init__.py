@@ -1,0 +1,1 @@
+"""One strategy with one seed, from the first slot to its row. No Tune in here."""

@@ -1,0 +1,95 @@
+"""Builds once what a strategy needs, and plays a few slots with it, before anything starts."""
+
+import pickle
+from typing import Any
+
+from mec_rllib.config.study import Strategy, Study
+from mec_rllib.envs.afterstates import encoder_of
+from mec_rllib.errors import ConfigError
+from mec_rllib.gates import Idle, ServerEmpty
+from mec_rllib.lookup import nearest
+from mec_rllib.results.claims import check_claims
+from mec_rllib.schedulers import SCHEDULERS
+from mec_rllib.trials.dry_run import dry_run, users_faults
+from mec_rllib.trials.rules import build_scheduler
+from mec_rllib.user_code import fault_of
+
+
+def check_study(study: Study) -> None:
+    """Plays a few slots of every strategy, and looks at what is claimed and compared.
+
+    Raises:
+        ConfigError: whatever would fail in a trial, or at the report.
+    """
+    for strategy in study.strategies:
+        check(strategy)
+    labels = study.written or tuple(study.by_label)
+    check_claims([claim.model_dump() for claim in study.experiment.claims], labels)
+    compare = study.experiment.compare
+    if compare is not None and compare.baseline not in {*labels, *study.by_label}:
+        raise ConfigError(
+            f"compare.baseline: no strategy is called {compare.baseline!r}; "
+            + nearest(compare.baseline, labels)
+        )
+
+
+def check(strategy: Strategy) -> None:
+    """Builds world, gate, guide or scheduler, and plays a few slots (`dry_run`).
+
+    Raises:
+        ConfigError: whatever would fail in a trial, as far as it needs no network.
+    """
+    with users_faults(strategy.label):
+        _check_built(strategy)
+    dry_run(strategy)
+
+
+def _check_built(strategy: Strategy) -> None:
+    env = strategy.experiment.env
+    try:
+        if env.gym is None:
+            env.build_workload()
+        else:
+            _check_gym(strategy, env.build_world(1))
+    except ValueError as error:
+        if fault_of(error):
+            raise
+        raise ConfigError(f"env: {error}") from None
+    if not strategy.learns:
+        scheduler = build_scheduler(strategy, seed=0)
+        if hasattr(scheduler, "prepare"):
+            scheduler.prepare(env.build_world(1))
+
+
+def _check_gym(strategy: Strategy, world: Any) -> None:
+    """What an environment of Gymnasium has no meaning for is refused."""
+    encoder_of(world, **strategy.experiment.learner.observe.model_dump())
+    _check_world_says_what_the_gate_asks(strategy, world)
+    rules = {strategy.scheduler}
+    if strategy.learns and strategy.experiment.exploration == "guided":
+        rules = {SCHEDULERS.get(strategy.experiment.learner.guide.scheduler)}
+    if jobs := rules & (set(SCHEDULERS.values()) - {SCHEDULERS["random"]}):
+        name = next(n for n, rule in SCHEDULERS.items() if rule in jobs)
+        raise ConfigError(
+            f"strategy {strategy.label}: {name} schedules jobs, and gym.id has none; "
+            "take random, or a rule of your own (package.module:Class)"
+        )
+    try:
+        pickle.dumps(world.get_state())
+    except Exception as error:
+        raise ConfigError(
+            f"env.gym: it cannot be saved in a checkpoint ({type(error).__name__}: {error})"
+        ) from None
+
+
+def _check_world_says_what_the_gate_asks(strategy: Strategy, world: Any) -> None:
+    fallback, asked = strategy.args.get("fallback"), None
+    if strategy.gate is Idle or fallback == "idle":
+        asked = "is_idle"
+    if strategy.gate is ServerEmpty or fallback == "server_empty":
+        asked = "is_empty"
+    if asked is not None and not hasattr(world.envs[0].unwrapped, asked):
+        raise ConfigError(
+            f"strategy {strategy.label}: asks for {asked}, an attribute that "
+            f"{type(world.envs[0].unwrapped).__name__} does not have"
+        )
