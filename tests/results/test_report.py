@@ -117,6 +117,12 @@ def test_a_gate_of_ones_own_is_judged_by_what_it_did(jobs_at, signature, readme_
     assert [f.signature for f in found] == ([signature] if signature else [])
 
 
+def test_a_gate_of_ones_own_is_not_missed_before_there_is_anything_to_learn(readme_examples):
+    config = {"gate": "my_package.gates:EveryMonday", "label": "mine"}
+    early = [result(0, training={"jobs": 0}, timesteps_total=400)]
+    assert not examine(stored([trial("mine", reports=early)], strategies=[config]))
+
+
 @pytest.mark.parametrize(
     ("strategy", "slots"),
     [
@@ -143,7 +149,7 @@ def test_a_report_without_data_decides_nothing_and_is_readable(tmp_path, capsys)
     trials += [trial("sjf", s, reward_lifetime=0.8) for s in (0, 1)]
     trials += [trial("idle", 0, reward_lifetime=0.7)]
     trials += [trial("pts", s, reward_lifetime=None) for s in (0, 1)]
-    config = {"strategies": ["ats", "sjf", "idle", "pts"], "seeds": [0, 1], "slots": 20_000}
+    config = {"strategies": ["pts", "ats", "sjf", "idle"], "seeds": [0, 1], "slots": 20_000}
     config["claims"] = list(SHIPPED_CLAIMS.values())
     write(tmp_path / "out", trials, config)
     report(tmp_path / "out", Console(width=160))
