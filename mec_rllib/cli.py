@@ -176,14 +176,15 @@ def evaluate(
     from mec_rllib.results.traces import without_jobs
     from mec_rllib.trials.dry_run import users_faults
     from mec_rllib.trials.evaluate import policy_of, scheduler_of
-    from mec_rllib.trials.traces import tell_trace
+    from mec_rllib.trials.traces import read_traces, tell_trace
     from mec_rllib.trials.trial import evaluate as play
 
-    tell_trace(experiment.env, _warn)
+    read_traces([experiment.env], _warn)
     if scheduler is not None:
         label, player = scheduler_of(experiment, scheduler)
     elif checkpoint is not None:
         label, player = policy_of(experiment, checkpoint, allow_pickle)
+    tell_trace(experiment.env, _warn)
     # Progress goes to stderr: stdout is for the result.
     progress = ExperimentProgress(_console(stderr=True), len(experiment.seeds), experiment.slots)
     with users_faults(label), progress:

@@ -24,7 +24,7 @@ from mec_rllib.paths import command
 from mec_rllib.results.folder import Folder
 from mec_rllib.trials.begin import begin
 from mec_rllib.trials.checkpoints import first_difference
-from mec_rllib.trials.traces import check_traces, tell_traces
+from mec_rllib.trials.traces import check_traces, read_traces, tell_traces
 
 
 class Player:
@@ -63,6 +63,7 @@ class Player:
         look_at_cluster(self._cluster, [study], self._out, self._console)
         for note in study.notes:
             self._warn(note)
+        tell_traces(study, self._warn)
         self.write(plan)
         return self.play(plan, go_on=False)
 
@@ -74,6 +75,7 @@ class Player:
         """
         plan = self.plan_of_rest(same)
         look_at_cluster(self._cluster, [plan[-1].study], self._out, self._console)
+        tell_traces(plan[-1].study, self._warn)
         return self.play(plan, go_on=True)
 
     def plan(self, study: Study) -> list[Stage]:
@@ -82,8 +84,7 @@ class Player:
         Raises:
             ConfigError: whatever would fail at the start of a trial.
         """
-        tell_traces(study, self._warn)
-        plan = stages(study, self._folder)
+        plan = self._stages(study)
         if study.experiment.search is not None:
             check_search(study)
         return plan
@@ -98,12 +99,15 @@ class Player:
             check_same(there, here, self._out)
         found = load(self._folder.config) if self._folder.config.is_file() else begun
         study = resolve(found)
-        tell_traces(study, self._warn)
-        plan = stages(study, self._folder)
+        plan = self._stages(study)
         for stage in [Stage(resolve(begun), self._folder.search, None), *plan]:
             if stage.folder.config.is_file():
                 check_traces(stage.study.strategies, stage.folder)
         return plan
+
+    def _stages(self, study: Study) -> list[Stage]:
+        read_traces((strategy.experiment.env for strategy in study.strategies), self._warn)
+        return stages(study, self._folder)
 
     def write(self, plan: list[Stage]) -> None:
         """Begins the experiment's folder."""

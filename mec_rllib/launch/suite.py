@@ -17,6 +17,7 @@ from mec_rllib.locks import hold
 from mec_rllib.results.claims import check_claims
 from mec_rllib.results.folder import SuiteFolder
 from mec_rllib.results.suite import read_config
+from mec_rllib.trials.traces import tell_traces
 
 Plans = Mapping[str, list[Stage]]
 
@@ -53,6 +54,8 @@ class SuitePlayer:
         look_at_cluster(self._cluster, studies, self._out, self._console)
         for note in suite.notes:
             self._warn(note)
+        for study in studies:
+            tell_traces(study, self._warn)
         for label, plan in plans.items():
             self._player(label).write(plan)
         self._folder.write(suite.to_config())

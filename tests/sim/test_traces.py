@@ -17,6 +17,7 @@ from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster_check import _inputs
+from mec_rllib.launch.trainable import StrategyTrial
 from mec_rllib.results.folder import Folder
 from mec_rllib.results.report import report
 from mec_rllib.results.traces import kept_traces, without_jobs
@@ -254,6 +255,18 @@ def test_every_strategys_trace_is_kept_and_a_changed_one_is_refused_by_name(writ
         check_traces(strategies, Folder(tmp_path))
 
 
+def test_a_trial_that_starts_after_the_trace_has_changed_is_refused(write, tmp_path):
+    study = resolve(build({"strategies": ["sjf"], "env": config(write([job(0), job(9)]))}, "test"))
+    begin(study, Folder(tmp_path / "out"))
+    trial = StrategyTrial.__new__(StrategyTrial)  # as in an actor that takes over a trial
+    trial._study, trial._experiment_folder = study, Folder(tmp_path / "out")
+    trial._pretrained, trial._node = {}, "here"
+    write([job(0), job(8)])
+    trial.start({"strategy": "sjf", "seed": 0})
+    assert "has changed since" in trial.step()["failed"]  # and it is not started again
+    trial.cleanup()
+
+
 def run_main(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["mec-rllib", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
@@ -269,7 +282,8 @@ def test_resume_refuses_a_trace_that_has_changed(write, tmp_path, monkeypatch, c
     before = sorted(out.rglob("*"))
     assert run_main(monkeypatch, "resume", out) == 2
     stderr = capsys.readouterr().err
-    assert f"mec-rllib: trace {path}: has changed since the experiment in {out} began" in stderr
+    assert stderr.startswith(f"mec-rllib: trace {path}: has changed since the experiment in {out}")
+    assert len(stderr.splitlines()) == 1
     assert sorted(out.rglob("*")) == before
 
 
@@ -315,9 +329,8 @@ def test_evaluate_says_what_was_done_and_that_no_job_arrived(write, monkeypatch,
 def test_a_long_file_is_read_with_progress(write, monkeypatch):
     monkeypatch.setattr(trial_traces, "PROGRESS_EVERY_S", 0.0)
     path, said = write([job(k) for k in range(60)]), []
-    trial_traces.tell_trace(EnvConfig(**config(path)), said.append)
-    assert said[0] == f"trace {path}: 100% read, 60 jobs"
-    assert said[1].startswith(f"trace {path}: 60 jobs in 59 s")
+    trial_traces.read_traces([EnvConfig(**config(path))], said.append)
+    assert said == [f"trace {path}: 100% read, 60 jobs"]
 
 
 def test_rows_without_jobs_are_named():
@@ -331,8 +344,8 @@ def test_rows_without_jobs_are_named():
 # The recordings that the project makes.
 
 CHECKSUMS = {  # SHA-256 of the CSV: how tightly it is packed depends on the library
-    "edge_day": "dd68ff2acef4223772d1c2d91bd6677f4e57311f405924faaa95546dc3eed30c",
-    "gpu_cluster": "0e35bb8cb25a3cc5037678b723d8d3cf37f2c7ddc4788fd5dcfd6543fc795cd0",
+    "edge_day": "8bf0e4c9c4dbdddf39818f718107baf80015269edc0097d7c518ab4c8fcff019",
+    "gpu_cluster": "d557330576ddbde39d9f1721048103ce7ef97f2983935acec3a54f0b70d4285a",
 }
 
 
@@ -361,7 +374,7 @@ def test_the_made_edge_day_is_bursty_and_heavy_tailed():
     span = trace.arrival_s[-1]
     assert span == pytest.approx(12 * 3600, rel=0.05)
     work = trace.duration_s * trace.demand
-    assert work.sum() / span == pytest.approx(1.14, abs=0.01)
+    assert work.sum() / span == pytest.approx(0.97, abs=0.05)
     counts = np.bincount((trace.arrival_s // 10).astype(int))
     assert counts.var() / counts.mean() > 8  # 1 where arrivals are independent
     assert np.sort(work)[-len(work) // 100 :].sum() > 0.15 * work.sum()
@@ -371,10 +384,9 @@ def test_the_made_edge_day_is_bursty_and_heavy_tailed():
 def test_the_made_cluster_is_never_empty_and_sleeps_at_night():
     trace = read_trace("made:gpu_cluster")
     work = trace.duration_s * trace.demand
-    assert work.sum() / trace.arrival_s[-1] == pytest.approx(3, abs=0.3)
+    assert work.sum() / trace.arrival_s[-1] == pytest.approx(3, abs=0.4)
     ends = np.maximum.accumulate(trace.arrival_s + trace.duration_s)
-    after_start = trace.arrival_s[1:] > 3600
-    assert np.all(ends[:-1][after_start] > trace.arrival_s[1:][after_start])
+    assert np.all(ends[:-1] > trace.arrival_s[1:])
     assert np.sort(work)[-len(work) // 100 :].sum() > 0.5 * work.sum()
     hour = (trace.arrival_s / 3600).astype(int) % 24
     by_hour = np.bincount(hour, minlength=24)
