@@ -336,8 +336,14 @@ def test_rows_without_jobs_are_named():
 # The recordings that the project makes.
 
 CHECKSUMS = {  # SHA-256 of the CSV, and of the file in the package
-    "edge_day": ("", ""),
-    "gpu_cluster": ("", ""),
+    "edge_day": (
+        "8bf0e4c9c4dbdddf39818f718107baf80015269edc0097d7c518ab4c8fcff019",
+        "9a7a4cdf64d519f773b0e2b02b72d83ee32a6d1d3d0f034135be31e11dfad4b8",
+    ),
+    "gpu_cluster": (
+        "c242209128ed845bc9c843473b44a6b9a29457b3c58b602e8ed468518f9a6c0d",
+        "27884e89f40e87c8a2e04511475b081ac308d35513df05adf1ba6c01abdceef8",
+    ),
 }
 
 
@@ -376,10 +382,9 @@ def test_the_made_edge_day_is_bursty_and_heavy_tailed():
 def test_the_made_cluster_is_never_empty_and_sleeps_at_night():
     trace = read_trace("made:gpu_cluster")
     work = trace.duration_s * trace.demand
-    assert work.sum() / trace.arrival_s[-1] == pytest.approx(3, abs=0.3)
+    assert work.sum() / trace.arrival_s[-1] == pytest.approx(3, abs=0.4)
     ends = np.maximum.accumulate(trace.arrival_s + trace.duration_s)
-    after_start = trace.arrival_s[1:] > 3600
-    assert np.all(ends[:-1][after_start] > trace.arrival_s[1:][after_start])
+    assert np.all(ends[:-1] > trace.arrival_s[1:])
     assert np.sort(work)[-len(work) // 100 :].sum() > 0.5 * work.sum()
     hour = (trace.arrival_s / 3600).astype(int) % 24
     by_hour = np.bincount(hour, minlength=24)

@@ -63,20 +63,20 @@ def write(folder: Path) -> list[Path]:
     return paths
 
 
-def edge_day(rng: np.random.Generator, sessions: int = 3600) -> str:
+def edge_day(rng: np.random.Generator, sessions: int = 3300) -> str:
     """Requests of mobile users at one edge server in twelve hours; see the module."""
     # Sessions come as the hour of the day has it, and as chance has it for ten minutes.
     starts = _drawn_times(rng, sessions, 12 * HOUR, _wandering(rng, 72, 0.3, 0.6))
-    requests = np.minimum(1 + np.floor(rng.pareto(1.25, sessions) * 2.6), 250).astype(np.int64)
-    pauses = np.exp(rng.normal(-1.6, 1.9, requests.sum()))
+    requests = np.minimum(1 + np.floor(rng.pareto(1.15, sessions) * 2.6), 250).astype(np.int64)
+    pauses = np.exp(rng.normal(-1.0, 1.9, requests.sum()))
     arrival = np.sort(np.repeat(starts, requests) + _since_the_first(pauses, requests))
     n = len(arrival)
     is_short = rng.random(n) < 0.61
     short = np.minimum(np.exp(rng.normal(-0.2, 1.15, n)), 5.0)
-    long = np.minimum(5.0 + 13.0 * rng.pareto(1.25, n), 600.0)
+    long = np.minimum(5.0 + 15.0 * rng.pareto(1.4, n), 600.0)
     duration = np.maximum(np.where(is_short, short, long), 0.05)
     # As a rule, what is served fast takes much.
-    rank = np.where(is_short, rng.random(n) ** 0.55, rng.random(n) ** 2.6)
+    rank = np.where(is_short, rng.random(n) ** 0.5, rng.random(n) ** 4.0)
     demand = 0.05 + 0.55 * rank**3
     return _csv(arrival, duration, demand, is_short, digits=2)
 
@@ -96,6 +96,7 @@ def gpu_cluster(rng: np.random.Generator, sets: int = 3700) -> str:
     body = median * np.exp(rng.normal(0.0, 1.35, n))
     tail = 7200.0 * (1.0 + rng.pareto(0.75, n))
     duration = np.clip(np.where(rng.random(n) < 0.07, tail, body), 4.0, 28 * DAY)
+    duration[0] = 28 * DAY  # a service that has always been there
     shares = np.array([1 / 24, 1 / 16, 1 / 12, 1 / 10, 1 / 8, 1 / 6, 1 / 4, 1 / 3, 1.0])
     chance = np.cumsum([0.06, 0.05, 0.08, 0.15, 0.46, 0.10, 0.05, 0.045, 0.005])
     chance = np.append(chance[:-1], 1.0)
