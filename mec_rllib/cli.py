@@ -138,14 +138,15 @@ def evaluate(
     from mec_rllib.experiments.progress import ExperimentProgress
     from mec_rllib.experiments.report import print_rows
     from mec_rllib.experiments.results import finite
-    from mec_rllib.experiments.traces import tell_trace, without_jobs
+    from mec_rllib.experiments.traces import read_traces, tell_trace, without_jobs
     from mec_rllib.experiments.trial import evaluate as play
 
-    tell_trace(experiment.env, _warn)
+    read_traces([experiment.env], _warn)
     if scheduler is not None:
         label, player = scheduler_of(experiment, scheduler)
     elif checkpoint is not None:
         label, player = policy_of(experiment, checkpoint, allow_pickle)
+    tell_trace(experiment.env, _warn)
     # Progress goes to stderr: stdout is for the result.
     progress = ExperimentProgress(Console(stderr=True), len(experiment.seeds), experiment.slots)
     with progress:

@@ -26,7 +26,7 @@ from mec_rllib.experiments.traces import (
     without_jobs,
     write_traces,
 )
-from mec_rllib.experiments.tune_trial import origin
+from mec_rllib.experiments.tune_trial import StrategyTrial, origin
 from mec_rllib.sim import made_traces, traces
 from mec_rllib.sim.traces import TraceWorkload, read_trace
 
@@ -256,6 +256,17 @@ def test_every_strategys_trace_is_kept_and_a_changed_one_is_refused_by_name(writ
         check_traces(strategies, tmp_path)
 
 
+def test_a_trial_that_starts_after_the_trace_has_changed_is_refused(write, tmp_path):
+    experiment = build({"strategies": ["sjf"], "env": config(write([job(0), job(9)]))}, "test")
+    write_traces(experiment, tmp_path / "out")
+    trial = StrategyTrial.__new__(StrategyTrial)  # as in an actor that takes over a trial
+    trial._strategies = {"sjf": resolve(experiment)[0]}
+    trial._experiment_folder = tmp_path / "out"
+    write([job(0), job(8)])
+    with pytest.raises(ConfigError, match="has changed since"):
+        trial.start({"strategy": "sjf", "seed": 0})
+
+
 def run_main(monkeypatch, *arguments):
     monkeypatch.setattr(sys, "argv", ["mec-rllib", *map(str, arguments)])
     with pytest.raises(SystemExit) as caught:
@@ -272,7 +283,8 @@ def test_resume_refuses_a_trace_that_has_changed(write, tmp_path, monkeypatch, c
     before = sorted(out.rglob("*"))
     assert run_main(monkeypatch, "resume", out) == 2
     stderr = capsys.readouterr().err
-    assert f"mec-rllib: trace {path}: has changed since the experiment in {out} began" in stderr
+    assert stderr.startswith(f"mec-rllib: trace {path}: has changed since the experiment in {out}")
+    assert len(stderr.splitlines()) == 1
     assert sorted(out.rglob("*")) == before
 
 
@@ -320,9 +332,8 @@ def test_evaluate_says_what_was_done_and_that_no_job_arrived(write, monkeypatch,
 def test_a_long_file_is_read_with_progress(write, monkeypatch):
     monkeypatch.setattr(experiment_traces, "PROGRESS_EVERY_S", 0.0)
     path, said = write([job(k) for k in range(60)]), []
-    experiment_traces.tell_trace(EnvConfig(**config(path)), said.append)
-    assert said[0] == f"trace {path}: 100% read, 60 jobs"
-    assert said[1].startswith(f"trace {path}: 60 jobs in 59 s")
+    experiment_traces.read_traces([EnvConfig(**config(path))], said.append)
+    assert said == [f"trace {path}: 100% read, 60 jobs"]
 
 
 def test_rows_without_jobs_are_named():
@@ -341,8 +352,8 @@ CHECKSUMS = {  # SHA-256 of the CSV, and of the file in the package
         "9a7a4cdf64d519f773b0e2b02b72d83ee32a6d1d3d0f034135be31e11dfad4b8",
     ),
     "gpu_cluster": (
-        "c242209128ed845bc9c843473b44a6b9a29457b3c58b602e8ed468518f9a6c0d",
-        "27884e89f40e87c8a2e04511475b081ac308d35513df05adf1ba6c01abdceef8",
+        "d557330576ddbde39d9f1721048103ce7ef97f2983935acec3a54f0b70d4285a",
+        "9e986e4d650dafdaa80035ff5d8b5677ea1afdeab1811389bc97728c69794824",
     ),
 }
 

@@ -18,7 +18,7 @@ from mec_rllib.experiments.resume import what_is_left
 from mec_rllib.experiments.runner import NOTHING_YET, Stage, run_stage, stages
 from mec_rllib.experiments.search import SEARCH, check_search, run_search, search_stage
 from mec_rllib.experiments.strategies import resolve
-from mec_rllib.experiments.traces import check_traces, tell_traces, write_traces
+from mec_rllib.experiments.traces import check_traces, read_traces, tell_traces, write_traces
 
 
 class Player:
@@ -47,8 +47,7 @@ class Player:
                 f"--out {self._out}: is taken; name a folder that is new or empty, "
                 "or go on with what is in it (--resume)"
             )
-        tell_traces(experiment, self._warn)
-        plan = stages(experiment, self._out)
+        plan = self._stages(experiment)
         self._join(experiment)
         if experiment.search is not None:
             check_search(experiment)
@@ -74,20 +73,24 @@ class Player:
                     f"{wanted}; go on as it began (mec-rllib resume {self._out}), or elsewhere"
                 )
         found = read_config(self._out) if (self._out / CONFIG_FILE).is_file() else begun
-        tell_traces(found, self._warn)
-        plan = stages(found, self._out)
+        plan = self._stages(found)
         for stage in [search_stage(begun, self._out), *plan]:
             if (stage.folder / CONFIG_FILE).is_file():
                 check_traces(resolve(stage.experiment), stage.folder)
         self._join(found)
         return self._play(plan, go_on=True)
 
+    def _stages(self, experiment: Experiment) -> list[Stage]:
+        read_traces((s.experiment.env for s in resolve(experiment)), self._warn)
+        return stages(experiment, self._out)
+
     def _join(self, experiment: Experiment) -> None:
-        """Looks at the cluster before anything is written."""
+        """Looks at the cluster before anything is written, and says what is played."""
         self._cluster.check()
         if self._cluster.address is not None:
             line = join(self._cluster.address, experiment, self._out)
             self._console.print(line, highlight=False, soft_wrap=True)
+        tell_traces(experiment, self._warn)
 
     def _play(self, plan: list[Stage], go_on: bool) -> list[str]:
         started, failures = time.monotonic(), list[str]()

@@ -26,8 +26,22 @@ def sha256_of(env: EnvConfig) -> str | None:
     return env.played_trace.read().sha256 if env.played_trace is not None else None
 
 
+def read_traces(envs: Iterable[EnvConfig], tell: Callable[[str], None]) -> None:
+    """Reads the traces that are played; nothing is said but how far a long one is.
+
+    Raises:
+        ConfigError: a file cannot be read.
+    """
+    for trace in (env.played_trace for env in envs):
+        if trace is not None:
+            try:
+                trace.read(_progress(trace.path, tell))
+            except ValueError as error:
+                raise ConfigError(f"env: {error}") from None
+
+
 def tell_trace(env: EnvConfig, tell: Callable[[str], None]) -> dict[str, Any] | None:
-    """Reads the trace that is played, if one is, and says what was done to it.
+    """Says what was done to the trace that is played, if one is; returns its figures.
 
     Raises:
         ConfigError: the file cannot be read, or its jobs cannot be played.
@@ -35,7 +49,6 @@ def tell_trace(env: EnvConfig, tell: Callable[[str], None]) -> dict[str, Any] | 
     if env.played_trace is None:
         return None
     try:
-        env.played_trace.read(_progress(env.played_trace.path, tell))
         workload = env.build_workload()
     except ValueError as error:
         raise ConfigError(f"env: {error}") from None
