@@ -27,7 +27,9 @@ class MetricsCallback(RLlibCallback):
         self._reported = algorithm.totals
         self._requests = algorithm.requests_by_reason
 
-    def on_train_result(self, *, algorithm: GatedAlgorithm, result: dict, **kwargs: Any) -> None:
+    def on_train_result(
+        self, *, algorithm: GatedAlgorithm, result: dict[str, Any], **kwargs: Any
+    ) -> None:
         """Adds the groups reward, miss_rate, server, training, gate and learner."""
         totals = algorithm.totals
         assert totals is not None  # an iteration plays at least a slot

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -149,12 +149,12 @@ SIGNATURES: dict[str, Callable[[StoredStrategy, Sequence[TrialResults]], Iterato
 }
 
 
-def _settled(trial: TrialResults) -> list[dict]:
+def _settled(trial: TrialResults) -> list[dict[str, Any]]:
     slots = trial.reports[-1]["timesteps_total"]
     return [r for r in trial.reports if r["timesteps_total"] >= (1.0 - SETTLED_SHARE) * slots]
 
 
-def _jobs(reports: list[dict]) -> int:
+def _jobs(reports: list[dict[str, Any]]) -> int:
     return reports[-1]["training"]["jobs"] - reports[0]["training"]["jobs"]
 
 

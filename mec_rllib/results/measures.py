@@ -26,18 +26,20 @@ AFTER_DAMAGE_SLOTS = 10_000
 SETTLED_SHARE = 0.2  # of the slots, at the end
 TINY = 1e-6  # share of slots that counts as none, where it must have a logarithm
 
-MEASURES: dict[str, Callable[..., list[float]]] = {}
+Measure = Callable[..., list[float]]
+
+MEASURES: dict[str, Measure] = {}
 UNITS: dict[str, Unit] = {}
 
 
-def measure(unit: Unit = "R") -> Callable[[Callable], Callable]:
+def measure(unit: Unit = "R") -> Callable[[Measure], Measure]:
     """Makes a function a measure that claims can name.
 
     Args:
         unit: of its values: R, or a share that is printed in percent.
     """
 
-    def register(function: Callable[..., list[float]]) -> Callable[..., list[float]]:
+    def register(function: Measure) -> Measure:
         MEASURES[function.__name__], UNITS[function.__name__] = function, unit
         return function
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -35,7 +35,7 @@ class Drawn:
                 self.trials.setdefault(trial.strategy, []).append(trial)
         self.looks: dict[str, Look] = dict(zip(self.trials, _looks(), strict=False))
 
-    def rows(self, strategy: str) -> list[dict]:
+    def rows(self, strategy: str) -> list[dict[str, Any]]:
         """Rows of its finished trials."""
         return [t.row for t in self.trials[strategy] if t.is_finished]
 
@@ -316,6 +316,10 @@ def _training_slots(trial: TrialResults) -> list[int]:
     return [slot for report in trial.reports for slot in report.get("training_slots", ())]
 
 
+def _shifted(x: np.ndarray) -> np.ndarray:
+    return np.pad(x, ((0, 0), (SMOOTH, 0)))[:, : x.shape[1]]
+
+
 def _curve(
     trials: list[TrialResults], group: str, figure: str
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -326,9 +330,8 @@ def _curve(
         row[: len(trial.reports)] = [report[group][figure] for report in trial.reports]
     slots = np.array([report["timesteps_total"] for report in longest])
     sums, counts = np.nan_to_num(values).cumsum(axis=1), np.isfinite(values).cumsum(axis=1)
-    shift = lambda x: np.pad(x, ((0, 0), (SMOOTH, 0)))[:, : x.shape[1]]  # noqa: E731
     with np.errstate(invalid="ignore"):
-        means = (sums - shift(sums)) / (counts - shift(counts))
+        means = (sums - _shifted(sums)) / (counts - _shifted(counts))
     means[np.isnan(values)] = np.nan
     intervals = [interval(column) for column in means.T]
     return slots, *np.array([(i.mean, i.low, i.high) for i in intervals]).T
