@@ -1,6 +1,6 @@
 """Which gate is better at my load? Two gates and a rule, from Python, in this process.
 
-python examples/from_python.py
+python -m examples.from_python
 """
 
 from mec_rllib import Results, Study

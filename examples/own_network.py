@@ -1,6 +1,6 @@
 """Does another network learn better? A Q-network of my own (an RLModule) under ATS.
 
-python examples/own_network.py
+python -m examples.own_network
 """
 
 import copy

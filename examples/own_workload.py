@@ -1,6 +1,6 @@
 """My users come in a rhythm of their own: a workload, played against two rules.
 
-python examples/own_workload.py
+python -m examples.own_workload
 """
 
 import numpy as np

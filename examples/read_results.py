@@ -1,6 +1,6 @@
 """What came out of a run? Curves, rows and claims of a folder, without the code that ran it.
 
-python examples/read_results.py runs/demo
+python -m examples.read_results runs/demo
 """
 
 import sys

@@ -1,7 +1,7 @@
 """What does an agent of stable-baselines3 make of the environment? MaskablePPO, training for free.
 
 pip install sb3-contrib
-python examples/stable_baselines.py
+python -m examples.stable_baselines
 """
 
 import numpy as np

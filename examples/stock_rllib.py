@@ -1,6 +1,6 @@
 """What does RLlib's own DQN make of the environment, with training for free and no masks?
 
-python examples/stock_rllib.py
+python -m examples.stock_rllib
 """
 
 from typing import Any
