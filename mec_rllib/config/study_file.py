@@ -9,16 +9,18 @@ from mec_rllib.config.claims import ClaimConfig
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.load import Override, build, parse_override, read_values, with_overrides
 from mec_rllib.config.strategies import resolve
-from mec_rllib.config.study import Study
+from mec_rllib.config.study import Strategy, Study
 from mec_rllib.config.usage import check_usage
+from mec_rllib.errors import ConfigError
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
     """The study that a config file and `--set` overrides describe.
 
-    A key of the file is judged by the strategies of the file, a key that is overridden by those
-    that are left. A claim of the file is about what a strategy is, not about its label: where an
-    override gives the label to another strategy, the claim is left out, and `notes` says so.
+    A key of the file is good if the strategies use it in the file alone, or after the overrides;
+    one that is overridden is judged by the strategies that are left. A claim of the file is about
+    what a strategy is, not about its label: where an override gives the label to another strategy,
+    the claim is left out, and `notes` says so.
 
     Raises:
         ConfigError: a bad file or override, a strategy that leads nowhere, a key that nobody uses.
@@ -32,22 +34,31 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
 def check_overrides(overrides: Sequence[Override], study: Study) -> None:
     """Raises ConfigError if no strategy of the study uses an override."""
     for override in overrides:
-        check_usage(with_overrides({}, [override]), study, override.source)
+        check_usage(with_overrides({}, [override]), study.strategies, override.source)
 
 
 def study_of(values: Mapping[str, Any], source: str, overrides: Sequence[Override]) -> Study:
     """As `load_study`, of the plain values of a file; whether overrides are used is not asked."""
     experiment = build(with_overrides(values, overrides), source)
     study = resolve(experiment)
-    if not any(override.key.startswith("strategies") for override in overrides):
-        check_usage(values, study, source)
+    written = study
+    if any(override.key.startswith("strategies") for override in overrides):
+        written = with_strategies_of(study, build(values, source))
+    check_usage(values, (*written.strategies, *_strategies_of(values, source)), source)
+    if written is study:
         return replace(study, written=tuple(study.by_label))
-    written = with_strategies_of(study, build(values, source))
-    check_usage(values, written, source)
     changed = changed_labels(study, written)
     kept, notes = claims_that_hold(experiment.claims, changed, source)
     experiment = experiment.model_copy(update={"claims": kept})
     return replace(study, experiment=experiment, written=tuple(written.by_label), notes=notes)
+
+
+def _strategies_of(values: Mapping[str, Any], source: str) -> tuple[Strategy, ...]:
+    """Those of a file alone; none, if it needs its overrides to be an experiment."""
+    try:
+        return resolve(build(values, source)).strategies
+    except ConfigError:
+        return ()
 
 
 def with_strategies_of(study: Study, other: Experiment) -> Study:

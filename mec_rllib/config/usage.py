@@ -1,12 +1,12 @@
 """Which keys the strategies of a study use: a key that does nothing is refused, by name."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.load import build
 from mec_rllib.config.sections import EXPLORATIONS, GateConfig, LearnerConfig
-from mec_rllib.config.study import Strategy, Study
+from mec_rllib.config.study import Strategy
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import GATES
 from mec_rllib.lookup import is_import_path, nearest
@@ -34,12 +34,12 @@ OF_WORKLOADS = {
 }
 
 
-def check_usage(values: Mapping[str, Any], study: Study, source: str) -> None:
+def check_usage(values: Mapping[str, Any], strategies: Sequence[Strategy], source: str) -> None:
     """Makes sure that some strategy uses every key.
 
     Args:
         values: the keys as they were given, nested; defaults are not among them.
-        study: whose strategies are asked.
+        strategies: that are asked.
         source: names the file or the override in errors.
 
     Raises:
@@ -53,7 +53,7 @@ def check_usage(values: Mapping[str, Any], study: Study, source: str) -> None:
         if asked is None:
             continue
         is_used, complaint = asked
-        if not any(map(is_used, study.strategies)):
+        if not any(map(is_used, strategies)):
             raise ConfigError(f"{source}: {key}: {complaint}")
 
 

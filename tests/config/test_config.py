@@ -45,6 +45,16 @@ def test_a_shipped_config_may_be_narrowed_to_a_rule(path):
     assert strategy.label == "sjf"
 
 
+@pytest.mark.parametrize("name", ["demo", "stationary", "deployable"])
+def test_a_shipped_config_may_be_played_on_a_recording(name):
+    """As `make demo TRACE=...` does: what only the jobs of the file need is no fault then."""
+    path = ROOT / "tune_configs" / f"{name}.yaml"
+    found = load_study(path, ["env.workload=trace", "env.trace.path=made:edge_day"])
+    assert found.experiment.env.workload == "trace"
+    with pytest.raises(ConfigError, match=r"env\.load: none of the strategies uses it"):
+        load_study(path, ["env.workload=trace", "env.trace.path=made:edge_day", "env.load=0.5"])
+
+
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_what_a_folder_keeps_can_be_played_again(path, tmp_path):
     """`config.yaml` is whole: the defaults in it are no keys that somebody asked for."""
