@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.gates import ATS, GATES, PTS, Always, Ideal, Idle, ServerEmpty, TDStatistic
 from mec_rllib.schedulers import SJF
+from mec_rllib.section import section_of
 
 
 def scripted_ats(**options):
@@ -201,3 +202,11 @@ def test_the_td_statistic_is_a_ratio_of_averages():
     other = TDStatistic(2)
     other.set_state(statistic.get_state())
     np.testing.assert_array_equal(other.ratio, statistic.ratio)
+
+
+@pytest.mark.parametrize(("share", "meant"), [(0.99, "99"), (0.955, "95.5"), (1.0, "99")])
+def test_a_share_for_a_percentile_is_refused_with_what_was_meant(share, meant):
+    """0.99 would fire in nearly every slot."""
+    with pytest.raises(ValueError, match=rf"percent: did you mean {meant}\?"):
+        section_of(ATS)(percentile=share)
+    assert section_of(ATS)(percentile=1.01).percentile == 1.01
