@@ -210,3 +210,27 @@ def test_a_share_for_a_percentile_is_refused_with_what_was_meant(share, meant):
     with pytest.raises(ValueError, match=rf"percent: did you mean {meant}\?"):
         section_of(ATS)(percentile=share)
     assert section_of(ATS)(percentile=1.01).percentile == 1.01
+
+
+def test_a_fallback_that_waits_keeps_to_its_period():
+    """An idle server is not enough: the last training has to be a period ago."""
+    gate = ATS(1, period=100, fallback="idle", window=4, min_history=4, refresh=1)
+    assert not gate.wants(view(td=UNRELIABLE, since=99))[0]
+    assert gate.wants(view(td=UNRELIABLE, since=100))[0]
+
+
+def test_reasons_stay_what_they_were():
+    gate = ATS(1, window=4, min_history=4, refresh=1)
+    gate.wants(view(td=UNRELIABLE))
+    before = gate.reasons()["fallback"]
+    gate.wants(view(td=RELIABLE))
+    assert before.tolist() == [True]
+
+
+def test_the_chance_of_a_tie_is_that_of_each_server():
+    """The share above the threshold is counted server by server."""
+    gate = ATS(2, percentile=50.0, window=8, min_history=4, refresh=1, ties="random")
+    for psi in ([0.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 2.0]):
+        gate.wants(view(np.array(psi), td=np.full(2, RELIABLE), since=np.full(2, 5)))
+    # Half of 4 values is wanted. Server 0: 4 tie, none is above. Server 1: 2 are above 0.5.
+    assert gate.get_state()["tie_chance"].tolist() == [0.5, 0.0]
