@@ -230,7 +230,6 @@ def test_reasons_stay_what_they_were():
 def test_the_chance_of_a_tie_is_that_of_each_server():
     """The share above the threshold is counted server by server."""
     gate = ATS(2, percentile=50.0, window=8, min_history=4, refresh=1, ties="random")
-    for psi in ([0.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 2.0]):
-        gate.wants(view(np.array(psi), td=np.full(2, RELIABLE), since=np.full(2, 5)))
+    play(gate, np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 2.0]]))
     # Half of 4 values is wanted. Server 0: 4 tie, none is above. Server 1: 2 are above 0.5.
     assert gate.get_state()["tie_chance"].tolist() == [0.5, 0.0]
