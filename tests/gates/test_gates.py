@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from gate_slots import RELIABLE, UNRELIABLE, fires, view
+from gate_slots import RELIABLE, UNRELIABLE, fires, play, view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
