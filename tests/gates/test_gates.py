@@ -221,10 +221,12 @@ def test_a_fallback_that_waits_keeps_to_its_period():
 
 def test_reasons_stay_what_they_were():
     gate = ATS(1, window=4, min_history=4, refresh=1)
-    gate.wants(view(td=UNRELIABLE))
+    for _ in range(5):
+        gate.wants(view())
     before = gate.reasons()["fallback"]
-    gate.wants(view(td=RELIABLE))
-    assert before.tolist() == [True]
+    gate.wants(view(td=UNRELIABLE))
+    assert before.tolist() == [False]
+    assert gate.reasons()["fallback"].tolist() == [True]
 
 
 def test_the_chance_of_a_tie_is_that_of_each_server():
