@@ -96,15 +96,7 @@ class Study:
             ConfigError: bad input; nothing is written then.
             RuntimeError: a trial failed; the others are kept.
         """
-        from mec_rllib.launch import listen_here_only
-
-        if address is None:
-            listen_here_only()
-        from mec_rllib.launch.launcher import launch
-
-        failures = launch(self._study, Path(out), address, resume)
-        if failures:
-            raise RuntimeError("; ".join(failures))
+        _launch(self._study, Path(out), address, resume)
         return Results(out)
 
     def run_here(self, out: str | Path | None = None) -> "Results":
@@ -233,15 +225,7 @@ class Suite:
             ConfigError: bad input; nothing is written then.
             RuntimeError: a trial failed; the others are kept.
         """
-        from mec_rllib.launch import listen_here_only
-
-        if address is None:
-            listen_here_only()
-        from mec_rllib.launch.suite import launch_suite
-
-        failures = launch_suite(self._suite, Path(out), address, resume)
-        if failures:
-            raise RuntimeError("; ".join(failures))
+        _launch(self._suite, Path(out), address, resume)
         return SuiteResults(out)
 
 
@@ -342,3 +326,16 @@ class Policy:
             )
         actions, _ = best_allowed(self._rate(rows), masks)
         return (actions if np.ndim(observation) > 1 else actions[0]), state
+
+
+def _launch(
+    what: "ResolvedStudy | ResolvedSuite", out: Path, address: str | None, resume: bool
+) -> None:
+    from mec_rllib.launch import listen_here_only
+
+    if address is None:
+        listen_here_only()  # before Ray is imported
+    from mec_rllib.launch.suite import launch
+
+    if failures := launch(what, out, address, resume):
+        raise RuntimeError("; ".join(failures))

@@ -1,6 +1,5 @@
 """An experiment from the first slot to the report: search, pretraining, trials."""
 
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
@@ -198,11 +197,3 @@ def look_at_cluster(
     if cluster.address is not None:
         line = join(cluster.address, studies, out)
         console.print(line, highlight=False, soft_wrap=True)
-
-
-def launch(study: Study, out: Path, address: str | None = None, resume: bool = False) -> list[str]:
-    """Plays a study through Ray Tune; returns a line per trial that failed (see `Player`)."""
-    player = Player(
-        out, Cluster(address), Console(markup=False), lambda line: print(line, file=sys.stderr)
-    )
-    return player.go_on(study) if resume and Folder(out).is_begun else player.begin(study)

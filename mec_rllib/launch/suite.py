@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from mec_rllib.config.study import Study
 from mec_rllib.config.suite import Suite
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster
@@ -15,7 +16,7 @@ from mec_rllib.launch.stages import Stage
 from mec_rllib.launch.stopping import CleanStop
 from mec_rllib.locks import hold
 from mec_rllib.results.claims import check_claims
-from mec_rllib.results.folder import SuiteFolder
+from mec_rllib.results.folder import Folder, SuiteFolder
 from mec_rllib.results.suite import read_config
 from mec_rllib.trials.traces import tell_traces
 
@@ -102,15 +103,28 @@ class SuitePlayer:
         return failures
 
 
-def launch_suite(
-    suite: Suite, out: Path, address: str | None = None, resume: bool = False
+def launch(
+    what: Study | Suite, out: Path, address: str | None = None, resume: bool = False
 ) -> list[str]:
-    """Plays a suite through Ray Tune; returns a line per trial that failed (see `SuitePlayer`)."""
-    player = SuitePlayer(
-        out, Cluster(address), Console(markup=False), lambda line: print(line, file=sys.stderr)
-    )
-    is_begun = resume and SuiteFolder(out).is_begun
-    return player.go_on(suite) if is_begun else player.begin(suite)
+    """Plays a study or a suite through Ray Tune; returns a line per trial that failed.
+
+    Args:
+        what: to play.
+        out: folder for everything that the run writes.
+        address: of a Ray cluster; None: a local Ray.
+        resume: go on with what is in `out`, if it was begun there.
+
+    Raises:
+        ConfigError: bad input; nothing is written then.
+    """
+    warn = lambda line: print(line, file=sys.stderr)  # noqa: E731
+    where = out, Cluster(address), Console(markup=False), warn
+    if isinstance(what, Suite):
+        suites = SuitePlayer(*where)
+        is_begun = resume and SuiteFolder(out).is_begun
+        return suites.go_on(what) if is_begun else suites.begin(what)
+    player = Player(*where)
+    return player.go_on(what) if resume and Folder(out).is_begun else player.begin(what)
 
 
 def check_suite_claims(suite: Suite) -> None:

@@ -8,7 +8,6 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from ray.rllib.algorithms.dqn.torch.default_dqn_torch_rl_module import DefaultDQNTorchRLModule
 from ray.rllib.core import DEFAULT_MODULE_ID
 from torch.nn.functional import huber_loss
 
@@ -17,11 +16,8 @@ from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
 from mec_rllib.rl.actor_critic.exploration import Sampled
-from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.dqn.bootstrapped import Bootstrapped
-from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
 from mec_rllib.rl.dqn.noisy import Noisy, NoisyLinear
-from mec_rllib.rl.dqn.q_function import QFunction
 from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
 from mec_rllib.rl.modules import acting_function
 from mec_rllib.rl.policy import GreedyPolicy
@@ -339,66 +335,3 @@ def test_networks_that_do_not_go_together_are_refused(exploration):
         build({"agent": "deployable", "exploration": exploration}, "c.yaml")
     with pytest.raises(ConfigError, match="sac and ppo are sampled"):
         build({"agent": "sac", "exploration": exploration}, "c.yaml")
-
-
-class CountingLearner(GatedDQNTorchLearner):
-    """A user's learner: it notes how often it was asked."""
-
-    asked = 0
-
-    def learn(self, *args):
-        self.asked += 1
-        return super().learn(*args)
-
-
-class Scaled(QFunction):
-    """Q-values, then a multiple of them: what the exploration below acts on."""
-
-    def __init__(self, module):
-        super().__init__(module)
-        self._scale = module.model_config["scale"]
-
-    def __call__(self, obs):
-        q = super().__call__(obs)
-        return np.concatenate((q, self._scale * q), axis=1)
-
-
-class ScaledModule(DefaultDQNTorchRLModule):
-    """A user's network: all that belongs to it is said here."""
-
-    learner_class = CountingLearner
-
-    def acting_function(self):
-        return Scaled(self)
-
-
-class Worst(Greedy):
-    """A user's exploration with a network of its own: takes the worst allowed action."""
-
-    network = ScaledModule
-
-    def __init__(self, scale):
-        self.seen = []
-
-    @classmethod
-    def network_config(cls, scale):
-        return {"scale": scale}
-
-    def choose(self, q, servers, slot, rng):
-        own = q[:, servers.mask.shape[1] :]
-        self.seen.append((own / q[:, : own.shape[1]]).max())
-        return np.where(servers.mask, -own, -np.inf).argmax(axis=1)
-
-
-@pytest.mark.ray
-@pytest.mark.usefixtures("cluster")
-def test_an_exploration_of_ones_own_brings_its_network_learner_and_arguments(tmp_path):
-    config = GatedDQNConfig().gating("pts", period=50, updates_per_job=1)
-    config.acting(exploration=Worst, exploration_args={"scale": -2.0}, slots_per_iteration=1000)
-    algorithm = config.build_algo()
-    algorithm.train()
-    assert learner_of(algorithm).asked == algorithm.totals.training_jobs > 0
-    np.testing.assert_allclose(algorithm.env_runner._exploration.seen, -2.0, rtol=1e-5)
-    with pytest.raises(ValueError, match="ScaledModule has no name in mec_rllib"):
-        save_policy(module_of(algorithm), tmp_path, {})
-    algorithm.stop()

@@ -3,26 +3,19 @@
 import copy
 from itertools import pairwise
 
-import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from ray.rllib.algorithms.dqn.dqn_learner import QF_NEXT_PREDS, QF_PREDS, QF_TARGET_NEXT_PREDS
 from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
-from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, QNetAPI, TargetNetworkAPI
-from ray.rllib.core.rl_module.rl_module import RLModuleSpec
-from ray.rllib.core.rl_module.torch import TorchRLModule
 
 from mec_rllib.callbacks.corrupt_q import CorruptQCallback
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.dqn.bootstrapped import Bootstrapped, BootstrappedModule
 from mec_rllib.rl.dqn.noisy import Noisy, NoisyModule
-from mec_rllib.rl.dqn.q_function import QFunction
-from mec_rllib.rl.exploration import Decay, Greedy
-from mec_rllib.rl.modules import acting_function
+from mec_rllib.rl.exploration import Decay
 from mec_rllib.rl.policy import GreedyPolicy, load_module
 from mec_rllib.schedulers import run
 from mec_rllib.sim.totals import Totals
@@ -383,75 +376,3 @@ def test_q_is_damaged_once_at_its_slot():
     name = "encoder.net.mlp.0.weight"
     noise = (weights[-1][name] - weights[0][name]).std() / weights[0][name].std()
     assert noise == pytest.approx(1.0, abs=0.1)
-
-
-class Shortest(TorchRLModule, QNetAPI, TargetNetworkAPI, InferenceOnlyAPI):
-    """A user's Q-network, written from scratch: one layer."""
-
-    def setup(self):
-        sizes = self.observation_space.shape[0], int(self.action_space.n)
-        self.layer = torch.nn.Linear(*sizes)
-
-    def make_target_networks(self):
-        self._target = copy.deepcopy(self.layer)
-
-    def get_target_network_pairs(self):
-        return [(self.layer, self._target)]
-
-    def forward_target(self, batch, **kwargs):
-        return self._target(batch[Columns.OBS])
-
-    def compute_q_values(self, batch, **kwargs):
-        return {QF_PREDS: self.layer(batch[Columns.OBS])}
-
-    def get_non_inference_attributes(self):
-        return ["_target"]
-
-    def _forward_train(self, batch, **kwargs):
-        q_next = self.layer(batch[Columns.NEXT_OBS])
-        targets = {
-            QF_TARGET_NEXT_PREDS: self.forward_target({Columns.OBS: batch[Columns.NEXT_OBS]})
-        }
-        return self.compute_q_values(batch) | targets | {QF_NEXT_PREDS: q_next}
-
-
-class Stubborn(Shortest):
-    """It says itself what it acts with: always the last action, if it is allowed."""
-
-    def acting_function(self):
-        return LastAction(self)
-
-
-class LastAction(QFunction):
-    def __call__(self, obs):
-        return np.tile(np.arange(self._actions, dtype=np.float32), (len(obs), 1))
-
-
-@pytest.mark.parametrize("network", [Shortest, Stubborn])
-def test_a_users_own_network_acts_and_learns(network):
-    algorithm = (
-        GatedDQNConfig()
-        .gating("ats", updates_per_job=4)
-        .rl_module(rl_module_spec=RLModuleSpec(module_class=network))
-        .acting(slots_per_iteration=1500, exploration=Greedy)
-        .build_algo()
-    )
-    before = weights_of(algorithm)
-    algorithm.train()
-    assert algorithm.learner_updates == 4 * algorithm.totals.training_jobs > 0
-    assert not same(before, weights_of(algorithm))
-    algorithm.stop()
-
-
-def test_a_module_that_does_not_say_what_it_acts_with_is_refused():
-    with pytest.raises(ValueError, match="TorchRLModule does not say what it acts with: it needs"):
-        acting_function(TorchRLModule.__new__(TorchRLModule))
-
-
-def test_a_module_says_what_it_acts_with():
-    module = Stubborn(
-        observation_space=gym.spaces.Box(0.0, 1.0, (2,), np.float32),
-        action_space=gym.spaces.Discrete(3),
-        model_config={},
-    )
-    assert acting_function(module)(np.zeros((2, 2), np.float32)).argmax(axis=1).tolist() == [2, 2]
