@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from mec_rllib.gates import Gate, GateView, State
@@ -9,6 +10,7 @@ from mec_rllib.rl.algorithm import GatedAlgorithm
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.gated_config import require_gated
 from mec_rllib.sim.jobs import Bools, Ints
+from mec_rllib.sim.training_jobs import NO_KIND
 
 
 class TrainingGateCallback(RLlibCallback):
@@ -34,15 +36,18 @@ class TrainingGateCallback(RLlibCallback):
             ValueError: the algorithm is RLlib's own, which would train without a gate.
         """
         config = require_gated(env_runner.config, self)
-        self.gate = config.gate_class(env_runner.num_envs, **config.gate_args)
+        self.gate = config.build_gate(env_runner.env.servers)
 
     def on_algorithm_init(self, *, algorithm: GatedAlgorithm, **kwargs: Any) -> None:
         """Raises a ValueError where the algorithm is RLlib's own."""
         require_gated(algorithm.config, self)
 
-    def want_training(self, env_runner: MecEnvRunner, view: GateView) -> Bools | Ints:
-        """(N,) where the gate wants a training job, and one is allowed."""
-        return self.gate.wants(view) * self.allow_training(env_runner, view)
+    def want_training(self, env_runner: MecEnvRunner, view: GateView) -> Ints:
+        """(N,) the kind of training job that the gate wants where one is allowed; -1: none."""
+        wanted = self.gate.wants(view)
+        if not self.gate.chooses_kind:
+            wanted = np.where(wanted, env_runner.config.training_kind or 0, NO_KIND)
+        return np.where(self.allow_training(env_runner, view), wanted, NO_KIND)
 
     def allow_training(self, env_runner: MecEnvRunner, view: GateView) -> bool | Bools:
         """Whether training jobs may be asked for in this slot; (N,) if servers differ in it.

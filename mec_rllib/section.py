@@ -1,7 +1,7 @@
 """What every part of a config is: checked by pydantic, strict about what it does not know."""
 
 import inspect
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Annotated, Any, get_origin
 
@@ -16,7 +16,7 @@ from pydantic import (
 )
 
 # Arguments that a constructor is given by the application, not by a config.
-NOT_KEYS = ("self", "num_servers", "kind_costs", "seed")
+NOT_KEYS = ("self", "num_servers", "seed")
 
 
 def _one_line(name: str) -> str:
@@ -80,6 +80,12 @@ class _Arguments(Section):
 
 class _AnyArguments(_Arguments):
     model_config = ConfigDict(extra="allow")
+
+
+def differ(what: str, names: Sequence[str]) -> None:
+    """Figures go by name: those of two of one name would be one."""
+    if len(set(names)) < len(names):
+        raise ValueError(f"{what}: a name is given twice ({', '.join(names)})")
 
 
 def section_of(constructor: Any) -> type[Section]:

@@ -95,9 +95,9 @@ class Experiment(Section):
                 f"learner.algorithm {algorithm} needs runners.num 0, learner.n_step 1, and no "
                 "afterstates"
             )
-        if algorithm == "ppo" and self.env.training_jobs:
+        if algorithm == "ppo" and len(self.env.training_job) > 1:
             raise ValueError(
-                "learner.algorithm ppo uses a rollout up at once: no env.training_jobs"
+                "learner.algorithm ppo uses a rollout up at once: one kind in env.training_job"
             )
         if algorithm == "ppo" and self.env.gym is not None:
             raise ValueError("learner.algorithm ppo knows continuing tasks only: no env.gym")

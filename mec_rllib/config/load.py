@@ -104,7 +104,7 @@ def checked(root: type[Model], values: Mapping[str, Any], source: str) -> Model:
     try:
         return root.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(f"{source}: {one_line(error, root)}") from None
+        raise ConfigError(f"{source}: {one_line(error, root, values)}") from None
     except RecursionError:
         raise ConfigError(f"{source}: nested too deeply") from None
 
@@ -121,17 +121,25 @@ def _set(values: dict[str, Any], key: str, value: Any, source: str) -> None:
     *parents, last = key.split(".")
     place: Any = values
     for part in parents:
+        place = _only(place, part)
         if isinstance(place, dict):
             if place.get(part) is None:  # absent, or an empty section in the file
                 place[part] = {}
             place = place[part]
         else:
             place = _item(place, part, source)
+    place = _only(place, last)
     if isinstance(place, dict):
         place[last] = value
     else:
         _item(place, last, source)
         place[int(last)] = value
+
+
+def _only(place: Any, part: str) -> Any:
+    """A key below a list with one section means that section."""
+    is_one = isinstance(place, list) and len(place) == 1 and isinstance(place[0], dict)
+    return place[0] if is_one and not part.isdigit() else place
 
 
 def _item(place: Any, part: str, source: str) -> Any:
@@ -142,12 +150,18 @@ def _item(place: Any, part: str, source: str) -> Any:
     return place[int(part)]
 
 
-def one_line(error: ValidationError, root: type[BaseModel] = Experiment) -> str:
-    """The first problem: its place below `root`, what is wrong, and the nearest right key."""
+def one_line(error: ValidationError, root: type[BaseModel] = Experiment, values: Any = None) -> str:
+    """The first problem: its place below `root`, what is wrong, and the nearest right key.
+
+    Args:
+        error: of pydantic.
+        root: what was to be built.
+        values: what was given for it.
+    """
     problems = error.errors(include_url=False)
     # In a union every alternative complains; the longest place is the one the user meant.
     first = max(problems, key=lambda p: (p["type"] == "extra_forbidden", len(p["loc"])))
-    model, shown = _walk(first["loc"], root)
+    model, shown = _walk(first["loc"], root, values)
     where = ".".join(shown) or "config"
     if first["type"] == "extra_forbidden" and model is not None:
         return f"{where}: unknown key; {nearest(shown[-1], model.model_fields)}"
@@ -158,18 +172,31 @@ def one_line(error: ValidationError, root: type[BaseModel] = Experiment) -> str:
 
 
 def _walk(
-    loc: Iterable[int | str], root: type[BaseModel]
+    loc: Iterable[int | str], root: type[BaseModel], values: Any
 ) -> tuple[type[BaseModel] | None, list[str]]:
-    """The model that the place is in, and the place without pydantic's union labels."""
+    """The model that the place is in, and the place as the values have it.
+
+    It has neither pydantic's union labels, nor the number of what was given in place of a list.
+    """
     model: type[BaseModel] | None = root
     shown: list[str] = []
     for part in loc:
+        if isinstance(values, Mapping) and isinstance(part, int):
+            continue
+        values = _at(values, part)
         field = model.model_fields.get(part) if model and isinstance(part, str) else None
         if field:
             model = _model_of(field.annotation)
         if field or not shown or not _is_union_label(part):
             shown.append(str(part))
     return model, shown
+
+
+def _at(values: Any, part: int | str) -> Any:
+    try:
+        return values[part]
+    except (KeyError, IndexError, TypeError):
+        return None
 
 
 def _is_union_label(part: int | str) -> bool:

@@ -34,8 +34,8 @@ class GateConfig(Section):
     td_rate: float = Field(5e-4, gt=0, le=1, description="rate of the TD statistic's averages")
     kind: str | None = Field(
         None,
-        description="kind of training job it asks for, where env.training_jobs has several; "
-        "ats_kinds chooses itself",
+        description="kind of training job it asks for, where env.training_job has several; "
+        "null = it chooses, as ats does",
     )
     until: int | None = Field(
         None,

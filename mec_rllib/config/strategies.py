@@ -13,12 +13,17 @@ from mec_rllib.config.load import one_line, with_values
 from mec_rllib.config.sections import GateConfig
 from mec_rllib.config.study import OF_THE_WHOLE, Strategy, Study
 from mec_rllib.errors import ConfigError
-from mec_rllib.gates import GATES, Gate, Never
+from mec_rllib.gates import GATES, Gate
 from mec_rllib.lookup import find, is_import_path, nearest, path_of
 from mec_rllib.schedulers import SCHEDULERS
 from mec_rllib.section import section_of
 
 LABEL = re.compile(r"[^\W_][\w.+=-]{0,59}")
+FORMER = {
+    "ats_kinds": "ats: without `kind` it chooses among several kinds of training jobs",
+    "td_slope": "a gate of one's own: examples/gates/td_slope.py",
+    "bandit": "a gate of one's own: examples/gates/bandit.py",
+}
 SHARED = OF_THE_WHOLE | {"slots", "pretrain", "tracking"}
 
 
@@ -93,6 +98,8 @@ def find_strategy(kind: str | None, name: str, place: str) -> Any:
     """
     gates: dict[str, Any] = {} if kind == "scheduler" else GATES
     builtin = gates | ({} if kind == "gate" else SCHEDULERS)
+    if name in FORMER:
+        raise ConfigError(f"{place}: {name} is now {FORMER[name]}")
     try:
         found = find(name, builtin, kind or "strategy")
     except ValueError as error:
@@ -134,25 +141,23 @@ def _gate(
         where = "args" if own_args else "gate"
         raise ConfigError(f"{place}: {where}.{one_line(error, section)}") from None
     _check_kind(experiment, gate, f"{place}: {label}")
-    if "kind_costs" in inspect.signature(gate).parameters:
-        args["kind_costs"] = [kind.cost for kind in experiment.env.kinds_of_training]
     updates = experiment.gate.updates_per_job or gate.updates_per_job
     return Strategy(label, True, name, _path(name, gate), args, experiment, updates)
 
 
 def _check_kind(experiment: Experiment, gate: type[Gate], place: str) -> None:
-    wanted, kinds = experiment.gate.kind, experiment.env.training_jobs
+    wanted, names = experiment.gate.kind, [kind.name for kind in experiment.env.training_job]
     if wanted is None:
-        if kinds and gate.occupies and not gate.chooses_kind and gate is not Never:
-            names = ", ".join(kind.name for kind in kinds)
-            raise ConfigError(f"{place}: which kind of training job does it ask for? kind: {names}")
-        return
-    if gate.chooses_kind:
+        if len(names) > 1 and not gate.can_choose_kind():
+            listed = ", ".join(names)
+            raise ConfigError(
+                f"{place}: which kind of training job does it ask for? kind: {listed}"
+            )
+    elif gate.chooses_kind:
         raise ConfigError(f"{place} chooses among the kinds of training jobs: no kind")
-    if wanted not in [kind.name for kind in kinds]:
+    elif wanted not in names:
         raise ConfigError(
-            f"{place}: kind {wanted!r} is not in env.training_jobs; "
-            + nearest(wanted, [kind.name for kind in kinds])
+            f"{place}: kind {wanted!r} is not in env.training_job; {nearest(wanted, names)}"
         )
 
 

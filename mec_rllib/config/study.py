@@ -92,21 +92,20 @@ class Strategy:
     @property
     def updates_of_kinds(self) -> list[int]:
         """K of each kind of training jobs."""
-        kinds = self.experiment.env.kinds_of_training
-        return [kind.updates or self.updates_per_job for kind in kinds]
+        return [kind.updates or self.updates_per_job for kind in self.experiment.env.training_job]
 
     @property
     def batch_of_kinds(self) -> list[int]:
         """Transitions per update, for each kind of training jobs."""
-        kinds = self.experiment.env.kinds_of_training
-        return [kind.batch or self.experiment.learner.batch for kind in kinds]
+        batch = self.experiment.learner.batch
+        return [kind.batch or batch for kind in self.experiment.env.training_job]
 
     @property
-    def training_kind(self) -> int:
-        """Index of the kind that the gate asks for, unless it chooses itself."""
-        names = [kind.name for kind in self.experiment.env.kinds_of_training]
+    def training_kind(self) -> int | None:
+        """Index of the kind that the gate asks for; None: there is one, or the gate chooses."""
+        names = [kind.name for kind in self.experiment.env.training_job]
         wanted = self.experiment.gate.kind
-        return 0 if wanted is None else names.index(wanted)
+        return None if wanted is None else names.index(wanted)
 
 
 @dataclass(frozen=True)

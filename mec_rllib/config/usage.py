@@ -132,7 +132,7 @@ def _of_env(name: str) -> Asked | None:
         return lambda s: is_import_path(s.experiment.env.workload), _nobody(
             "a workload of your own"
         )
-    if name in ("training_job", "training_jobs"):
+    if name == "training_job":
         return LEARNS
     workloads = OF_WORKLOADS.get(name)
     if workloads is None:

@@ -1,7 +1,6 @@
 """The `env:` section of a config: typed, checked, and able to build the world it describes."""
 
 import inspect
-from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 import gymnasium
@@ -10,8 +9,9 @@ from pydantic import Field, model_validator
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.job_configs import BurstsConfig, ClassConfig, DriftConfig, Load, TraceConfig
 from mec_rllib.envs.training_cost import COSTS, TrainingCostWrapper
+from mec_rllib.envs.training_job_configs import TrainingJobConfig, TrainingJobs
 from mec_rllib.lookup import find, is_import_path
-from mec_rllib.section import Name, Section
+from mec_rllib.section import Section, differ
 from mec_rllib.sim.drift import DriftWorkload
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
@@ -19,40 +19,6 @@ from mec_rllib.sim.traces.workload import TraceWorkload
 from mec_rllib.sim.workloads import BernoulliWorkload, Workload
 
 Capacity = Annotated[int, Field(ge=1, le=100_000)]
-
-
-class TrainingJobConfig(Section):
-    """What a training job takes."""
-
-    share: float = Field(1.0, gt=0, le=1, description="share of every resource kind it needs")
-    slots: int = Field(1, ge=1, le=10_000, description="slots it runs")
-    mode: Literal["drain", "backfill", "pause"] = Field(
-        "drain",
-        description="user jobs around it: drain (nothing starts), backfill (a job starts if it "
-        "ends no later than the longest running one), pause (running jobs freeze)",
-    )
-
-
-class TrainingKindConfig(Section):
-    """One of several kinds of training jobs."""
-
-    name: Name = Field(description="its name in strategies and reports")
-    share: float = Field(1.0, gt=0, le=1, description="share of every resource kind it needs")
-    slots: int = Field(1, ge=1, le=10_000, description="slots it runs")
-    updates: int | None = Field(
-        None,
-        ge=1,
-        le=100_000,
-        description="K learner updates that one is worth; null = gate.updates_per_job",
-    )
-    batch: int | None = Field(
-        None, ge=1, le=1_000_000, description="transitions per update; null = learner.batch"
-    )
-
-    @property
-    def cost(self) -> float:
-        """Slots of the whole server that it takes."""
-        return self.share * self.slots
 
 
 class GymConfig(Section):
@@ -107,12 +73,6 @@ class GymConfig(Section):
         return GymBatch(self.make, num_envs, seed, first_index, self.reward == "episode")
 
 
-def _differ(what: str, names: Sequence[str]) -> None:
-    """Figures go by name: those of two of one name would be one."""
-    if len(set(names)) < len(names):
-        raise ValueError(f"{what}: a name is given twice ({', '.join(names)})")
-
-
 def _joined(error: Exception) -> str:
     return " ".join(str(error).split())
 
@@ -145,13 +105,9 @@ class EnvConfig(Section):
     )
     drift: DriftConfig = Field(default_factory=DriftConfig, description="the worlds of drift")
     trace: TraceConfig | None = Field(None, description="the recorded workload")
-    training_job: TrainingJobConfig = Field(
-        default_factory=TrainingJobConfig, description="what a training job takes"
-    )
-    training_jobs: list[TrainingKindConfig] = Field(
-        default_factory=list,
-        max_length=100,
-        description="several kinds of training jobs instead; training_job.mode is that of all",
+    training_job: TrainingJobs = Field(
+        default_factory=lambda: [TrainingJobConfig()],
+        description="what a training job takes; a list: several kinds of training jobs",
     )
     gym: GymConfig | None = Field(
         None,
@@ -165,8 +121,7 @@ class EnvConfig(Section):
                 default = field.get_default(call_default_factory=True)
                 if key != "gym" and getattr(self, key) != default:
                     raise ValueError(f"gym takes the place of the server: {key} has no meaning")
-        self._check_kinds()
-        _differ("classes", [c.name for c in self.classes])
+        differ("classes", [c.name for c in self.classes])
         if self.workload == "trace" and self.trace is None:
             raise ValueError("workload is trace, but trace.path is missing")
         if self.bursts is not None and self.workload not in ("bernoulli", "drift"):
@@ -177,20 +132,6 @@ class EnvConfig(Section):
         if self.workload_args and not is_import_path(self.workload):
             raise ValueError("workload_args is for a workload of your own (package.module:Class)")
         return self
-
-    def _check_kinds(self) -> None:
-        names = [kind.name for kind in self.training_jobs]
-        _differ("training_jobs", names)
-        if names and self.training_job != TrainingJobConfig(mode=self.training_job.mode):
-            raise ValueError("training_jobs have share and slots of their own: not in training_job")
-
-    @property
-    def kinds_of_training(self) -> list[TrainingKindConfig]:
-        """The kinds of training jobs; the only one where there is just `training_job`."""
-        one = self.training_job
-        return self.training_jobs or [
-            TrainingKindConfig(name="training", share=one.share, slots=one.slots)
-        ]
 
     def build_workload(self) -> Workload:
         """The workload, ready to be asked for arrivals.
@@ -216,7 +157,7 @@ class EnvConfig(Section):
         except TypeError as error:
             raise ValueError(f"workload_args of {self.workload}: {error}") from None
         built: Workload = workload(**self.workload_args)
-        _differ(f"class_names of {self.workload}", built.class_names)
+        differ(f"class_names of {self.workload}", built.class_names)
         return built
 
     def at_the_end(self, slots: int, seed: int) -> Self:
@@ -266,9 +207,9 @@ class EnvConfig(Section):
             self.build_workload(),
             num_servers,
             self.buffer,
-            [kind.share for kind in self.kinds_of_training],
-            [kind.slots for kind in self.kinds_of_training],
-            self.training_job.mode,
+            [kind.share for kind in self.training_job],
+            [kind.slots for kind in self.training_job],
+            self.training_job[0].mode,
             seed,
             first_index,
         )

@@ -14,6 +14,7 @@ from mec_rllib.envs.training_cost import TrainingCostWrapper
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.streams import Purpose, seed_of
 from mec_rllib.sim.totals import Sums
+from mec_rllib.sim.training_jobs import NO_KIND, kinds_wanted
 
 
 @dataclass
@@ -62,6 +63,7 @@ class GymBatch:
 
     has_episodes = True
     kinds = 1  # of training jobs
+    kind_costs = np.ones(1)
     reward_scale = 1.0
 
     def __init__(
@@ -91,7 +93,7 @@ class GymBatch:
         self.ended, self.terminated, self.is_idle, self.is_empty = (
             np.zeros(n, bool) for _ in range(4)
         )
-        self.completed = np.zeros(n, np.int64)
+        self.completed = np.full(n, NO_KIND)
         self.rewards, self._return = np.zeros(n), np.zeros(n)
         self.since_training = np.zeros(n, np.int64)
         self._reward, self._counts = 0.0, np.zeros(4, np.int64)  # as in GymTotals
@@ -108,8 +110,9 @@ class GymBatch:
             obs, self.rewards[i], self.terminated[i], truncated, _ = env.step(actions[i])
             self.reached[i] = obs
             self.ended[i] = self.terminated[i] or truncated
-            self.completed[i] = trains and not env.steps_left
-            self.since_training[i] = 1 if self.completed[i] else self.since_training[i] + 1
+            completes = trains and not env.steps_left
+            self.completed[i] = 0 if completes else NO_KIND
+            self.since_training[i] = 1 if completes else self.since_training[i] + 1
             self._add(i, trains)
             if self.ended[i]:
                 env.reset()
@@ -118,10 +121,9 @@ class GymBatch:
 
     def request_training(self, wanted: Bools | Ints) -> None:
         """Inserts a training job where wanted (N,) and none is running."""
-        for i, env in enumerate(self.envs):
-            if wanted[i]:
-                env.request_training()
-                self._look(i, env)
+        for i in np.flatnonzero(kinds_wanted(wanted) != NO_KIND).tolist():
+            self.envs[i].request_training()
+            self._look(i, self.envs[i])
 
     def mask_with_training(self, kind: int = 0) -> Bools:
         """(N, A) actions that are left if it trains now."""
@@ -174,7 +176,7 @@ class GymBatch:
             counted = self._return[i] if ended else 0.0
         units = ended if self._per_episode else 1
         self._reward += float(counted)
-        self._counts += trains, self.completed[i], units, ended
+        self._counts += trains, self.completed[i] != NO_KIND, units, ended
         if ended:
             self._return[i] = 0.0
 

@@ -75,8 +75,8 @@ class MecEnv(gymnasium.Env):
         observations, rewards, _, truncated, infos = self._fleet.step(np.array([action]))
         return observations[0], float(rewards[0]), False, bool(truncated[0]), _first(infos)
 
-    def request_training(self, kind: int = 1) -> None:
-        """Inserts a training job of a kind (1..J) before the next step, unless one is there."""
+    def request_training(self, kind: int = 0) -> None:
+        """Inserts a training job of a kind before the next step, unless one is there."""
         self.servers.request_training(np.array([kind]))
 
     def action_masks(self) -> Bools:

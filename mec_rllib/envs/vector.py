@@ -118,7 +118,7 @@ class MecVectorEnv(VectorEnv):
         return Totals.of(self.servers)
 
     def request_training(self, wanted: np.ndarray) -> None:
-        """Inserts a training job where wanted (N,: True, or its kind), unless one waits or runs."""
+        """Inserts training jobs where none waits or runs; see `ServerBatch.request_training`."""
         self.servers.request_training(wanted)
 
     def action_masks(self) -> Bools:

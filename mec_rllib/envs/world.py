@@ -18,10 +18,12 @@ class World(Protocol):
 
     has_episodes: bool  # False: `reached`, `ended` and `terminated` are not asked for
     reward_scale: float  # rewards are divided by it before the agent sees them
+    num_servers: int  # N
     slot: int  # slots (steps) that each has played
     mask: Bools  # (N, A) actions allowed now
     kinds: int  # J, kinds of training jobs
-    completed: Ints  # (N,) kind (1..J) of the training job that completed in the last step, or 0
+    kind_costs: Floats  # (J,) slots of the whole server that a training job of each kind takes
+    completed: Ints  # (N,) kind of the training job that completed in the last step, or -1
     is_idle: Bools  # (N,) nothing runs and nobody waits
     is_empty: Bools  # (N,) nothing runs
     workload_faults: int  # faults of whoever brings the jobs that were overcome
@@ -56,7 +58,7 @@ class World(Protocol):
         ...
 
     def request_training(self, wanted: Ints) -> None:
-        """Inserts a training job of the kind wanted (N,), 1..J, where that is possible."""
+        """Inserts a training job of the kind wanted (N,), -1 for none, where that is possible."""
         ...
 
     def step(self, actions: Ints) -> Floats:

@@ -2,8 +2,9 @@
 
 Each slot a gate sees a `GateView` and answers a boolean per server: insert a training job now?
 Where there are several kinds of training jobs, a gate asks for the kind that the config tells, or
-chooses one itself. A gate is asked for all servers; the answer counts where no training job waits
-or runs. One completed training job is one credit, worth `updates_per_job` learner updates.
+chooses one itself (`Gate.of_kinds`). A gate is asked for all servers; the answer counts where no
+training job waits or runs. One completed training job is one credit, worth `updates_per_job`
+learner updates.
 
 `ideal`, `pts` and `ats` follow the source (arXiv 2411.07086); what it leaves open is
 *reconstructed*: the TD statistic, the tie rules, and the naive gates `idle` and `server_empty`.
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from mec_rllib.gates.ats import ATS, Ties
 from mec_rllib.gates.base import Gate, GateView, State
 from mec_rllib.gates.budget import Budget
-from mec_rllib.gates.kinds import ATSKinds
+from mec_rllib.gates.kinds import GatePerKind, build_gate
 from mec_rllib.gates.periodic import PTS, Always, Ideal, Idle, Never, ServerEmpty
 from mec_rllib.gates.price import Price
 from mec_rllib.gates.psi_gate import Fallback, PsiGate, QuantileGate
@@ -25,11 +26,11 @@ __all__ = [
     "ATS",
     "GATES",
     "PTS",
-    "ATSKinds",
     "Always",
     "Budget",
     "Fallback",
     "Gate",
+    "GatePerKind",
     "GateView",
     "Ideal",
     "Idle",
@@ -41,6 +42,7 @@ __all__ = [
     "State",
     "TDStatistic",
     "Ties",
+    "build_gate",
 ]
 
 GATES: dict[str, Callable[..., Gate]] = {
@@ -49,7 +51,6 @@ GATES: dict[str, Callable[..., Gate]] = {
     "always": Always,
     "pts": PTS,
     "ats": ATS,
-    "ats_kinds": ATSKinds,
     "idle": Idle,
     "server_empty": ServerEmpty,
     "budget": Budget,

@@ -1,11 +1,12 @@
 """ATS, the source's gate: it trains where the agent's own Q-values say that it costs least."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import AfterValidator, Field
 
-from mec_rllib.gates.base import GateView, State
+from mec_rllib.gates.base import Gate, GateView, State
+from mec_rllib.gates.kinds import GatePerKind
 from mec_rllib.gates.periodic import LongestWait, Period
 from mec_rllib.gates.psi_gate import (
     Fallback,
@@ -16,7 +17,7 @@ from mec_rllib.gates.psi_gate import (
     Window,
     quantile_of,
 )
-from mec_rllib.sim.jobs import Bools
+from mec_rllib.sim.jobs import Bools, Floats
 
 Ties = Annotated[
     Literal["ge", "gt", "random"],
@@ -84,6 +85,28 @@ class ATS(QuantileGate):
         self.ties = ties
         self.tie_spacing = round(1.0 / (1.0 - percentile / 100.0))
         self._tie_chance = np.zeros(num_servers)
+
+    @classmethod
+    def of_kinds(cls, num_servers: int, kind_costs: Floats, **keys: Any) -> Gate:
+        """One ATS per kind: when to train, and with which (reconstructed).
+
+        All kinds together take as much of the server as jobs of one slot do at `percentile` (1 %
+        for 99), each kind an equal part of it: a costly kind is rarer, and waits longer while Q is
+        unreliable.
+
+        Raises:
+            ValueError: kinds so small that one of them would have to train in every slot.
+        """
+        one = cls(num_servers, **keys)
+        rarer = [len(kind_costs) * cost for cost in kind_costs]  # than one kind of one slot
+        rates = [(1.0 - one.percentile / 100.0) / times for times in rarer]
+        if max(rates) >= 1.0:
+            raise ValueError(f"percentile {one.percentile:g} would train small kinds in every slot")
+        own = [
+            {"period": max(round(one.period * times), 1), "percentile": 100.0 * (1.0 - rate)}
+            for times, rate in zip(rarer, rates, strict=True)
+        ]
+        return GatePerKind([cls(num_servers, **(keys | of_kind)) for of_kind in own], kind_costs)
 
     def get_state(self) -> State:
         """Window, threshold and counters."""

@@ -38,14 +38,36 @@ class Gate:
     needs_psi = False  # psi costs a second row in every forward pass
     needs_td = False  # TD errors and their statistic alone; they come with psi anyway
     occupies = True  # False: training is free, every `True` is a credit at once
-    chooses_kind = False  # True: it answers a kind of training job, 1..J, or 0 for none
+    chooses_kind = False  # True: it answers a kind of training job, 0..J-1, or -1 for none
     updates_per_job = 32  # K that a training job pays for, unless a config says otherwise
 
     def __init__(self, num_servers: int):
         self.num_servers = num_servers
 
+    @classmethod
+    def of_kinds(cls, num_servers: int, kind_costs: Floats, **keys: Any) -> "Gate":
+        """The gate for a world with several kinds of training jobs, if none is named for it.
+
+        Args:
+            num_servers: N.
+            kind_costs: (J,) slots of the whole server that a training job of each kind takes.
+            **keys: of the constructor.
+
+        Raises:
+            ValueError: it does not choose among kinds.
+        """
+        if cls.occupies and not cls.chooses_kind:
+            raise ValueError(f"{cls.__name__} does not choose among kinds of training jobs")
+        return cls(num_servers, **keys)
+
+    @classmethod
+    def can_choose_kind(cls) -> bool:
+        """Whether there is a gate `of_kinds`."""
+        own, base = (getattr(gate.of_kinds, "__func__", None) for gate in (cls, Gate))
+        return not cls.occupies or cls.chooses_kind or own is not base
+
     def wants(self, view: GateView) -> Bools | Ints:
-        """(N,) whether to insert a training job now (or of which kind)."""
+        """(N,) whether to insert a training job now; if it chooses: of which kind, or -1."""
         raise NotImplementedError(f"{type(self).__name__} must say when it wants to train")
 
     def credits(self, completed: Bools) -> Bools:

@@ -1,12 +1,12 @@
 """Gates that look at the clock and at most at the server: `pts` of the source, and naive ones."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import Field
 
 from mec_rllib.gates.base import Gate, GateView
-from mec_rllib.sim.jobs import Bools
+from mec_rllib.sim.jobs import Bools, Floats
 
 # Keys that several gates share: their bounds and meaning.
 Period = Annotated[int, Field(ge=1, le=10**9, description="slots between two training jobs")]
@@ -32,6 +32,11 @@ class Ideal(Gate):
 
 class Never(Gate):
     """Not at all: the weights stay as they are."""
+
+    @classmethod
+    def of_kinds(cls, num_servers: int, kind_costs: Floats, **keys: Any) -> Gate:
+        """The same: it asks for none of them."""
+        return cls(num_servers, **keys)
 
     def wants(self, view: GateView) -> Bools:
         """(N,) always False."""

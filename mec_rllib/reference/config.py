@@ -54,12 +54,19 @@ def _table(root: type[BaseModel]) -> str:
 def _keys(model: type[BaseModel], prefix: str) -> Iterator[Row]:
     for name, field in model.model_fields.items():
         inner, suffix = _section(field.annotation)
+        if inner and suffix == "[]" and _is_one(field, inner):
+            suffix = ""
         key = prefix + name
         yield key, "" if inner and not suffix else _default(field), _meaning(field)
         if inner:
             yield from _keys(inner, f"{key}{suffix}.")
         if inner is GateConfig:
             yield from _keys_of_gates()
+
+
+def _is_one(field: FieldInfo, section: type[BaseModel]) -> bool:
+    """Whether a list is a section by default, and its keys can be given as such."""
+    return field.get_default(call_default_factory=True) == [section.model_construct()]
 
 
 def _keys_of_gates() -> Iterator[Row]:

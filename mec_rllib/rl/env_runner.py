@@ -25,6 +25,7 @@ from mec_rllib.rl.modules import acting_function
 from mec_rllib.rl.replay.n_step import NStep
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.streams import Purpose, generator
+from mec_rllib.sim.training_jobs import NO_KIND
 
 
 class MecEnvRunner(SingleAgentEnvRunner):
@@ -41,9 +42,11 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._td = TDStatistic(self.num_envs, config.td_rate)
         self._n_step = NStep(config.n_step, config.gamma)
         self._exploration: Greedy = config.exploration(**config.exploration_args)
-        self._kinds = self._kinds_that_the_gate_asks_for()
+        chooses, kinds = self._gating.gate.chooses_kind, self.env.servers.kinds
+        # That the gate is asked about, each with a psi of its own.
+        self._kinds = list(range(kinds)) if chooses else [config.training_kind or 0]
         self.requests = dict.fromkeys(self._gating.gate.reasons(), 0)  # so far, by reason
-        shape = (self.num_envs, len(self._kinds)) if self._chooses_kind else (self.num_envs,)
+        shape = (self.num_envs, kinds) if chooses else (self.num_envs,)
         self._no_psi = np.full(shape, np.nan)
         self._td_error = np.full(self.num_envs, np.nan)  # of the last slot
         rows = (1 + len(self._kinds)) * self.num_envs
@@ -189,10 +192,10 @@ class MecEnvRunner(SingleAgentEnvRunner):
         if not gate.occupies:
             self._credits[self._kinds[0]] += self._granted
             return self._granted
-        if not completed.any():
+        if (completed == NO_KIND).all():
             return 0
-        kinds = completed[gate.credits(completed > 0)]
-        self._credits += np.bincount(kinds, minlength=len(self._credits) + 1)[1:]
+        kinds = completed[gate.credits(completed != NO_KIND)]
+        self._credits += np.bincount(kinds, minlength=len(self._credits))
         return len(kinds)
 
     def _end_episodes(self, rows: Transitions, slot: int) -> Bools:
@@ -218,11 +221,12 @@ class MecEnvRunner(SingleAgentEnvRunner):
             q = self._q(obs)
             if gate.needs_td:
                 self._note_td_error(q)
-        wanted = self._gating.want_training(self, self._view(psi))
+        kinds = self._gating.want_training(self, self._view(psi))
+        wanted = kinds != NO_KIND
         self._granted = 0 if gate.occupies else int(wanted.sum())
         if gate.occupies and wanted.any():
             self._count_requests(wanted)
-            servers.request_training(wanted if self._chooses_kind else wanted * self._number)
+            servers.request_training(kinds)
             obs[:] = self.env.encoder.encode()
             if gate.needs_psi:
                 for kind, flagged in zip(self._kinds, q_flagged, strict=True):
@@ -232,9 +236,9 @@ class MecEnvRunner(SingleAgentEnvRunner):
                 q = self._q(obs)
         return q
 
-    def _count_requests(self, wanted: Bools | Ints) -> None:
+    def _count_requests(self, wanted: Bools) -> None:
         """Where no training job waits or runs one is inserted: notes why it was asked for."""
-        inserted = (wanted > 0) & self.env.servers.can_ask
+        inserted = wanted & self.env.servers.can_ask
         if not inserted.any():
             return
         for reason, where in self._gating.gate.reasons().items():
@@ -265,26 +269,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
             self._q.values(q, world.mask_with_training(kind)) - value
             for kind, q in zip(self._kinds, q_flagged, strict=True)
         ]
-        return np.stack(psi, axis=1) if self._chooses_kind else psi[0]
-
-    @property
-    def _chooses_kind(self) -> bool:
-        return self._gating.gate.chooses_kind
-
-    @property
-    def _number(self) -> int:
-        """The kind that a gate asks for which does not choose, as worlds count kinds (1..J)."""
-        return self._kinds[0] + 1
-
-    def _kinds_that_the_gate_asks_for(self) -> list[int]:
-        kinds = self.env.servers.kinds
-        asked = list(range(kinds)) if self._chooses_kind else [self.config.training_kind]
-        if len(self.config.updates_of_kinds) != kinds or asked[-1] >= kinds:
-            raise ValueError(
-                f"the world has {kinds} kinds of training jobs: gating() wants updates_per_job for "
-                f"each of them, and a training_kind below {kinds}"
-            )
-        return asked
+        return np.stack(psi, axis=1) if self._gating.gate.chooses_kind else psi[0]
 
     def _view(self, psi: Floats) -> GateView:
         return view_of(

@@ -13,7 +13,8 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils import force_list
 
 from mec_rllib.envs.registration import ENV_ID
-from mec_rllib.gates import ATS, GATES, Gate
+from mec_rllib.envs.world import World
+from mec_rllib.gates import ATS, GATES, Gate, build_gate
 from mec_rllib.lookup import find, nearest
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.exploration import EpsilonGreedy, Greedy
@@ -33,7 +34,7 @@ class GatedConfig(AlgorithmConfig):
         self.gate_args: dict[str, Any] = {}
         self.updates_per_job: int | Sequence[int] | None = None
         self.batch_per_job: Sequence[int] | None = None
-        self.training_kind = 0
+        self.training_kind: int | None = None
         self.train_until: int | None = None
         self.td_rate = 5e-4
         self.observe: dict[str, Any] = {}
@@ -87,7 +88,7 @@ class GatedConfig(AlgorithmConfig):
         gate_args: Mapping[str, Any] = NotProvided,
         updates_per_job: int | Sequence[int] | None = NotProvided,
         batch_per_job: Sequence[int] | None = NotProvided,
-        training_kind: int = NotProvided,
+        training_kind: int | None = NotProvided,
         td_rate: float = NotProvided,
         train_until: int | None = NotProvided,
         **keys: Any,
@@ -100,7 +101,8 @@ class GatedConfig(AlgorithmConfig):
             updates_per_job: K updates per training job, or one K for each kind of them; None: as
                 the gate says, 1 for ideal and always, else 32.
             batch_per_job: transitions per update, for each kind; None: as for any update.
-            training_kind: index of the kind that the gate asks for, unless it chooses itself.
+            training_kind: index of the kind that the gate asks for; None: there is one, or the
+                gate chooses.
             td_rate: of the TD statistic.
             train_until: no training job is inserted from this slot (of each server) on.
             **keys: keys of the gate.
@@ -174,6 +176,23 @@ class GatedConfig(AlgorithmConfig):
         """(J,) K of each kind of training jobs."""
         updates = self.updates_per_job
         return np.atleast_1d(self.gate_class.updates_per_job if updates is None else updates)
+
+    def build_gate(self, world: World) -> Gate:
+        """The gate of a runner's N servers.
+
+        Raises:
+            ValueError: a gate that cannot choose among the world's kinds of training jobs, or kinds
+                that the config does not know.
+        """
+        kinds, kind = world.kinds, self.training_kind
+        if len(self.updates_of_kinds) != kinds or (kind is not None and kind >= kinds):
+            raise ValueError(
+                f"the world has {kinds} kinds of training jobs: gating() wants updates_per_job for "
+                f"each of them, and a training_kind below {kinds}"
+            )
+        return build_gate(
+            self.gate_class, world.num_servers, world.kind_costs, kind, **self.gate_args
+        )
 
     def can_learn(self, slots: int) -> bool:
         """Whether so many slots, of all servers together, are enough experience for an update."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from mec_rllib.gates import Gate, GateView, State
-from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.jobs import Floats, Ints
 
 
 @runtime_checkable
@@ -19,8 +19,8 @@ class RunnerGate(Protocol):
 
     gate: Gate
 
-    def want_training(self, env_runner: Any, view: GateView) -> Bools | Ints:
-        """(N,) where to insert a training job (or of which kind), as a gate answers."""
+    def want_training(self, env_runner: Any, view: GateView) -> Ints:
+        """(N,) the kind of training job to insert, or -1 for none."""
         ...
 
     def get_state(self) -> State:

@@ -10,6 +10,7 @@ from typing import Literal
 
 from mec_rllib.sim.server import CHUNK_SLOTS, ServerBatch, TrainingMode
 from mec_rllib.sim.streams import Purpose, generator
+from mec_rllib.sim.training_jobs import NO_KIND
 from mec_rllib.sim.workloads import Workload, of_seed
 
 WAITS: Literal["waits"] = "waits"
@@ -109,7 +110,7 @@ class ReferenceServer:
             self.at_request.append((self.used, len(self.waiting)))
 
     def step(self, action: int) -> tuple[tuple[float, float, float], int]:
-        """Start, expiry and drop term of the reward, and the kind (1..J) that completed, or 0."""
+        """Start, expiry and drop term of the reward, and the kind that completed, or -1."""
         self.waited += len(self.waiting)
         start = self._decide(action)
         completed = self._serve()
@@ -149,15 +150,15 @@ class ReferenceServer:
         self.since_training += 1
         self.since_kind = [slots + 1 for slots in self.since_kind]
         if not left_to_train:
-            return 0
+            return NO_KIND
         self.training_ran += 1
         self.training = left_to_train - 1
         if self.training > 0:
-            return 0
+            return NO_KIND
         self.training = None
         self.completed_jobs[self.kind] += 1
         self.since_training = self.since_kind[self.kind] = 1
-        return self.kind + 1
+        return self.kind
 
     def _expire(self) -> float:
         term = 0.0

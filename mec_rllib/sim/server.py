@@ -12,6 +12,7 @@ from mec_rllib.sim import slot
 from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
 from mec_rllib.sim.slot import WAITING, Now, Rules, Servers, Tally
 from mec_rllib.sim.streams import Purpose, generator
+from mec_rllib.sim.training_jobs import NO_KIND, kinds_wanted
 from mec_rllib.sim.workload_check import check_workload, checked_jobs
 from mec_rllib.sim.workloads import Workload, of_seed
 
@@ -76,6 +77,7 @@ class ServerBatch:
         self.first_index = first_index
         self.reward_scale = workload.max_weight  # rewards are divided by it for the learner
         capacity = np.array(workload.capacity, np.int64)
+        self.kind_costs = shares * durations
         self.rules = Rules(
             capacity,
             # As for requirements of a trace: 0.3 * 10 must not ask for a fourth unit.
@@ -132,7 +134,7 @@ class ServerBatch:
             is_idle=np.zeros(n, bool),
             reward_terms=np.zeros((n, 3)),
             rewards=np.zeros(n),
-            completed=zeros(),
+            completed=np.full(n, NO_KIND),
         )
         self.mask, self.units_in_use, self.is_empty, self.is_idle = self.now[:4]
         self.reward_terms, self.rewards, self.completed = self.now[4:]
@@ -149,14 +151,15 @@ class ServerBatch:
         """Gate: inserts a training job where wanted (N,) and none is waiting or running.
 
         Args:
-            wanted: kind of the job, 1..J, or 0 for none; True is kind 1.
+            wanted: kind of the job, 0..J-1, or -1 for none; of booleans, True is kind 0.
 
         Raises:
             ValueError: a kind that is not there.
         """
-        kinds = np.asarray(wanted, np.int64)
-        if kinds.min() < 0 or kinds.max() > self.kinds:
-            raise ValueError(f"training jobs have kinds 1..{self.kinds}, not {kinds.max()}")
+        kinds = kinds_wanted(wanted)
+        for kind in (kinds.min(), kinds.max()):
+            if not NO_KIND <= kind < self.kinds:
+                raise ValueError(f"training jobs have kinds 0..{self.kinds - 1}, not {kind}")
         slot.insert_training(self.servers, self.tally, self.rules, kinds, self.mask)
 
     def step(self, actions: Ints) -> Floats:

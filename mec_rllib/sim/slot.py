@@ -13,6 +13,7 @@ from typing import NamedTuple
 from numba import njit
 
 from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.training_jobs import NO_KIND
 
 DRAIN, BACKFILL, PAUSE = range(3)  # Rules.mode
 
@@ -73,7 +74,7 @@ class Now(NamedTuple):
     is_idle: Bools  # (N,) no unit in use and nobody waits
     reward_terms: Floats  # (N, 3) start, expiry and drop of the last step, not scaled
     rewards: Floats  # (N,) their sum
-    completed: Ints  # (N,) kind (1..J) of the training job that completed in the last step, or 0
+    completed: Ints  # (N,) kind of the training job that completed in the last step, or -1
 
 
 class Rules(NamedTuple):
@@ -144,7 +145,7 @@ def _start(servers, tally, i, row):
 
 @inlined
 def _serve(servers, tally, rules, i):
-    """Serve: training starts if it can, everything that runs ticks; the kind that completed."""
+    """Serve: training starts if it can, all that runs ticks; the kind that completed, or -1."""
     kind = servers.training_kind[i]
     if servers.training[i] == WAITING:
         if rules.mode == PAUSE or _demand_is_free(servers, rules, i, kind):
@@ -159,7 +160,7 @@ def _serve(servers, tally, rules, i):
             servers.used[i, d] -= servers.releases[i, now, d]
             servers.releases[i, now, d] = 0
         servers.clock[i] += 1
-    completed = 0
+    completed = NO_KIND
     if trains:
         tally.training_slots[i] += 1
         servers.training[i] -= 1
@@ -167,7 +168,7 @@ def _serve(servers, tally, rules, i):
             tally.training_jobs[i, kind] += 1
             servers.since_training[i] = 0
             servers.since_kind[i, kind] = 0
-            completed = kind + 1
+            completed = kind
     servers.since_training[i] += 1
     for k in range(servers.since_kind.shape[1]):
         servers.since_kind[i, k] += 1
@@ -221,12 +222,12 @@ def _admit(servers, tally, stream, cursor, slot, i):
 
 
 @kernel
-def insert_training(servers, tally, rules, wanted, mask):
-    """A training job of kind wanted[i] (1..J, 0: none) waits from now on where none is."""
-    for i in range(len(wanted)):
-        if wanted[i] > 0 and servers.training[i] == 0:
+def insert_training(servers, tally, rules, kinds, mask):
+    """A training job of kinds[i] (-1: none) waits from now on where none is."""
+    for i in range(len(kinds)):
+        if kinds[i] >= 0 and servers.training[i] == 0:
             servers.training[i] = WAITING
-            servers.training_kind[i] = wanted[i] - 1
+            servers.training_kind[i] = kinds[i]
             tally.requests[i] += 1
             tally.waiting_at_request[i] += servers.waiting[i]
             for d in range(servers.used.shape[1]):

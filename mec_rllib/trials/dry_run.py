@@ -17,11 +17,12 @@ import numpy as np
 from mec_rllib.config.study import Strategy
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.errors import ConfigError
-from mec_rllib.gates import Gate, GateView
+from mec_rllib.gates import Gate, GateView, build_gate
 from mec_rllib.rl.gating import view_of
 from mec_rllib.schedulers import Scheduler, random_actions
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.streams import Purpose, generator
+from mec_rllib.sim.training_jobs import NO_KIND
 from mec_rllib.trials.rules import build_guide, build_scheduler
 from mec_rllib.trials.trial import evaluation_world
 from mec_rllib.user_code import WrongAnswerError, described, fault_of, named, one_line, wrong_answer
@@ -48,7 +49,9 @@ def dry_run(strategy: Strategy) -> None:
         assert strategy.gate is not None
         world = experiment.env.build_world(runners.servers)  # of one runner
         guide = build_guide(strategy, seed=0) if experiment.exploration == "guided" else None
-        _play_gate(strategy.gate(world.num_servers, **strategy.args), guide, world)
+        costs, kind = world.kind_costs, strategy.training_kind
+        gate = build_gate(strategy.gate, world.num_servers, costs, kind, **strategy.args)
+        _play_gate(gate, guide, world)
 
 
 @contextmanager
@@ -90,8 +93,9 @@ def _play_gate(gate: Gate, guide: Scheduler | None, world: ServerBatch | GymBatc
             world.request_training(wanted)
         actions = random_actions(world.mask, rng) if guide is None else _selected(guide, world)
         reward = world.step(actions) / world.reward_scale
-        if gate.occupies and world.completed.any():
-            _check_bools(gate, "credits", gate.credits(world.completed > 0), world.num_servers)
+        completed = world.completed != NO_KIND
+        if gate.occupies and completed.any():
+            _check_bools(gate, "credits", gate.credits(completed), world.num_servers)
         for where in gate.reasons().values():
             _check_bools(gate, "reasons", where, world.num_servers)
     gate.metrics()
@@ -124,10 +128,10 @@ def _wanted(gate: Gate, view: GateView, kinds: int) -> Any:
     if not gate.chooses_kind:
         _check_bools(gate, "wants", wanted, n)
         return wanted
-    is_array = isinstance(wanted, np.ndarray) and wanted.dtype.kind in "biu"
-    if not is_array or wanted.shape != (n,) or wanted.min() < 0 or wanted.max() > kinds:
+    is_array = isinstance(wanted, np.ndarray) and wanted.dtype.kind in "iu"
+    if not is_array or wanted.shape != (n,) or wanted.min() < NO_KIND or wanted.max() >= kinds:
         values = f" from {wanted.min()} to {wanted.max()}" if is_array and wanted.size else ""
-        must = f"(N,) integers 0..{kinds}, N = {n} here, returned {described(wanted)}{values}"
+        must = f"(N,) integers -1..{kinds - 1}, N = {n} here, returned {described(wanted)}{values}"
         raise wrong_answer(gate, "wants", must)
     return wanted
 

@@ -134,9 +134,9 @@ class Trial:
 
     def _kinds_row(self) -> dict[str, Any]:
         """Training jobs and updates by kind, where there are several."""
-        names = [kind.name for kind in self._experiment.env.training_jobs]
+        names = [kind.name for kind in self._experiment.env.training_job]
         totals = self.run.totals
-        if not names or not isinstance(totals, Totals):
+        if len(names) < 2 or not isinstance(totals, Totals):
             return {}
         jobs = totals.training_jobs_of_kinds.tolist()
         updates = self.run.updates_of_kinds or [0] * len(names)

@@ -9,6 +9,7 @@ from gate_slots import view
 from mec_rllib.config.load import build, load, read_values, with_values
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study_file import load_study
+from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.pretraining import pretraining_of
 from mec_rllib.launch.search.search import _sampled, cores_of_sample
@@ -146,6 +147,25 @@ def test_overrides_are_yaml_and_reach_into_lists(config):
     assert resolve(experiment).strategies[1].args == {"period": 50}
 
 
+def test_a_training_job_is_keys_and_values_or_a_list_of_them(config):
+    (only,) = load(config, ["env.training_job={share: 0.5}"]).env.training_job
+    assert (only.name, only.share, only.slots, only.mode) == ("training", 0.5, 1, "drain")
+    assert load(config, ["env.training_job="]).env.training_job == EnvConfig().training_job
+    listed = "env.training_job=[{name: a, share: 0.5, mode: pause}, {name: b}]"
+    assert [job.mode for job in load(config, [listed]).env.training_job] == ["pause", "pause"]
+    with pytest.raises(ConfigError, match="'share' is no index of a list of 2"):
+        load(config, [listed, "env.training_job.share=0.1"])
+    one = load(config, ["env.training_job=[{name: a}]", "env.training_job.share=0.1"])
+    assert [(job.name, job.share) for job in one.env.training_job] == [("a", 0.1)]
+
+
+@pytest.mark.parametrize("given", [{"share": 0.5}, [{"name": "a", "mode": "pause"}, {"name": "b"}]])
+def test_a_training_job_is_written_as_it_was_given(given):
+    env = EnvConfig(training_job=given)
+    assert isinstance(env.model_dump()["training_job"], type(given))
+    assert EnvConfig(**env.model_dump(mode="json")) == env
+
+
 def test_a_strategy_sees_its_own_values(config):
     own = "strategies=[{gate: ats, percentile: 90, set: {learner.epsilon.floor: 0.02}}, ats]"
     with pytest.raises(ConfigError, match="label 'ats' is taken"):
@@ -213,11 +233,16 @@ BAD = {  # an override, and what the one line must say
     "env.trace.path=/no/such.csv": "",
     "env.training_job.mode=drian": "'drain', 'backfill' or 'pause', not 'drian'",
     "env.training_job.share=1.5": "env.training_job.share: Input should be less than or equal to 1",
-    "env.training_jobs=[{name: a}, {name: a}]": "training_jobs: a name is given twice (a, a)",
-    "env.training_jobs=[{name: a, slot: 3}]": "unknown key; did you mean 'slots'?",
-    "env.training_jobs=[{name: a}, {name: b}]": "does it ask for? kind: a, b",
-    "strategies=[{gate: pts, kind: large}]": "kind 'large' is not in env.training_jobs",
-    "strategies=[{gate: ats_kinds, kind: large}]": "chooses among the kinds",
+    "env.training_job=[{name: a}, {name: a}]": "training_job: a name is given twice (a, a)",
+    "env.training_job=[{name: a, slot: 3}]": "env.training_job.0.slot: unknown key; did you",
+    "env.training_job.slot=3": "env.training_job.slot: unknown key; did you mean 'slots'?",
+    "env.training_job=[]": "env.training_job: ",
+    "env.training_job=[{name: a, mode: drain}, {name: b, mode: pause}]": "one mode is for all",
+    "env.training_jobs=[{name: a}]": "unknown key; did you mean 'training_job'?",
+    "strategies=[ats_kinds]": "ats_kinds is now ats: without `kind` it chooses",
+    "strategies=[{gate: td_slope}]": "td_slope is now a gate of one's own: examples/gates",
+    "env.training_job=[{name: a}, {name: b}]": "does it ask for? kind: a, b",
+    "strategies=[{gate: pts, kind: large}]": "kind 'large' is not in env.training_job",
     "env.bursts={slots: 100, every: 100}": "bursts.every (100) at least 1 more",
     "env={bursts: {factor: 40}, load: 20}": "or more users",
     "gate.min_history=5000": "min_history is 5000, but the window holds 1000",

@@ -52,7 +52,7 @@ KINDS = [{"name": "small", "share": 0.5}, {"name": "large", "slots": 4}]
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, {"load": 0.9, "buffer": 5, "capacity": 12}, {"load": 0.6, "training_jobs": KINDS}],
+    [{}, {"load": 0.9, "buffer": 5, "capacity": 12}, {"load": 0.6, "training_job": KINDS}],
 )
 def test_the_environment_is_the_plain_python_one_bit_for_bit(settings):
     fast, plain = MecEnv(server_index=3, **settings), MecReferenceEnv(server_index=3, **settings)
@@ -62,7 +62,7 @@ def test_the_environment_is_the_plain_python_one_bit_for_bit(settings):
     for slot in range(3000):  # longer than two chunks of drawn jobs
         if slot % 50 == 0:
             kind = slot // 50 % fast.servers.kinds
-            fast.request_training(kind + 1)
+            fast.request_training(kind)
             plain.server.request_training(kind)
         action = int(rng.integers(fast.action_space.n))
         observation, reward, _, _, info = fast.step(action)

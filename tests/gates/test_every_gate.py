@@ -15,7 +15,6 @@ from examples.gates.td_slope import TDSlope
 from mec_rllib.gates import (
     ATS,
     GATES,
-    ATSKinds,
     Budget,
     Price,
     ServerEmpty,
@@ -31,7 +30,6 @@ DOCUMENTED = re.findall(r"^\| `gate\.(\w+)` \| `([^`]*)` \| (?:([a-z_, ]+):)?", 
 def test_a_gate_has_the_defaults_that_are_written_down(name):
     """docs/config.md names the gates of each key, or none where it goes for all of them."""
     parameters = dict(list(signature(GATES[name]).parameters.items())[1:])  # without num_servers
-    parameters.pop("kind_costs", None)
     documented = {
         key: yaml.safe_load(default)
         for key, default, gates in DOCUMENTED
@@ -43,7 +41,6 @@ def test_a_gate_has_the_defaults_that_are_written_down(name):
 FLAGS = {  # needs_psi, needs_td, occupies, chooses_kind
     "ideal": (False, False, False, False),
     "ats": (True, False, True, False),
-    "ats_kinds": (True, False, True, True),
     "budget": (True, False, True, False),
     "price": (True, False, True, False),
 }
@@ -229,16 +226,16 @@ def test_random_ties_make_up_for_what_is_not_above():
 
 
 def test_a_kind_so_small_that_it_might_train_at_once_waits_a_slot():
-    gate = ATSKinds(1, [0.1, 1.0], period=1, percentile=90.0)
+    gate = ATS.of_kinds(1, [0.1, 1.0], period=1, percentile=90.0)
     assert [g.period for g in gate.gates] == [1, 2]
 
 
-def test_figures_of_kinds_are_numbered_from_one():
-    gate = ATSKinds(1, [0.5, 1.0], min_history=1, refresh=1, percentile=50.0)
+def test_figures_of_kinds_have_their_numbers():
+    gate = ATS.of_kinds(1, [0.5, 1.0], min_history=1, refresh=1, percentile=50.0)
     both = view(psi=[[-1.0, -2.0]], since=[[5, 5]])
     gate.wants(both)
-    assert {"psi_1": -1.0, "psi_2": -2.0}.items() <= gate.metrics().items()
-    assert not {"psi_0", "psi_3"} & gate.metrics().keys()
+    assert {"psi_0": -1.0, "psi_1": -2.0}.items() <= gate.metrics().items()
+    assert "psi_2" not in gate.metrics()
 
 
 def test_tokens_come_in_one_a_slot_at_most():
@@ -330,5 +327,5 @@ def test_a_gate_has_a_state_and_figures_before_its_first_slot(name):
 def test_a_kind_that_would_train_in_every_slot_is_refused():
     """Half of the slots for two kinds, the small one a quarter of a slot long: one per slot."""
     with pytest.raises(ValueError, match="in every slot"):
-        ATSKinds(1, [0.25, 1.0], percentile=50.0)
-    ATSKinds(1, [0.26, 1.0], percentile=50.0)
+        ATS.of_kinds(1, [0.25, 1.0], percentile=50.0)
+    ATS.of_kinds(1, [0.26, 1.0], percentile=50.0)

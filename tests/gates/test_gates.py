@@ -10,6 +10,7 @@ from mec_rllib.envs.config import EnvConfig
 from mec_rllib.gates import ATS, GATES, PTS, Always, Ideal, Idle, ServerEmpty, TDStatistic
 from mec_rllib.schedulers import SJF
 from mec_rllib.section import section_of
+from mec_rllib.sim.training_jobs import NO_KIND
 
 
 def scripted_ats(**options):
@@ -134,7 +135,7 @@ def intervals(gate, slots=6000, load=0.3):
             waited.append(slot - completed_at)
             batch.request_training(np.array([True]))
         batch.step(scheduler.select(batch))
-        if batch.completed[0]:
+        if batch.completed[0] != NO_KIND:
             completed_at = slot
     return waited, batch.tally.blocked_slots[0]
 

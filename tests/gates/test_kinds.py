@@ -8,14 +8,15 @@ from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.envs.config import EnvConfig
-from mec_rllib.gates import ATS, ATSKinds
+from mec_rllib.gates import ATS, PTS, Ideal, Never, build_gate
 from mec_rllib.schedulers import SJF
 from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.training_jobs import NO_KIND
 from mec_rllib.sim.workloads import BernoulliWorkload, ScriptedWorkload
 
-SMALL, LARGE = 1, 2
+SMALL, LARGE = 0, 1
 JOBS = [
     {"name": "small", "share": 0.5, "slots": 1, "updates": 2, "batch": 8},
     {"name": "large", "share": 1.0, "slots": 5, "updates": 20},
@@ -47,7 +48,7 @@ def test_the_kind_that_completed_is_named_and_each_kind_has_a_clock():
     batch = server()
     batch.request_training(np.array([LARGE]))
     play(batch, 1)
-    assert batch.completed[0] == 0
+    assert batch.completed[0] == NO_KIND
     batch.request_training(np.array([SMALL]))  # one at a time: it changes nothing
     play(batch, 1)
     assert batch.completed[0] == LARGE
@@ -58,9 +59,9 @@ def test_the_kind_that_completed_is_named_and_each_kind_has_a_clock():
     assert (batch.since_kind[0].tolist(), batch.since_training[0]) == ([1, 2], 1)
 
 
-@pytest.mark.parametrize("kind", [-1, 3])
+@pytest.mark.parametrize("kind", [-2, 2])
 def test_a_kind_that_is_not_there_is_refused(kind):
-    with pytest.raises(ValueError, match=r"kinds 1\.\.2"):
+    with pytest.raises(ValueError, match=rf"kinds 0\.\.1, not {kind}"):
         server().request_training(np.array([kind]))
 
 
@@ -74,7 +75,7 @@ def test_the_flag_names_the_kind(afterstates):
     for kind in (0, 1):
         flagged = encoder.encode_flagged(obs, kind)
         assert (flagged != obs).any()
-        batch.request_training(np.array([kind + 1]))
+        batch.request_training(np.array([kind]))
         np.testing.assert_array_equal(encoder.encode(), flagged)
         batch.servers.training[:] = 0
         batch.refresh()
@@ -90,7 +91,7 @@ def view(psi, since):
 def kinds_gate(**options):
     """Costs 1 and 2: the small kind fires at its median, the large one at its 75th percentile."""
     small = {"percentile": 0.0001, "window": 4, "min_history": 4, "refresh": 1, "ties": "gt"}
-    return ATSKinds(1, [1.0, 2.0], **(small | options))
+    return ATS.of_kinds(1, [1.0, 2.0], **(small | options))
 
 
 def test_each_kind_has_a_threshold_of_its_own_and_the_costliest_gets_its_way():
@@ -100,7 +101,7 @@ def test_each_kind_has_a_threshold_of_its_own_and_the_costliest_gets_its_way():
     # slot 3: small 4 > median 2.5 of 1 2 3 4; large 0 < 2.25, the 75th percentile of 1 2 3 0
     # slot 4: small 5 > 3.5; large 0.  5: small 0; large 4 > 3.25 of 3 0 0 4
     # slot 6: small 9 > 4.5, large 9 > 5.25 of 0 0 4 9.  7: small 9 > 7, large 2.5 < 5.25
-    assert answers == [0, 0, 0, SMALL, SMALL, LARGE, LARGE, SMALL]
+    assert answers == [NO_KIND, NO_KIND, NO_KIND, SMALL, SMALL, LARGE, LARGE, SMALL]
 
 
 def test_the_reason_is_that_of_the_kind_which_is_asked_for():
@@ -116,7 +117,7 @@ def test_the_reason_is_that_of_the_kind_which_is_asked_for():
 
 
 def test_kinds_share_what_one_kind_would_take():
-    gate = ATSKinds(1, [0.5, 5.0], period=100, percentile=99.0)
+    gate = ATS.of_kinds(1, [0.5, 5.0], period=100, percentile=99.0)
     assert [g.period for g in gate.gates] == [100, 1000]
     rates = [1 - g.percentile / 100 for g in gate.gates]
     np.testing.assert_allclose(rates, [0.01, 0.001])  # jobs per slot: 0.5 % of the server each
@@ -124,24 +125,37 @@ def test_kinds_share_what_one_kind_would_take():
 
 def test_kinds_that_are_too_small_are_refused():
     with pytest.raises(ValueError, match="in every slot"):
-        ATSKinds(1, [0.1, 0.1], percentile=50.0)
+        ATS.of_kinds(1, [0.1, 0.1], percentile=50.0)
+
+
+@pytest.mark.parametrize("gate", [Never, Ideal])
+def test_a_gate_that_asks_for_no_job_need_not_choose(gate):
+    assert type(build_gate(gate, 2, [0.5, 5.0], None)) is gate
+
+
+def test_a_gate_that_cannot_choose_is_told_a_kind():
+    assert isinstance(build_gate(PTS, 1, [0.5, 5.0], 1, period=7), PTS)
+    assert isinstance(build_gate(PTS, 1, [5.0], None), PTS)  # there is one
+    with pytest.raises(ValueError, match="PTS does not choose among kinds"):
+        build_gate(PTS, 1, [0.5, 5.0], None)
 
 
 def test_with_one_kind_it_is_ats():
     psis = np.round(np.random.default_rng(2).normal(size=3000), 1)
-    kinds, plain = ATSKinds(1, [1.0]), ATS(1)
+    kinds, plain = ATS.of_kinds(1, [1.0]), ATS(1)
     for psi in psis[:1500]:
         kinds.wants(view([psi], [500]))
         plain.wants(
             view([psi], [500])._replace(psi=np.array([psi]), since_training=np.array([500]))
         )
-    restored = ATSKinds(1, [1.0])
+    restored = ATS.of_kinds(1, [1.0])
     restored.set_state(kinds.get_state())
     fired = 0
     for psi in psis[1500:]:
         one = view([psi], [500])._replace(psi=np.array([psi]), since_training=np.array([500]))
         wanted = plain.wants(one)[0]
-        assert kinds.wants(view([psi], [500]))[0] == restored.wants(view([psi], [500]))[0] == wanted
+        kind = 0 if wanted else NO_KIND
+        assert kinds.wants(view([psi], [500]))[0] == restored.wants(view([psi], [500]))[0] == kind
         fired += wanted
     assert fired > 10
 
@@ -150,7 +164,7 @@ def strategy_of(servers=1, runners=0, agent="paper", **gate):
     values = {
         "agent": agent,
         "strategies": [gate],
-        "env": {"training_jobs": JOBS, "load": 0.3},
+        "env": {"training_job": JOBS, "load": 0.3},
         "runners": {"servers": servers, "num": runners},
     }
     return resolve(build(values, "test")).strategies[0]
@@ -183,10 +197,10 @@ def trained(cluster):
     [
         ({"gate": "pts", "kind": "small", "period": 40}, [True, False]),
         ({"gate": "ats", "kind": "large", "period": 200}, [False, True]),
-        ({"gate": "ats_kinds", "agent": "deployable"}, [True, True]),
-        ({"gate": "ats_kinds", "servers": 4}, [True, True]),
-        ({"gate": "ats_kinds", "servers": 2, "runners": 1}, [True, True]),
-        ({"gate": "ats_kinds", "agent": "sac"}, [True, True]),
+        ({"gate": "ats", "agent": "deployable"}, [True, True]),
+        ({"gate": "ats", "servers": 4}, [True, True]),
+        ({"gate": "ats", "servers": 2, "runners": 1}, [True, True]),
+        ({"gate": "ats", "agent": "sac"}, [True, True]),
     ],
 )
 def test_every_update_is_paid_for_by_its_kind(trained, strategy, kinds):
@@ -205,7 +219,7 @@ def test_every_update_is_paid_for_by_its_kind(trained, strategy, kinds):
 def test_a_world_with_other_kinds_than_the_gate_pays_for_is_refused(cluster):
     from mec_rllib.trials.learner_run import algorithm_config
 
-    config = algorithm_config(strategy_of(gate="ats_kinds"), seed=0)
+    config = algorithm_config(strategy_of(gate="ats"), seed=0)
     with pytest.raises(ValueError, match="2 kinds of training jobs"):
         config.gating(updates_per_job=[1, 2, 3]).build_algo()
 
@@ -248,3 +262,20 @@ def test_servers_have_bursts_of_their_own_whatever_their_number():
     arrived = fleet.tally.jobs[:, :, 0]
     np.testing.assert_array_equal(alone.tally.jobs[0, :, 0], arrived[0])
     assert len({tuple(row) for row in arrived.tolist()}) == 4
+
+
+@pytest.mark.ray
+def test_ats_chooses_where_a_config_of_python_names_no_kind(cluster):
+    from mec_rllib.rl import GatedDQNConfig
+
+    env = EnvConfig(training_job=JOBS, load=0.3).model_dump()
+    config = GatedDQNConfig().environment(env_config=env).gating("ats", updates_per_job=[2, 20])
+    algorithm = config.build_algo()
+    algorithm.train()
+    algorithm.train()
+    jobs = algorithm.totals.training_jobs_of_kinds
+    assert algorithm.updates.tolist() == (jobs * [2, 20]).tolist()
+    assert jobs.sum() > 0
+    algorithm.stop()
+    with pytest.raises(ValueError, match="PTS does not choose among kinds"):
+        config.copy().gating("pts").build_algo()

@@ -59,8 +59,8 @@ def test_to_stop_is_compared_with_other_gates_only():
 
 def test_the_better_of_the_kinds_is_that_of_the_highest_mean():
     jobs = [{"name": "b", "share": 0.5, "slots": 1}, {"name": "a", "share": 1.0, "slots": 5}]
-    env = {"training_jobs": jobs}
-    strategies = {"ats_kinds": gate("ats_kinds", 0.9)}
+    env = {"training_job": jobs}
+    strategies = {"ats_kinds": gate("ats", 0.9)}
     assert estimate("ats_kinds_above_best_kind", strategies, env=env) is None
     strategies |= {"ats-large": gate("ats", 0.8, kind="a")}
     assert estimate("ats_kinds_above_best_kind", strategies, env=env) is None  # one is no choice
@@ -166,20 +166,20 @@ def test_a_damage_needs_a_report_after_it():
 
 
 def test_a_rival_is_named_in_full():
-    """`ats_kinds` is not `ats`; several names, or one."""
+    """`budget` is not `ats`; several names, or one."""
     strategies = [
         {"gate": "ats", "kind": "a", "label": "ats"},
-        {"gate": "ats_kinds", "label": "ats_kinds"},
+        {"gate": "budget", "kind": "a", "label": "budget"},
         {"gate": "pts", "kind": "a", "label": "pts"},
         {"scheduler": "sjf", "label": "sjf"},
     ]
     trials = [trial(s["label"], 0, 0.5) for s in strategies]
     jobs = [{"name": "a", "share": 0.5, "slots": 1}, {"name": "b", "share": 1.0, "slots": 5}]
-    finished = Finished(stored(trials, strategies=strategies, env={"training_jobs": jobs}))
+    finished = Finished(stored(trials, strategies=strategies, env={"training_job": jobs}))
     for rivals, labels in (
-        ({"gate": "ats_kinds"}, ["ats_kinds"]),
+        ({"gate": "budget"}, ["budget"]),
         ({"gate": ["ats", "pts"]}, ["ats", "pts"]),
-        ({"gate": "paying"}, ["ats", "ats_kinds", "pts"]),
+        ({"gate": "paying"}, ["ats", "budget", "pts"]),
         ({"scheduler": "any"}, ["sjf"]),
         (["pts", "nobody"], ["pts"]),
     ):

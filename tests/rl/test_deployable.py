@@ -21,6 +21,7 @@ from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import SCHEDULERS, random_actions
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.slot import DROP
+from mec_rllib.sim.training_jobs import NO_KIND
 from mec_rllib.sim.workloads import ScriptedWorkload
 
 C, M = 10, 10
@@ -101,12 +102,13 @@ def test_the_observation_of_three_resource_kinds_by_hand():
 def test_an_afterstate_is_what_the_slot_brings(mode, kinds):
     """Certain rewards and free units, held against the kernel that plays the slot."""
     jobs = [{"name": "a", "share": 0.5, "slots": 3}, {"name": "b", "share": 0.8, "slots": 2}]
-    config = {"training_job": {"mode": mode}, "training_jobs": jobs[:kinds]}
+    config = {"training_job": [job | {"mode": mode} for job in jobs[:kinds]]}
     batch = EnvConfig(load=0.9, buffer=6, **config).build_servers(50, seed=4)
     rng, seen = np.random.default_rng(0), np.zeros(2)
     for slot in range(300):
         if slot % 17 == 0:
-            batch.request_training((rng.random(50) < 0.5) * rng.integers(1, kinds + 1, 50))
+            drawn = np.where(rng.random(50) < 0.5, rng.integers(0, kinds, 50), NO_KIND)
+            batch.request_training(drawn)
         actions = random_actions(batch.mask, rng)
         chosen = blocks_of(batch)[np.arange(50), actions]
         batch.step(actions)

@@ -132,7 +132,7 @@ def test_rollout_knows_several_kinds_of_training_jobs():
     assert SCHEDULERS["rollout"](futures=2, horizon=8).select(batch) == [1]
     batch.servers.used[0, 0] = batch.servers.releases[0, batch.servers.clock[0] + 3, 0] = 1
     batch.servers.last_end[0] = batch.servers.clock[0] + 4
-    batch.request_training(np.array([2]))
+    batch.request_training(np.array([1]))
     assert SCHEDULERS["rollout"](futures=2, horizon=8).select(batch) == [0]
 
 

@@ -82,7 +82,7 @@ def test_a_training_job_runs_in_its_very_slot_if_its_demand_is_free():
     train(batch)
     assert allowed(batch) == [0]
     play(batch, 0)
-    assert batch.completed.all()
+    assert (batch.completed == 0).all()
     assert (batch.tally.training_slots[0], batch.tally.blocked_slots[0]) == (1, 0)
     assert allowed(batch) == [0, 1]
 
@@ -96,7 +96,7 @@ def test_drain_starts_nothing_until_the_long_job_has_ended():
     assert batch.training_waiting.all()
     assert batch.tally.blocked_slots[0] == 2
     play(batch, 0)  # slot 3
-    assert batch.completed.all()
+    assert (batch.completed == 0).all()
     assert play(batch, 1) == [(1.0 - 0.5 * 3 / 10, 0.0, 0.0)]
 
 
@@ -108,7 +108,7 @@ def test_backfill_starts_what_ends_no_later_than_the_long_job():
     play(batch, 1, 0, 0)
     assert batch.tally.blocked_slots[0] == 3
     play(batch, 0)
-    assert batch.completed.all()
+    assert (batch.completed == 0).all()
 
 
 def test_pause_freezes_the_long_job_for_the_training_slot():
@@ -117,7 +117,7 @@ def test_pause_freezes_the_long_job_for_the_training_slot():
     train(batch)
     assert allowed(batch) == [0]
     play(batch, 0)  # slot 1: training; the job has one slot left
-    assert batch.completed.all()
+    assert (batch.completed == 0).all()
     assert batch.tally.blocked_slots[0] == 0
     assert allowed(batch) == [0]
     play(batch, 0)  # slot 2: the job's last slot
@@ -145,7 +145,7 @@ def test_user_jobs_run_beside_a_small_training_job():
     assert batch.units_in_use.tolist() == [[5]]
     assert allowed(batch) == [0, 1]  # 5 units are free: the first job fits, the second does not
     play(batch, 1, 0)
-    assert batch.completed.all()
+    assert (batch.completed == 0).all()
     assert batch.tally.training_slots[0] == 3
 
 
@@ -155,7 +155,7 @@ def test_one_training_job_at_a_time():
     play(batch, 0)
     train(batch)
     play(batch, 0)
-    assert (batch.completed[0], batch.servers.training[0]) == (True, 0)
+    assert (batch.completed[0], batch.servers.training[0]) == (0, 0)
 
 
 def test_slots_since_training_count_from_its_completion():

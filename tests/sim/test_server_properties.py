@@ -10,6 +10,7 @@ from mec_rllib.sim.jobs import JobClass
 from mec_rllib.sim.reference import WAITS, ReferenceServer
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
+from mec_rllib.sim.training_jobs import NO_KIND
 from mec_rllib.sim.workloads import BernoulliWorkload
 
 CASES, SLOTS = 12 if numba.config.DISABLE_JIT else 250, 60
@@ -105,11 +106,11 @@ def play_both(batch, seed, training_rate):
     references = [ReferenceServer.like(batch, i, batch.seed) for i in range(2)]
     sums, started = batch.tally.reward.copy(), ([], [])
     for _ in range(SLOTS):
-        wanted = (rng.random(2) < training_rate) * rng.integers(1, batch.kinds + 1, 2)
+        wanted = np.where(rng.random(2) < training_rate, rng.integers(0, batch.kinds, 2), NO_KIND)
         batch.request_training(wanted)
         for reference, kind in zip(references, wanted, strict=True):
-            if kind:
-                reference.request_training(kind - 1)
+            if kind != NO_KIND:
+                reference.request_training(kind)
         for i, reference in enumerate(references):
             assert_same(batch, i, reference)
         actions = rng.integers(0, batch.buffer + 1, 2)

@@ -111,11 +111,9 @@ def test_all_that_a_gate_does_is_tried(module, more, message):
 def test_a_gate_that_chooses_answers_a_kind(module):
     kinds = [{"name": name} for name in ("small", "large")]
     name = module(GATE, "return np.full(3, 3)", "chooses_kind = True")
-    text = refused(
-        strategies=[f"{name}:Mine"], runners={"servers": 3}, env={"training_jobs": kinds}
-    )
+    text = refused(strategies=[f"{name}:Mine"], runners={"servers": 3}, env={"training_job": kinds})
     assert text == (
-        f"{name}.py:7: Mine.wants() must return (N,) integers 0..2, N = 3 here, returned "
+        f"{name}.py:7: Mine.wants() must return (N,) integers -1..1, N = 3 here, returned "
         "an array (3,) of int64 from 3 to 3"
     )
 

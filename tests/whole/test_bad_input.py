@@ -30,7 +30,7 @@ GOOD = {
         "workload": "drift",
         "drift": {},
         "bursts": {},
-        "training_jobs": [{"name": "small", "share": 0.5, "slots": 2, "updates": 16, "batch": 8}],
+        "training_job": [{"name": "small", "share": 0.5, "slots": 2, "updates": 16, "batch": 8}],
     },
 }
 HOSTILE = {
