@@ -2,7 +2,8 @@
 
 import difflib
 import importlib
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 from mec_rllib.user_code import fault_of, named
@@ -44,6 +45,14 @@ def load_path(path: str) -> Any:
     """What `module:name` leads to; raises what the import raises."""
     module, _, name = path.partition(":")
     return getattr(importlib.import_module(module), name)
+
+
+def seeded(constructor: Callable[..., Any] | None, args: Mapping[str, Any], seed: int) -> Any:
+    """What a constructor builds of its arguments; if it draws, it gets the seed, too."""
+    assert constructor is not None
+    if "seed" in inspect.signature(constructor).parameters:
+        args = {"seed": seed} | dict(args)
+    return constructor(**args)
 
 
 def path_of(found: Any) -> str:

@@ -81,7 +81,7 @@ def _with_default(values: Mapping[str, Any], key: str, default: Any) -> dict[str
 
 def _dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in values.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, Mapping) and key != "exploration":  # one or another, as a whole
             yield from _dotted(value, f"{prefix}{key}.")
         else:
             yield prefix + str(key), value

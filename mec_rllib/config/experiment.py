@@ -1,14 +1,14 @@
 """An experiment as it is written down: strategies x seeds on one environment, typed and checked."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from mec_rllib.config.agents import fill
 from mec_rllib.config.claims import Claims, CompareConfig
+from mec_rllib.config.explorations import Exploration, exploration_class, name_and_keys
 from mec_rllib.config.sections import (
-    EXPLORATIONS,
     EvaluationConfig,
     GateConfig,
     LearnerConfig,
@@ -17,7 +17,6 @@ from mec_rllib.config.sections import (
     SearchConfig,
     Seed,
     TrackingConfig,
-    exploration_class,
 )
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.section import Name, Section
@@ -45,9 +44,10 @@ class Experiment(Section):
         description="who learns: paper, deployable, sac, ppo (mec_rllib/config/agents), or a YAML "
         "file of your own; gives the keys of exploration, learner and gate that are not given",
     )
-    exploration: Literal[tuple(EXPLORATIONS)] = Field(  # type: ignore[valid-type]
+    exploration: Exploration = Field(
         "epsilon_greedy",
-        description="how it explores (sampled: sac and ppo only)",
+        description="how it explores: a name, a name with its keys ({guided: {slots: 5000}}), or "
+        "an import path; sampled is for sac and ppo",
     )
     learner: LearnerConfig = Field(default_factory=LearnerConfig, description="how it learns")
     pretrain: PretrainConfig | None = Field(
@@ -78,15 +78,15 @@ class Experiment(Section):
     @model_validator(mode="after")
     def _actor_critics_have_what_they_need(self) -> Self:
         algorithm, learner = self.learner.algorithm, self.learner
-        if (algorithm == "dqn") == (self.exploration == "sampled"):
+        exploration, _ = name_and_keys(self.exploration)
+        if (algorithm == "dqn") == (exploration == "sampled"):
             raise ValueError(
-                f"exploration is {self.exploration}, which does not go with learner.algorithm "
+                f"exploration is {exploration}, which does not go with learner.algorithm "
                 f"{algorithm}: sac and ppo are sampled, dqn is not"
             )
-        if learner.observe.afterstates and exploration_class(self.exploration).network is not None:
+        if learner.observe.afterstates and exploration_class(exploration).network is not None:
             raise ValueError(
-                f"exploration {self.exploration} has a network of its own: no afterstates "
-                "(agent: paper)"
+                f"exploration {exploration} has a network of its own: no afterstates (agent: paper)"
             )
         if algorithm == "dqn":
             return self

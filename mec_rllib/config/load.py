@@ -120,11 +120,13 @@ def with_values(experiment: Experiment, values: Mapping[str, Any], source: str) 
 def _set(values: dict[str, Any], key: str, value: Any, source: str) -> None:
     *parents, last = key.split(".")
     place: Any = values
-    for part in parents:
+    for part, below in zip(parents, [*parents, last][1:], strict=True):
         place = _only(place, part)
         if isinstance(place, dict):
             if place.get(part) is None:  # absent, or an empty section in the file
                 place[part] = {}
+            elif place[part] == below:  # `exploration: guided`, and exploration.guided.slots
+                place[part] = {below: {}}
             place = place[part]
         else:
             place = _item(place, part, source)

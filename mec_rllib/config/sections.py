@@ -5,25 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import ConfigDict, Field, model_validator
 
-from mec_rllib.lookup import find
 from mec_rllib.section import Section
-
-# Explorations: the class of each, by name so that a config imports none, and the key of `learner`
-# that holds its arguments.
-EXPLORATIONS: dict[str, tuple[str, str | None]] = {
-    "epsilon_greedy": ("mec_rllib.rl.exploration:EpsilonGreedy", "epsilon"),
-    "boltzmann": ("mec_rllib.rl.exploration:Boltzmann", "temperature"),
-    "bootstrapped": ("mec_rllib.rl.dqn.bootstrapped:Bootstrapped", "bootstrap"),
-    "noisy": ("mec_rllib.rl.dqn.noisy:Noisy", "sigma0"),
-    "guided": ("mec_rllib.rl.exploration:Guided", "guide"),
-    "none": ("mec_rllib.rl.exploration:Greedy", None),
-    "sampled": ("mec_rllib.rl.actor_critic.exploration:Sampled", None),
-}
-
-
-def exploration_class(name: str) -> Any:
-    """The class of an exploration, imported now: a `mec_rllib.rl.exploration.Greedy`."""
-    return find(EXPLORATIONS[name][0], {}, "exploration")
 
 
 class GateConfig(Section):
@@ -48,51 +30,6 @@ class GateConfig(Section):
         ge=1,
         le=100_000,
         description="K learner updates per training job; null = 32, for ideal and always 1",
-    )
-
-
-class EpsilonConfig(Section):
-    """Exploration: floor + (start - floor) * exp(-5 t / decay_slots), then the floor."""
-
-    start: float = Field(1.0, ge=0, le=1, description="epsilon at slot 0")
-    floor: float = Field(0.1, ge=0, le=1, description="epsilon from decay_slots on")
-    decay_slots: int = Field(
-        87_500, ge=1, le=10**12, description="slots until the floor, all servers together"
-    )
-
-
-class TemperatureConfig(Section):
-    """exploration: boltzmann. Falls as epsilon does, in units of Q (rewards / largest weight)."""
-
-    start: float = Field(0.3, gt=0, le=1e6, description="temperature at slot 0")
-    floor: float = Field(0.01, gt=0, le=1e6, description="temperature from decay_slots on")
-    decay_slots: int = Field(
-        87_500, ge=1, le=10**12, description="slots until the floor, all servers together"
-    )
-
-
-class BootstrapConfig(Section):
-    """exploration: bootstrapped. Heads that disagree where little is known."""
-
-    heads: int = Field(10, ge=2, le=1000, description="K, heads of the network")
-    slots: int = Field(
-        250,
-        ge=1,
-        le=10**12,
-        description="slots that a server follows a head; as long as the source's episodes",
-    )
-
-
-class GuideConfig(Section):
-    """exploration: guided. A rule acts at first, the agent learns from what it brings about."""
-
-    scheduler: str = Field("reservation", description="the rule: a scheduler, or an import path")
-    args: dict[str, Any] = Field(default_factory=dict, description="its arguments")
-    slots: int = Field(
-        10_000,
-        ge=0,
-        le=10**12,
-        description="slots, all servers together, in which the rule decides",
     )
 
 
@@ -157,29 +94,13 @@ class LearnerConfig(Section):
     alpha: float = Field(0.6, ge=0, le=1, description="prioritization; 0 = uniform")
     beta: float = Field(0.5, ge=0, le=1, description="importance weights; 1 = full correction")
     learning_starts: int = Field(500, ge=1, description="transitions before any training")
-    epsilon: EpsilonConfig = Field(
-        default_factory=EpsilonConfig, description="exploration: epsilon_greedy"
-    )
-    temperature: TemperatureConfig = Field(
-        default_factory=TemperatureConfig, description="exploration: boltzmann"
-    )
-    bootstrap: BootstrapConfig = Field(
-        default_factory=BootstrapConfig, description="exploration: bootstrapped"
-    )
-    sigma0: float = Field(
-        0.5, gt=0, le=100, description="exploration: noisy; noise on the weights at first"
-    )
-    guide: GuideConfig = Field(default_factory=GuideConfig, description="exploration: guided")
+    epsilon: dict[str, Any] = Field({}, description="older spelling of exploration.epsilon_greedy")
+    temperature: dict[str, Any] = Field({}, description="older spelling of exploration.boltzmann")
+    bootstrap: dict[str, Any] = Field({}, description="older spelling of exploration.bootstrapped")
+    sigma0: float | None = Field(None, description="older spelling of exploration.noisy.sigma0")
+    guide: dict[str, Any] = Field({}, description="older spelling of exploration.guided")
     observe: ObserveConfig = Field(default_factory=ObserveConfig, description="what it sees")
     corrupt: CorruptConfig = Field(default_factory=CorruptConfig, description="damage on purpose")
-
-    def exploration_args(self, exploration: str) -> dict[str, Any]:
-        """The keys of an exploration, by the names of its arguments."""
-        key = EXPLORATIONS[exploration][1]
-        values = getattr(self, key) if key is not None else {}
-        if isinstance(values, Section):
-            return values.model_dump()
-        return {key: values} if key is not None else {}
 
     @model_validator(mode="after")
     def _replay_can_start(self) -> Self:

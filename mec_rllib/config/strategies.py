@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from mec_rllib.config.agents import name_once_filled, settings_of
 from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.explorations import OLDER, exploration_class, name_and_keys
 from mec_rllib.config.load import one_line, with_values
 from mec_rllib.config.sections import GateConfig
 from mec_rllib.config.study import OF_THE_WHOLE, Strategy, Study
@@ -142,7 +143,35 @@ def _gate(
         raise ConfigError(f"{place}: {where}.{one_line(error, section)}") from None
     _check_kind(experiment, gate, f"{place}: {label}")
     updates = experiment.gate.updates_per_job or gate.updates_per_job
-    return Strategy(label, True, name, _path(name, gate), args, experiment, updates)
+    explored = exploration_args(experiment, f"{place}: ")
+    return Strategy(label, True, name, _path(name, gate), args, experiment, updates, explored)
+
+
+def exploration_args(experiment: Experiment, place: str = "") -> dict[str, Any]:
+    """The arguments of an experiment's exploration, but for the seed.
+
+    Raises:
+        ConfigError: keys that it does not have, or the older spelling beside the newer one.
+    """
+    name, keys = name_and_keys(experiment.exploration)
+    older = next((key for key, explored in OLDER.items() if explored == name), None)
+    given = getattr(experiment.learner, older) if older else None
+    if given is not None and not isinstance(given, Mapping):
+        given = {older: given}  # sigma0 is a key itself
+    if keys and given:
+        raise ConfigError(f"{place}exploration.{name} and learner.{older} are the same: give one")
+    where = f"learner.{older}" if given else f"exploration.{name}"
+    try:
+        section = section_of(exploration_class(name))
+        args = section.model_validate(given or keys).model_dump()
+    except ValidationError as error:
+        raise ConfigError(f"{place}{where}.{one_line(error, section)}") from None
+    except ValueError as error:
+        raise ConfigError(f"{place}{error}") from None
+    if name == "guided":
+        rule = find_strategy("scheduler", args["scheduler"], place + where)
+        check_arguments(rule, args["args"] or {}, place + where)
+    return args
 
 
 def _check_kind(experiment: Experiment, gate: type[Gate], place: str) -> None:

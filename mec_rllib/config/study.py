@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.explorations import OLDER, name_and_keys
 from mec_rllib.config.sections import GateConfig
 from mec_rllib.lookup import load_path
 
@@ -32,6 +33,7 @@ class Strategy:
         args: arguments of that class, but for the number of servers and the seed.
         experiment: the whole config as this strategy sees it (after its agent and `set` keys).
         updates_per_job: K, where the kind of training job does not say; 0 for schedulers.
+        exploration_args: arguments of the exploration, but for the seed.
     """
 
     label: str
@@ -41,6 +43,7 @@ class Strategy:
     args: Mapping[str, Any]
     experiment: Experiment
     updates_per_job: int = 0
+    exploration_args: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def gate(self) -> "type[Gate] | None":
@@ -53,6 +56,16 @@ class Strategy:
         return None if self.learns else load_path(self.path)
 
     @property
+    def exploration(self) -> str:
+        """Name or import path of the exploration."""
+        return name_and_keys(self.experiment.exploration)[0]
+
+    @property
+    def guide(self) -> str | None:
+        """Name or import path of the rule that acts first, if one does."""
+        return self.exploration_args["scheduler"] if self.exploration == "guided" else None
+
+    @property
     def identity(self) -> dict[str, Any]:
         """All that makes it what it is, but for its label: plain data, to be compared.
 
@@ -60,9 +73,12 @@ class Strategy:
         """
         config = self.experiment.model_dump(mode="json", exclude=OF_THE_WHOLE)
         config["gate"] = {key: config["gate"][key] for key in GateConfig.model_fields}
+        config["exploration"] = {self.exploration: _plain(self.exploration_args)}
+        for key in OLDER:
+            del config["learner"][key]
         return {
             "class": self.path,
-            "args": json.loads(json.dumps(dict(self.args), default=str)),
+            "args": _plain(self.args),
             "config": config,
         }
 
@@ -137,6 +153,10 @@ class Study:
     def to_json(self) -> list[dict[str, Any]]:
         """The strategies, as `study.json` has them."""
         return [strategy.to_json(self.experiment) for strategy in self.strategies]
+
+
+def _plain(args: Mapping[str, Any]) -> Any:
+    return json.loads(json.dumps(dict(args), default=str))
 
 
 def differences(

@@ -4,16 +4,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.explorations import OLDER
 from mec_rllib.config.load import build
-from mec_rllib.config.sections import EXPLORATIONS, GateConfig, LearnerConfig
+from mec_rllib.config.sections import GateConfig, LearnerConfig
 from mec_rllib.config.study import Strategy
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import GATES
 from mec_rllib.lookup import is_import_path, nearest
 from mec_rllib.section import section_of
 
-# Keys of `learner` that hold the arguments of an exploration.
-OF_EXPLORATION = {key: name for name, (_, key) in EXPLORATIONS.items() if key is not None}
 # Of these algorithms only; all other keys of `learner` are used by whoever learns.
 OF_ALGORITHMS = {
     "n_step": ("dqn",),
@@ -111,9 +110,9 @@ def _of_gate(name: str) -> Asked:
 
 
 def _of_learner(name: str) -> Asked | None:
-    if exploration := OF_EXPLORATION.get(name):
+    if exploration := OLDER.get(name):
         return (
-            lambda s: s.learns and s.experiment.exploration == exploration,
+            lambda s: s.learns and s.exploration == exploration,
             _nobody(f"exploration: {exploration}"),
         )
     if name not in LearnerConfig.model_fields:

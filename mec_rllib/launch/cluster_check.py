@@ -177,9 +177,9 @@ def modules_to_send(study: Study) -> list[str]:
     for strategy in study.strategies:
         modules |= {strategy.path.partition(":")[0], load_path(strategy.path).__module__}
         modules |= strategy.experiment.env.modules
-        guide = strategy.experiment.learner.guide.scheduler
-        if strategy.experiment.exploration == "guided" and is_import_path(guide):
-            modules.add(guide.partition(":")[0])
+        for rule in (strategy.exploration, strategy.guide or ""):
+            if is_import_path(rule):
+                modules.add(rule.partition(":")[0])
     names = {module.partition(".")[0] for module in modules}
     return sorted(_place(name) for name in names - {"mec_rllib"} if not _is_installed(name))
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.explorations import exploration_class, name_and_keys
 from mec_rllib.config.load import with_values
-from mec_rllib.config.sections import exploration_class
-from mec_rllib.config.strategies import resolve
+from mec_rllib.config.strategies import exploration_args, resolve
 from mec_rllib.config.study import Study
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
@@ -70,10 +70,11 @@ def _network(experiment: Experiment) -> dict[str, Any]:
         "the observation's size": encoder_of(world, **observe).size,
         "the number of actions": world.mask.shape[1],
     }
-    exploration = exploration_class(experiment.exploration)
+    name, _ = name_and_keys(experiment.exploration)
+    exploration = exploration_class(name)
     if exploration.network is not None:
-        network["exploration"] = experiment.exploration
+        network["exploration"] = name
         network["what exploration adds to the network"] = exploration.network_config(
-            **learner.exploration_args(experiment.exploration)
+            **exploration_args(experiment)
         )
     return network

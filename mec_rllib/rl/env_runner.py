@@ -18,6 +18,7 @@ from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.vector import build_vector_env
 from mec_rllib.envs.world import WorldVectorEnv
 from mec_rllib.gates import GateView, TDStatistic
+from mec_rllib.lookup import seeded
 from mec_rllib.rl.exploration import Greedy
 from mec_rllib.rl.gating import runner_gate, view_of
 from mec_rllib.rl.messages import Fragment, Report, Transitions
@@ -41,7 +42,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._rng = generator(config.seed, Purpose.ACTING, self._index)
         self._td = TDStatistic(self.num_envs, config.td_rate)
         self._n_step = NStep(config.n_step, config.gamma)
-        self._exploration: Greedy = config.exploration(**config.exploration_args)
+        self._exploration: Greedy = seeded(config.exploration, config.exploration_args, config.seed)
         chooses, kinds = self._gating.gate.chooses_kind, self.env.servers.kinds
         # That the gate is asked about, each with a psi of its own.
         self._kinds = list(range(kinds)) if chooses else [config.training_kind or 0]

@@ -1,15 +1,16 @@
 """How the agent acts on its Q-values, and how it departs from them to learn."""
 
 import math
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
+from pydantic import Field
 
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.world import World
+from mec_rllib.lookup import find, seeded
 from mec_rllib.rl.masks import best_allowed
-from mec_rllib.schedulers import Scheduler, random_actions
+from mec_rllib.schedulers import SCHEDULERS, Scheduler, random_actions
 from mec_rllib.sim.jobs import Ints
 
 
@@ -46,6 +47,13 @@ class Greedy:
         return {}
 
 
+DecaySlots = Annotated[
+    int, Field(ge=1, le=10**12, description="slots until the floor, all servers together")
+]
+Epsilon = Annotated[float, Field(ge=0, le=1)]
+Temperature = Annotated[float, Field(gt=0, le=1e6)]
+
+
 class Decay:
     """floor + (start - floor) * exp(-5 t / decay_slots) until decay_slots, then the floor.
 
@@ -53,7 +61,7 @@ class Decay:
     reconstructed.
     """
 
-    def __init__(self, start: float = 1.0, floor: float = 0.1, decay_slots: int = 87_500):
+    def __init__(self, start: float, floor: float, decay_slots: int):
         self._start, self._floor, self._decay_slots = start, floor, decay_slots
 
     def at(self, slot: int) -> float:
@@ -65,10 +73,21 @@ class Decay:
 
 
 class EpsilonGreedy(Greedy):
-    """The source's: with probability epsilon any allowed action, else the greedy one."""
+    """The source's: with probability epsilon any allowed action, else the greedy one.
 
-    def __init__(self, **decay: float):
-        self._epsilon = Decay(**decay)  # type: ignore[arg-type]
+    Args:
+        start: epsilon at slot 0.
+        floor: epsilon from `decay_slots` on; see `Decay` for what lies between.
+        decay_slots: slots of the agent's lifetime until the floor.
+    """
+
+    def __init__(
+        self,
+        start: Annotated[Epsilon, Field(description="epsilon at slot 0")] = 1.0,
+        floor: Annotated[Epsilon, Field(description="epsilon from decay_slots on")] = 0.1,
+        decay_slots: DecaySlots = 87_500,
+    ):
+        self._epsilon = Decay(start, floor, decay_slots)
 
     def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed."""
@@ -87,11 +106,18 @@ class Boltzmann(Greedy):
     """Draws an allowed action with probability proportional to exp(Q / temperature).
 
     Args:
-        **decay: of the temperature, in units of Q (see `Decay`).
+        start: temperature at slot 0, in units of Q (rewards / largest weight).
+        floor: temperature from `decay_slots` on; see `Decay` for what lies between.
+        decay_slots: slots of the agent's lifetime until the floor.
     """
 
-    def __init__(self, **decay: float):
-        self._temperature = Decay(**decay)  # type: ignore[arg-type]
+    def __init__(
+        self,
+        start: Annotated[Temperature, Field(description="temperature at slot 0, in Q")] = 0.3,
+        floor: Annotated[Temperature, Field(description="temperature from decay_slots on")] = 0.01,
+        decay_slots: DecaySlots = 87_500,
+    ):
+        self._temperature = Decay(start, floor, decay_slots)
 
     def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed."""
@@ -109,17 +135,42 @@ class Guided(Greedy):
     """Acts by a rule at first, learning from what it brings about, then greedily.
 
     Args:
-        guide: builds the rule.
+        scheduler: name of the rule, or `package.module:Class`.
+        args: its arguments.
         slots: of the agent's lifetime in which the rule decides.
+        seed: of a rule that draws.
+
+    Raises:
+        ValueError: an unknown rule.
+
+    Attributes:
+        guide: the rule.
     """
 
-    def __init__(self, guide: Callable[[], Scheduler], slots: int):
-        self._guide, self._slots = guide(), slots
+    def __init__(
+        self,
+        scheduler: Annotated[
+            str, Field(description="the rule: a scheduler, or an import path")
+        ] = "reservation",
+        args: Annotated[dict[str, Any] | None, Field(description="its arguments")] = None,
+        slots: Annotated[
+            int,
+            Field(
+                ge=0,
+                le=10**12,
+                description="slots, all servers together, in which the rule decides",
+            ),
+        ] = 10_000,
+        seed: int = 0,
+    ):
+        found = find(scheduler, SCHEDULERS, "scheduler")
+        self.guide: Scheduler = seeded(found, args or {}, seed)
+        self._slots = slots
 
     def choose(self, q: Observations, servers: World, slot: int, rng: np.random.Generator) -> Ints:
         """Actions (N,), each allowed."""
         if slot < self._slots:
-            return self._guide.select(servers)
+            return self.guide.select(servers)
         return super().choose(q, servers, slot, rng)
 
     def metrics(self, slot: int) -> dict[str, float]:

@@ -39,7 +39,7 @@ class GatedConfig(AlgorithmConfig):
         self.td_rate = 5e-4
         self.observe: dict[str, Any] = {}
         self.exploration: type[Greedy] = EpsilonGreedy
-        self.exploration_args: dict[str, Any] = {}
+        self.exploration_args: Mapping[str, Any] = {}
         self.slots_per_iteration = 1000
         self.learning_starts = 500
         self.replay_capacity, self.replay_alpha, self.replay_beta = 65_536, 0.6, 0.5
@@ -144,11 +144,18 @@ class GatedConfig(AlgorithmConfig):
         self,
         *,
         exploration: type[Greedy] = NotProvided,
-        exploration_args: dict[str, Any] = NotProvided,
+        exploration_args: Mapping[str, Any] = NotProvided,
         observe: dict[str, Any] = NotProvided,
         slots_per_iteration: int = NotProvided,
     ) -> Self:
-        """Sets exploration (a class, its arguments), the observation, slots per `train()`."""
+        """Sets how the agent acts and what it sees.
+
+        Args:
+            exploration: class of it.
+            exploration_args: its arguments.
+            observe: arguments of the encoder, such as `afterstates=True`.
+            slots_per_iteration: slots per `train()`.
+        """
         return self._take(
             exploration=exploration,
             exploration_args=exploration_args,

@@ -7,11 +7,10 @@ from mec_rllib.config.study import Strategy, Study
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import Idle, ServerEmpty
-from mec_rllib.lookup import nearest
+from mec_rllib.lookup import nearest, seeded
 from mec_rllib.results.claims import check_claims
 from mec_rllib.schedulers import SCHEDULERS
 from mec_rllib.trials.dry_run import dry_run, users_faults
-from mec_rllib.trials.rules import build_scheduler
 from mec_rllib.user_code import fault_of
 
 
@@ -56,7 +55,7 @@ def _check_built(strategy: Strategy) -> None:
             raise
         raise ConfigError(f"env: {error}") from None
     if not strategy.learns:
-        scheduler = build_scheduler(strategy, seed=0)
+        scheduler = seeded(strategy.scheduler, strategy.args, seed=0)
         if hasattr(scheduler, "prepare"):
             scheduler.prepare(env.build_world(1))
 
@@ -66,8 +65,8 @@ def _check_gym(strategy: Strategy, world: Any) -> None:
     encoder_of(world, **strategy.experiment.learner.observe.model_dump())
     _check_world_says_what_the_gate_asks(strategy, world)
     rules = {strategy.scheduler}
-    if strategy.learns and strategy.experiment.exploration == "guided":
-        rules = {SCHEDULERS.get(strategy.experiment.learner.guide.scheduler)}
+    if strategy.learns and strategy.guide:
+        rules = {SCHEDULERS.get(strategy.guide)}
     if jobs := rules & (set(SCHEDULERS.values()) - {SCHEDULERS["random"]}):
         name = next(n for n, rule in SCHEDULERS.items() if rule in jobs)
         raise ConfigError(

@@ -18,12 +18,13 @@ from mec_rllib.config.study import Strategy
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import Gate, GateView, build_gate
+from mec_rllib.lookup import seeded
+from mec_rllib.rl.exploration import Guided
 from mec_rllib.rl.gating import view_of
 from mec_rllib.schedulers import Scheduler, random_actions
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.training_jobs import NO_KIND
-from mec_rllib.trials.rules import build_guide, build_scheduler
 from mec_rllib.trials.trial import evaluation_world
 from mec_rllib.user_code import WrongAnswerError, described, fault_of, named, one_line, wrong_answer
 
@@ -44,11 +45,11 @@ def dry_run(strategy: Strategy) -> None:
         if not strategy.learns:
             world = experiment.env.build_world(max(runners.num, 1) * runners.servers)
             for played in (world, evaluation_world(experiment, seed=0)):
-                _play_scheduler(build_scheduler(strategy, seed=0), played)
+                _play_scheduler(seeded(strategy.scheduler, strategy.args, seed=0), played)
             return
         assert strategy.gate is not None
         world = experiment.env.build_world(runners.servers)  # of one runner
-        guide = build_guide(strategy, seed=0) if experiment.exploration == "guided" else None
+        guide = Guided(**strategy.exploration_args).guide if strategy.guide else None
         costs, kind = world.kind_costs, strategy.training_kind
         gate = build_gate(strategy.gate, world.num_servers, costs, kind, **strategy.args)
         _play_gate(gate, guide, world)

@@ -10,11 +10,11 @@ from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
+from mec_rllib.lookup import seeded
 from mec_rllib.results.folder import TrialFolder
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.trials.check import check
 from mec_rllib.trials.checkpoints import MANIFEST, checkpoint_at
-from mec_rllib.trials.rules import build_scheduler
 
 RLLIB_METADATA = "rllib_checkpoint.json"
 Player = tuple[str, Callable[[int], Scheduler]]  # label, and what plays a seed
@@ -29,7 +29,7 @@ def scheduler_of(experiment: Experiment, name: str) -> Player:
     asked = experiment.model_copy(update={"strategies": [{"scheduler": name}]})
     (strategy,) = resolve(asked).strategies
     check(strategy)
-    return strategy.label, partial(build_scheduler, strategy)
+    return strategy.label, partial(seeded, strategy.scheduler, strategy.args)
 
 
 def policy_of(experiment: Experiment, place: Path, allow_pickle: bool = False) -> Player:

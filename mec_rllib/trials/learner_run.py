@@ -1,22 +1,19 @@
 """The DQN under a gate, as a trial plays it."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mec_rllib.callbacks.corrupt_q import CorruptQCallback
-from mec_rllib.config.sections import exploration_class
+from mec_rllib.config.explorations import exploration_class
 from mec_rllib.config.study import Strategy
 from mec_rllib.rl.actor_critic.algorithms import GatedPPOConfig, GatedSACConfig
 from mec_rllib.rl.algorithm import PLAY, GatedAlgorithm
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
-from mec_rllib.rl.exploration import Greedy
 from mec_rllib.rl.gated_config import GatedConfig
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import Scheduler
 from mec_rllib.sim.totals import Sums
-from mec_rllib.trials.rules import build_guide
 
 
 class LearnerRun:
@@ -87,7 +84,6 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
     learner, runners = experiment.learner, experiment.runners
     gate = strategy.gate
     assert gate is not None
-    exploration, exploration_args = exploration_of(strategy, seed)
     config, training = _learner_of(strategy)
     return (
         config.environment(env_config=experiment.env.model_dump(mode="json"))
@@ -120,8 +116,8 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
             learning_starts=learner.learning_starts,
         )
         .acting(
-            exploration=exploration,
-            exploration_args=exploration_args,
+            exploration=exploration_class(strategy.exploration),
+            exploration_args=dict(strategy.exploration_args),
             observe=learner.observe.model_dump(),
         )
         .corrupting(**learner.corrupt.model_dump())
@@ -140,12 +136,3 @@ def _learner_of(strategy: Strategy) -> tuple[GatedConfig, dict[str, Any]]:
         rates = ("actor_lr", "critic_lr", "alpha_lr")
         return GatedSACConfig(), targets | dict.fromkeys(rates, learner.lr)
     return GatedDQNConfig(), targets | {"lr": learner.lr}
-
-
-def exploration_of(strategy: Strategy, seed: int) -> tuple[type[Greedy], dict[str, Any]]:
-    """The exploration that a config names, and its arguments."""
-    name = strategy.experiment.exploration
-    args = strategy.experiment.learner.exploration_args(name)
-    if name == "guided":
-        args = {"guide": partial(build_guide, strategy, seed), "slots": args["slots"]}
-    return exploration_class(name), args

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Protocol
 from mec_rllib.config.study import Strategy
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.world import totals_of
+from mec_rllib.lookup import seeded
 from mec_rllib.schedulers import Scheduler, run
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Sums, world_figures
-from mec_rllib.trials.rules import build_scheduler
 
 
 class StrategyRun(Protocol):
@@ -102,4 +102,4 @@ def start_run(strategy: Strategy, seed: int, pretrained: Path | None = None) -> 
         return LearnerRun(strategy, seed, pretrained)
     runners = strategy.experiment.runners
     batch = strategy.experiment.env.build_world(max(runners.num, 1) * runners.servers, seed)
-    return SchedulerRun(build_scheduler(strategy, seed), batch)
+    return SchedulerRun(seeded(strategy.scheduler, strategy.args, seed), batch)

@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 from gate_slots import view
 
-from mec_rllib.config.load import build, load, read_values, with_values
+from mec_rllib.config.load import (
+    build,
+    load,
+    parse_override,
+    read_values,
+    with_overrides,
+    with_values,
+)
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study_file import load_study
 from mec_rllib.envs.config import EnvConfig
@@ -147,6 +154,47 @@ def test_overrides_are_yaml_and_reach_into_lists(config):
     assert resolve(experiment).strategies[1].args == {"period": 50}
 
 
+OWN = """
+from mec_rllib.rl.exploration import Greedy
+
+class Timid(Greedy):
+    def __init__(self, fear: float = 0.5): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("values", "name", "args"),
+    [
+        (["exploration=noisy"], "noisy", {"sigma0": 0.5}),
+        (["exploration={noisy: }"], "noisy", {"sigma0": 0.5}),
+        (["exploration={noisy: {sigma0: 0.3}}"], "noisy", {"sigma0": 0.3}),
+        (["exploration=noisy", "exploration.noisy.sigma0=0.3"], "noisy", {"sigma0": 0.3}),
+        (["exploration=noisy", "learner.sigma0=0.3"], "noisy", {"sigma0": 0.3}),
+        (["exploration=timid:Timid"], "timid:Timid", {"fear": 0.5}),
+        (["exploration={'timid:Timid': {fear: 2}}"], "timid:Timid", {"fear": 2.0}),
+    ],
+)
+def test_an_exploration_is_a_name_or_a_name_with_its_keys(
+    tmp_path, monkeypatch, values, name, args
+):
+    (tmp_path / "timid.py").write_text(OWN)
+    monkeypatch.syspath_prepend(tmp_path)
+    (strategy,) = resolve(build(with_set(*values), "c.yaml")).strategies
+    assert (strategy.exploration, strategy.exploration_args) == (name, args)
+
+
+def with_set(*overrides):
+    return with_overrides({"strategies": ["ats"]}, map(parse_override, overrides))
+
+
+def test_both_spellings_of_an_exploration_are_one():
+    """What a strategy is does not hang on how it was written down."""
+    newer = resolve(build(with_set("exploration.epsilon_greedy.floor=0.02"), "c")).strategies[0]
+    older = resolve(build(with_set("learner.epsilon.floor=0.02"), "c")).strategies[0]
+    other = resolve(build(with_set("learner.epsilon.floor=0.03"), "c")).strategies[0]
+    assert newer.identity == older.identity != other.identity
+
+
 def test_a_training_job_is_keys_and_values_or_a_list_of_them(config):
     (only,) = load(config, ["env.training_job={share: 0.5}"]).env.training_job
     assert (only.name, only.share, only.slots, only.mode) == ("training", 0.5, 1, "drain")
@@ -173,8 +221,8 @@ def test_a_strategy_sees_its_own_values(config):
     own = own.replace("90", "90, label: a")
     first, second = resolve(load(config, [own])).strategies
     assert (first.args["percentile"], second.args["percentile"]) == (90, 99)
-    assert first.experiment.learner.epsilon.floor == 0.02
-    assert second.experiment.learner.epsilon.floor == 0.1
+    assert first.exploration_args["floor"] == 0.02
+    assert second.exploration_args["floor"] == 0.1
 
 
 def test_free_training_and_naive_training_pay_for_one_update(config):
@@ -192,6 +240,12 @@ JOB_CLASS = "name: a, resources: [1, 9], execution: [1, 2], slack: [0, 1], weigh
 BAD = {  # an override, and what the one line must say
     "slts=3": "slts: unknown key; did you mean 'slots'?",
     "gate.persentile=3": "gate.persentile: unknown key; did you mean 'percentile'?",
+    "exploration=noisi": "unknown exploration 'noisi'; did you mean 'noisy'?",
+    "exploration={none: {}, noisy: {}}": "exploration: must be one of them, not 2",
+    "exploration={}": "exploration: must be one of them, not 0",
+    "exploration={guided: {slot: 3}}": "exploration.guided.slot: unknown key; did you",
+    "exploration=mec_rllib.gates:ATS": "is no mec_rllib.rl.exploration.Greedy",
+    "exploration={epsilon_greedy: {floor: 2}}": "exploration.epsilon_greedy.floor: Input",
     "learner.epsilon.flor=0": "learner.epsilon.flor: unknown key; did you mean 'floor'?",
     "slots=many": "slots: Input should be a valid integer",
     "slots=0": "slots: Input should be greater than or equal to 1, not 0",

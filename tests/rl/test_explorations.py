@@ -22,7 +22,7 @@ from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
 from mec_rllib.rl.modules import acting_function
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
-from mec_rllib.schedulers import FIFO, run
+from mec_rllib.schedulers import run
 from mec_rllib.sim.totals import Totals
 
 HEADS = 3
@@ -99,7 +99,7 @@ def all_explorations(actions):
         (EpsilonGreedy(start=0.5, floor=0.5), 0),
         (Boltzmann(start=5.0, floor=5.0), 0),
         (Sampled(), 2),
-        (Guided(FIFO, slots=0), 0),
+        (Guided("fifo", slots=0), 0),
         (Bootstrapped(slots=1), HEADS * actions),
         (Noisy(), actions),
     ]
@@ -146,7 +146,7 @@ def test_epsilon_is_that_of_the_slot_that_is_played(slot):
 def test_the_guide_decides_until_its_slots_are_over():
     servers = SimpleNamespace(mask=np.ones((3, 3), bool))
     q = np.tile(np.array([0.0, 1.0, 2.0], np.float32), (3, 1))
-    guided, rng = Guided(FIFO, slots=100), np.random.default_rng(0)
+    guided, rng = Guided("fifo", slots=100), np.random.default_rng(0)
     for slot, chosen in ((0, 1), (99, 1), (100, 2), (101, 2)):
         assert guided.choose(q, servers, slot, rng).tolist() == [chosen] * 3
         assert guided.metrics(slot) == {"guided": float(chosen == 1)}

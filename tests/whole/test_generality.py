@@ -222,11 +222,17 @@ def test_an_environment_of_ones_own_travels_to_the_nodes():
     assert modules_to_send(resolve(build_experiment({"env": {"gym": CARTPOLE}}, "test"))) == []
 
 
-def test_a_guide_of_ones_own_travels_to_the_nodes():
-    guide = {"scheduler": "examples.rules:Mine"}
-    values = {"exploration": "guided", "learner": {"guide": guide}}
-    (place,) = modules_to_send(resolve(build_experiment(values, "test")))
-    assert Path(place) == ROOT / "examples"
+@pytest.mark.parametrize(
+    "exploration", [{"guided": {"scheduler": "my_rules:Mine"}}, "my_rules:Explores"]
+)
+def test_rules_of_ones_own_travel_to_the_nodes(tmp_path, monkeypatch, exploration):
+    (tmp_path / "my_rules.py").write_text(
+        "from mec_rllib.rl.exploration import Greedy as Explores\n"
+        "from mec_rllib.schedulers import FIFO as Mine\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    (place,) = modules_to_send(resolve(build_experiment({"exploration": exploration}, "test")))
+    assert Path(place) == tmp_path / "my_rules.py"
 
 
 def test_a_fallback_to_what_an_environment_cannot_say_is_refused(tmp_path):

@@ -1,10 +1,11 @@
 """Bootstrapped DQN (Osband et al. 2016): K heads on one network disagree where little is known."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium as gym
 import numpy as np
 import torch
+from pydantic import Field
 from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
 from ray.rllib.algorithms.dqn.dqn_catalog import DQNCatalog
 from ray.rllib.algorithms.dqn.torch.default_dqn_torch_rl_module import DefaultDQNTorchRLModule
@@ -99,6 +100,17 @@ class BootstrappedModule(DefaultDQNTorchRLModule):
         return BootstrappedQ(self)
 
 
+FollowedSlots = Annotated[
+    int,
+    Field(
+        ge=1,
+        le=10**12,
+        description="slots that a server follows a head; as long as the source's episodes",
+    ),
+]
+Heads = Annotated[int, Field(ge=2, le=1000, description="K, heads of the network")]
+
+
 class Bootstrapped(Greedy):
     """Follows one head of a bootstrapped DQN for a while, then another, drawn at random.
 
@@ -113,7 +125,7 @@ class Bootstrapped(Greedy):
 
     network = BootstrappedModule
 
-    def __init__(self, slots: int = 250, heads: int = HEADS):
+    def __init__(self, slots: FollowedSlots = 250, heads: Heads = HEADS):
         self._slots, self._played = slots, 0
         self._head: Ints = np.zeros(0, np.int64)  # (N,)
         self._q_of_heads = np.zeros((0, 0, 0), np.float32)  # (N, K, A) of the last slot

@@ -1,9 +1,10 @@
 """Noisy networks (Fortunato et al. 2018): noise on the weights, as large as the agent learns."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
+from pydantic import Field
 from ray.rllib.algorithms.dqn.torch.default_dqn_torch_rl_module import DefaultDQNTorchRLModule
 from ray.rllib.utils.typing import StateDict
 from torch import Tensor, nn
@@ -146,6 +147,9 @@ class NoisyModule(DefaultDQNTorchRLModule):
         return NoisyQ(self)
 
 
+Sigma0 = Annotated[float, Field(gt=0, le=100, description="noise on the weights at first")]
+
+
 class Noisy(Greedy):
     """Greedy on the Q-values of a noisy network, whose noise is drawn anew for every slot.
 
@@ -155,7 +159,7 @@ class Noisy(Greedy):
 
     network = NoisyModule
 
-    def __init__(self, sigma0: float = SIGMA0):
+    def __init__(self, sigma0: Sigma0 = SIGMA0):
         self._sigma0 = sigma0
 
     @classmethod
