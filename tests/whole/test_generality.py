@@ -3,6 +3,7 @@
 import copy
 import json
 import re
+import sys
 from pathlib import Path
 
 import gymnasium
@@ -231,6 +232,7 @@ def test_rules_of_ones_own_travel_to_the_nodes(tmp_path, monkeypatch, exploratio
         "from mec_rllib.schedulers import FIFO as Mine\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "my_rules", raising=False)
     (place,) = modules_to_send(resolve(build_experiment({"exploration": exploration}, "test")))
     assert Path(place) == tmp_path / "my_rules.py"
 
