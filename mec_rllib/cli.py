@@ -115,7 +115,7 @@ def resume(
     from mec_rllib.results.folder import SuiteFolder
 
     is_suite = SuiteFolder(folder).is_begun
-    _play(folder, _player(folder, address, dashboard, is_suite).go_on)
+    _run(folder, _launcher(folder, address, dashboard, is_suite).go_on)
 
 
 @app.command()
@@ -177,18 +177,18 @@ def evaluate(
     from mec_rllib.trials.dry_run import users_faults
     from mec_rllib.trials.evaluate import policy_of, scheduler_of
     from mec_rllib.trials.traces import read_traces, tell_trace
-    from mec_rllib.trials.trial import evaluate as play
+    from mec_rllib.trials.trial import evaluate as played
 
     read_traces([experiment.env], _warn)
     if scheduler is not None:
-        label, player = scheduler_of(experiment, scheduler)
+        label, builds = scheduler_of(experiment, scheduler)
     elif checkpoint is not None:
-        label, player = policy_of(experiment, checkpoint, allow_pickle)
+        label, builds = policy_of(experiment, checkpoint, allow_pickle)
     tell_trace(experiment.env, _warn)
     # Progress goes to stderr: stdout is for the result.
     progress = ExperimentProgress(_console(stderr=True), len(experiment.seeds), experiment.slots)
     with users_faults(label), progress:
-        rows = play(label, experiment, player, progress.show)
+        rows = played(label, experiment, builds, progress.show)
     for line in without_jobs(rows):
         _warn(line)
     if json_:
@@ -268,10 +268,10 @@ def bench(
         print_results(results, _console())
 
 
-def _play(out: Path, play: "Callable[[], list[str]]") -> None:
+def _run(out: Path, run: "Callable[[], list[str]]") -> None:
     go_on = f"go on with: {command('mec-rllib', 'resume', out)}"
     try:
-        failures = play()
+        failures = run()
     except KeyboardInterrupt:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # while Ray ends: it would leave a traceback
         _fail(f"interrupted; {go_on}", 130)
@@ -284,17 +284,17 @@ def _play(out: Path, play: "Callable[[], list[str]]") -> None:
         raise typer.Exit(1)
 
 
-def _player(out: Path, address: str | None, dashboard: bool, is_suite: bool) -> Any:
+def _launcher(out: Path, address: str | None, dashboard: bool, is_suite: bool) -> Any:
     """Who plays the experiment or the suite in a folder: both have `begin` and `go_on`."""
     from mec_rllib.launch import listen_here_only
 
     if address is None:
         listen_here_only()
     from mec_rllib.launch.cluster import Cluster
-    from mec_rllib.launch.launcher import Player
-    from mec_rllib.launch.suite import SuitePlayer
+    from mec_rllib.launch.launcher import Launcher
+    from mec_rllib.launch.suite import SuiteLauncher
 
-    kind = SuitePlayer if is_suite else Player
+    kind = SuiteLauncher if is_suite else Launcher
     return kind(out, Cluster(address, dashboard), _console(), _warn)
 
 
@@ -305,11 +305,11 @@ def _begin(
     from mec_rllib.results.folder import Folder, SuiteFolder
 
     is_suite = isinstance(what, Suite)
-    player = _player(out, address, dashboard, is_suite)
+    launcher = _launcher(out, address, dashboard, is_suite)
     if go_on and (SuiteFolder(out) if is_suite else Folder(out)).is_begun:
-        _play(out, lambda: player.go_on(what))
+        _run(out, lambda: launcher.go_on(what))
     else:
-        _play(out, lambda: player.begin(what))
+        _run(out, lambda: launcher.begin(what))
 
 
 def _warn(message: str) -> None:

@@ -44,10 +44,11 @@ class Bandit(Gate):
     """A meta-agent with two actions, train now or not yet, that pays for its own updates (ours).
 
     LinUCB on the context 1, psi, whether the server is empty, whether it is idle, slots since
-    training (logarithmic), TD statistic. For each slot in which it could ask, the server's reward
-    over the next `horizon` slots, less what is usual, is regressed on context and context times
-    action; the second part is what training there does to users. Before there are data that is
-    psi, which counts for `prior` slots of them: the bandit corrects what Q says by what happens.
+    training (logarithmic), TD statistic. What it learns from are the slots in which it could ask.
+    The server's reward over the next `horizon` slots, less what is usual, is regressed on context
+    and on context times action. The second part is what training there does to users. Before
+    there are data that is psi, which counts for `prior` slots of them: the bandit corrects what Q
+    says by what happens.
     It trains where the effect, plus `width` times its uncertainty, is at least -kappa. What
     training brings later cannot be told apart in the rewards of a few slots: kappa stands for it,
     as in `price` (see `TrainingValue`).

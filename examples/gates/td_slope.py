@@ -19,9 +19,9 @@ class TDSlope(Gate):
 
     After the idea of cost-aware continual learning (Lahmer, Mason, Chiariotti, Zanella); the rule
     itself is reconstructed. D is the average of |TD error|. From slot to slot the probability is
-    multiplied by (D now / D before) ^ `gain`, so a TD error that doubles raises it 2 ^ `gain`
-    times, however long that takes; and of what it is above `least`, half goes in `half_life`
-    slots, so a flat TD error ends at `least`. It stays within `least` and `most`, and at `most`
+    multiplied by (D now / D before) ^ `gain`: a TD error that doubles raises it 2 ^ `gain` times,
+    however long that takes. Of what it is above `least`, half goes in `half_life` slots, so a flat
+    TD error ends at `least`. It stays within `least` and `most`, and at `most`
     until D is an average over 1 / `td_rate` slots.
 
     Args:

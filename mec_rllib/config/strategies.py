@@ -143,11 +143,20 @@ def _gate(
         raise ConfigError(f"{place}: {where}.{one_line(error, section)}") from None
     _check_kind(experiment, gate, f"{place}: {label}")
     updates = experiment.gate.updates_per_job or gate.updates_per_job
-    explored = exploration_args(experiment, f"{place}: ")
-    return Strategy(label, True, name, _path(name, gate), args, experiment, updates, explored)
+    explored = _exploration_args(experiment, f"{place}: ")
+    return Strategy(
+        label=label,
+        learns=True,
+        rule=name,
+        path=_path(name, gate),
+        args=args,
+        experiment=experiment,
+        updates_per_job=updates,
+        exploration_args=explored,
+    )
 
 
-def exploration_args(experiment: Experiment, place: str = "") -> dict[str, Any]:
+def _exploration_args(experiment: Experiment, place: str) -> dict[str, Any]:
     """The arguments of an experiment's exploration, but for the seed.
 
     Raises:

@@ -6,8 +6,8 @@ grown, and who can no longer meet the deadline has left. Its reward up to there 
 the start term and the expiry terms. So a network only has to learn the value of afterstates,
 Q(s, a) = certain reward + V(afterstate), one function for all actions.
 
-An agent that is not told the weights (`hide_weights`) sees what happens to the jobs of each class
-instead of the reward, and has to learn what that is worth.
+An agent that is not told the weights (`hide_weights`) sees no reward. It sees what happens to the
+jobs of each class, and has to learn what that is worth.
 
 The features are *reconstructed*, after an independent prototype of this project.
 """

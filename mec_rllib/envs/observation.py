@@ -1,7 +1,7 @@
 """What the agent sees: the encoding of a server's state, in this one place.
 
-Per buffer row the paper's 4-tuple (execution e, requirement r, wait, deadline d = e + s), then
-the units in use, then the flag "a training job is waiting", one for each kind of training jobs.
+First the paper's 4-tuple of each buffer row: execution e, requirement r, wait, deadline d = e + s.
+Then the units in use. Then the flag "a training job is waiting", one for each kind of them.
 All in [0, 1]: units as shares of the capacity, times as log(1 + x) / log(1 + max) (raw times made
 the same agent far worse).
 """

@@ -45,9 +45,9 @@ class ATS(QuantileGate):
     psi at or above the `percentile` of the last `window` values of the same server fires. While
     Q is unreliable, or there is no threshold yet, the fallback decides; see `PsiGate`.
 
-    A psi equal to the threshold is a tie. "ge": a tie fires as well, but only if the last
-    training job is as long ago as the percentile means on average (100 slots for 99), else a
-    constant psi would train in every slot (reconstructed). "gt": a tie never fires, and a
+    A psi equal to the threshold is a tie. "ge": a tie fires as well, once the last training job is
+    as long ago as the percentile means on average (100 slots for 99). Else a constant psi would
+    train in every slot (reconstructed). "gt": a tie never fires, and a
     constant psi never trains. "random": ties fire at random, so that 1 - percentile of the
     recent values would have fired.
 
@@ -78,7 +78,13 @@ class ATS(QuantileGate):
         longest_wait: LongestWait = None,
     ):
         super().__init__(
-            num_servers, window, min_history, refresh, td_cutoff, fallback, longest_wait
+            num_servers,
+            window=window,
+            min_history=min_history,
+            refresh=refresh,
+            td_cutoff=td_cutoff,
+            fallback=fallback,
+            longest_wait=longest_wait,
         )
         self.period = period
         self.percentile = percentile
@@ -90,9 +96,9 @@ class ATS(QuantileGate):
     def of_kinds(cls, num_servers: int, kind_costs: Floats, **keys: Any) -> Gate:
         """One ATS per kind: when to train, and with which (reconstructed).
 
-        All kinds together take as much of the server as jobs of one slot do at `percentile` (1 %
-        for 99), each kind an equal part of it: a costly kind is rarer, and waits longer while Q is
-        unreliable.
+        All kinds together take as much of the server as jobs of one slot do at `percentile`: 1 %
+        for 99. Each kind takes an equal part of it, so a costly kind is rarer, and waits longer
+        while Q is unreliable.
 
         Raises:
             ValueError: kinds so small that one of them would have to train in every slot.

@@ -85,7 +85,13 @@ class Budget(QuantileGate):
         longest_wait: LongestWait = None,
     ):
         super().__init__(
-            num_servers, window, min_history, refresh, td_cutoff, fallback, longest_wait
+            num_servers,
+            window=window,
+            min_history=min_history,
+            refresh=refresh,
+            td_cutoff=td_cutoff,
+            fallback=fallback,
+            longest_wait=longest_wait,
         )
         if last_share > first_share:
             raise ValueError(f"last_share is {last_share}, more than first_share {first_share}")

@@ -50,7 +50,15 @@ class Price(PsiGate):
         longest_wait: LongestWait = None,
     ):
         super().__init__(num_servers, td_cutoff, fallback, longest_wait)
-        self._value = TrainingValue(num_servers, overhead, worth, least, most, td_rate, drift_rate)
+        self._value = TrainingValue(
+            num_servers,
+            overhead=overhead,
+            worth=worth,
+            least=least,
+            most=most,
+            td_rate=td_rate,
+            drift_rate=drift_rate,
+        )
 
     def get_state(self) -> State:
         """The threshold and what it is made of."""

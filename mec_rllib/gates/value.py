@@ -80,8 +80,13 @@ class TrainingValue:
         """(N,) kappa; to be asked once per slot."""
         self._td_error.add(np.abs(view.td_error))
         _measure(
-            *(self.share, self._floor, self._td_error.value),
-            *(self.drift_rate, self.worth, self.least, self.most),
+            self.share,
+            self._floor,
+            self._td_error.value,
+            rate=self.drift_rate,
+            worth=self.worth,
+            least=self.least,
+            most=self.most,
         )
         return self.overhead * (self.share * view.since_training - 1.0)
 

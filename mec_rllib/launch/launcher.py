@@ -26,7 +26,7 @@ from mec_rllib.trials.checkpoints import first_difference
 from mec_rllib.trials.traces import check_traces, read_traces, tell_traces
 
 
-class Player:
+class Launcher:
     """Plays an experiment in its folder.
 
     Args:
@@ -64,7 +64,7 @@ class Player:
             self._warn(note)
         tell_traces(study, self._warn)
         self.write(plan)
-        return self.play(plan, go_on=False)
+        return self.run(plan, go_on=False)
 
     def go_on(self, same: Study | None = None) -> list[str]:
         """Plays what is left of the experiment in the folder; see `begin`.
@@ -75,7 +75,7 @@ class Player:
         plan = self.plan_of_rest(same)
         look_at_cluster(self._cluster, [plan[-1].study], self._out, self._console)
         tell_traces(plan[-1].study, self._warn)
-        return self.play(plan, go_on=True)
+        return self.run(plan, go_on=True)
 
     def plan(self, study: Study) -> list[Stage]:
         """What has to run for a new experiment.
@@ -115,7 +115,7 @@ class Player:
         else:
             _write_all(plan)
 
-    def play(self, plan: list[Stage], go_on: bool) -> list[str]:
+    def run(self, plan: list[Stage], go_on: bool) -> list[str]:
         """Plays what was planned and written; see `begin`."""
         started, failures = time.monotonic(), list[str]()
         with hold(self._out):

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from mec_rllib.config.experiment import Experiment
-from mec_rllib.config.explorations import exploration_class, name_and_keys
+from mec_rllib.config.explorations import exploration_class
 from mec_rllib.config.load import with_values
-from mec_rllib.config.strategies import exploration_args, resolve
-from mec_rllib.config.study import Study
+from mec_rllib.config.strategies import resolve
+from mec_rllib.config.study import Strategy, Study
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
 
@@ -47,9 +46,9 @@ def check_networks(study: Study, pretraining: Study) -> None:
     Raises:
         ConfigError: a strategy with another one; the message names the key.
     """
-    theirs = _network(pretraining.experiment)
+    theirs = _network(pretraining.strategies[0])
     for strategy in study.strategies:
-        for key, value in _network(strategy.experiment).items() if strategy.learns else ():
+        for key, value in _network(strategy).items() if strategy.learns else ():
             if value != theirs[key]:
                 raise ConfigError(
                     f"strategy {strategy.label}: pretrain trains another network: {key} is "
@@ -57,8 +56,9 @@ def check_networks(study: Study, pretraining: Study) -> None:
                 )
 
 
-def _network(experiment: Experiment) -> dict[str, Any]:
+def _network(strategy: Strategy) -> dict[str, Any]:
     """What has to be equal for one network to take over the weights of another."""
+    experiment = strategy.experiment
     learner, world = experiment.learner, experiment.env.build_world(1)
     observe = learner.observe.model_dump()
     network: dict[str, Any] = {
@@ -70,11 +70,10 @@ def _network(experiment: Experiment) -> dict[str, Any]:
         "the observation's size": encoder_of(world, **observe).size,
         "the number of actions": world.mask.shape[1],
     }
-    name, _ = name_and_keys(experiment.exploration)
-    exploration = exploration_class(name)
+    exploration = exploration_class(strategy.exploration)
     if exploration.network is not None:
-        network["exploration"] = name
+        network["exploration"] = strategy.exploration
         network["what exploration adds to the network"] = exploration.network_config(
-            **exploration_args(experiment)
+            **strategy.exploration_args
         )
     return network

@@ -11,7 +11,7 @@ from mec_rllib.config.study import Study
 from mec_rllib.config.suite import Suite
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster
-from mec_rllib.launch.launcher import Player, check_free, check_same, look_at_cluster
+from mec_rllib.launch.launcher import Launcher, check_free, check_same, look_at_cluster
 from mec_rllib.launch.stages import Stage
 from mec_rllib.launch.stopping import CleanStop
 from mec_rllib.locks import hold
@@ -23,7 +23,7 @@ from mec_rllib.trials.traces import tell_traces
 Plans = Mapping[str, list[Stage]]
 
 
-class SuitePlayer:
+class SuiteLauncher:
     """Plays a suite in its folder, each experiment in a folder below; one Ray for all of them.
 
     Args:
@@ -50,7 +50,7 @@ class SuitePlayer:
         plans = {}
         for label, study in suite.worlds.items():
             with _named(label):
-                plans[label] = self._player(label).plan(study)
+                plans[label] = self._launcher(label).plan(study)
         studies = list(suite.worlds.values())
         look_at_cluster(self._cluster, studies, self._out, self._console)
         for note in suite.notes:
@@ -58,7 +58,7 @@ class SuitePlayer:
         for study in studies:
             tell_traces(study, self._warn)
         for label, plan in plans.items():
-            self._player(label).write(plan)
+            self._launcher(label).write(plan)
         self._folder.write(suite.to_config())
         return self._play(plans, go_on=False)
 
@@ -76,15 +76,15 @@ class SuitePlayer:
             label = world["label"]
             with _named(label):
                 mine = None if same is None else same.worlds[label]
-                plans[label] = self._player(label).plan_of_rest(mine)
+                plans[label] = self._launcher(label).plan_of_rest(mine)
         studies = [plan[-1].study for plan in plans.values()]
         look_at_cluster(self._cluster, studies, self._out, self._console)
         return self._play(plans, go_on=True)
 
-    def _player(self, label: str) -> Player:
+    def _launcher(self, label: str) -> Launcher:
         """One Ray for all: the cluster has been looked at, and they stop together."""
         folder = self._folder.world(label).path
-        return Player(folder, self._cluster, self._console, self._warn, self._stop)
+        return Launcher(folder, self._cluster, self._console, self._warn, self._stop)
 
     def _play(self, plans: Plans, go_on: bool) -> list[str]:
         failures: list[str] = []
@@ -93,7 +93,7 @@ class SuitePlayer:
                 self._stop.check()
                 self._console.print(f"{label} ({k} of {len(plans)})", highlight=False)
                 try:
-                    failed = self._player(label).play(plan, go_on)
+                    failed = self._launcher(label).run(plan, go_on)
                 except (ConfigError, RuntimeError, OSError) as error:  # the others can still go on
                     failed = [str(error)]
                 failures += [f"{label}: {line}" for line in failed]
@@ -120,11 +120,11 @@ def launch(
     warn = lambda line: print(line, file=sys.stderr)  # noqa: E731
     where = out, Cluster(address), Console(markup=False), warn
     if isinstance(what, Suite):
-        suites = SuitePlayer(*where)
+        suites = SuiteLauncher(*where)
         is_begun = resume and SuiteFolder(out).is_begun
         return suites.go_on(what) if is_begun else suites.begin(what)
-    player = Player(*where)
-    return player.go_on(what) if resume and Folder(out).is_begun else player.begin(what)
+    launcher = Launcher(*where)
+    return launcher.go_on(what) if resume and Folder(out).is_begun else launcher.begin(what)
 
 
 def check_suite_claims(suite: Suite) -> None:

@@ -20,7 +20,7 @@ from mec_rllib.launch.restarts import REPORT_FILE, as_reported, may_mend, restar
 from mec_rllib.locks import Lock, hold
 from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.trials.checkpoints import KEPT, write_checkpoint
-from mec_rllib.trials.players import start_run
+from mec_rllib.trials.runs import start_run
 from mec_rllib.trials.traces import check_traces
 from mec_rllib.trials.trial import Trial, origin
 from mec_rllib.user_code import in_words

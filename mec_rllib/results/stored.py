@@ -191,4 +191,13 @@ def _from_entry(entry: str | Mapping[str, Any], config: Mapping[str, Any]) -> St
     options = {"gate": entry} if isinstance(entry, str) else entry
     name = str(options.get("gate") or options.get("scheduler"))
     label = str(options.get("label", name.rpartition(":")[2]))
-    return StoredStrategy(label, "gate" in options, name, name, {}, name != "ideal", False, config)
+    return StoredStrategy(
+        label=label,
+        learns="gate" in options,
+        rule=name,
+        path=name,
+        args={},
+        occupies=name != "ideal",
+        has_fallback=False,
+        config=config,
+    )

@@ -1,8 +1,8 @@
 """Learning whose updates have to be paid for with training jobs: the loop of every algorithm here.
 
-One iteration: runners play slots -> transitions go to the replay, completed training jobs become
-credits -> the gating callback says how many updates they pay for -> the learner trains -> weights
-go back to the runners.
+One iteration: runners play slots. Their transitions go to the replay, completed training jobs
+become credits. The gating callback says how many updates they pay for. The learner trains, and
+the weights go back to the runners.
 """
 
 from typing import Any

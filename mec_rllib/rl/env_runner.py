@@ -276,11 +276,11 @@ class MecEnvRunner(SingleAgentEnvRunner):
         return view_of(
             self.env.servers,
             self._gating.gate,
-            psi,
-            self._td.ratio,
-            self._rng,
-            self._td_error,
-            self._last_reward,
+            psi=psi,
+            td_statistic=self._td.ratio,
+            rng=self._rng,
+            td_error=self._td_error,
+            reward=self._last_reward,
         )
 
     def _gate_metrics(self) -> dict[str, float]:

@@ -17,7 +17,7 @@ from mec_rllib.sim.jobs import Ints
 class Greedy:
     """The allowed action with the highest Q, always. Base of all explorations.
 
-    An exploration that needs a network of its own names the class of it in `network`, and
+    An exploration that needs a network of its own names the class of it in `network`.
     `network_config` says what of the exploration's arguments that network is told.
     """
 

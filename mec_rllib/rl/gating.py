@@ -60,6 +60,7 @@ def update_gate(callbacks: Iterable[Any]) -> UpdateGate:
 def view_of(
     world: Any,
     gate: Gate,
+    *,
     psi: Floats,
     td_statistic: Floats,
     rng: np.random.Generator,
@@ -68,14 +69,14 @@ def view_of(
 ) -> GateView:
     """What a gate sees of a world in this slot; the shapes are those of `GateView`."""
     return GateView(
-        world.slot,
-        psi,
-        world.can_ask,
-        world.is_idle,
-        world.is_empty,
-        world.since_kind if gate.chooses_kind else world.since_training,
-        td_statistic,
-        rng,
-        td_error,
-        reward,
+        slot=world.slot,
+        psi=psi,
+        can_ask=world.can_ask,
+        is_idle=world.is_idle,
+        is_empty=world.is_empty,
+        since_training=world.since_kind if gate.chooses_kind else world.since_training,
+        td_statistic=td_statistic,
+        rng=rng,
+        td_error=td_error,
+        reward=reward,
     )

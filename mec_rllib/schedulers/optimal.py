@@ -1,7 +1,7 @@
 """The exact optimum of tiny instances: average-reward value iteration on the full state.
 
-The state is what the future depends on: the units that running jobs give back in each of the next
-slots (residual times included), and every waiting job with the time it has waited. A decision
+The state is what the future depends on: every waiting job with the time it has waited, and the
+units that running jobs give back in each of the next slots. A decision
 leads to a post-decision state without chance; arrivals lead from there to the next state. Nothing
 here knows of training: it is the optimum of scheduling alone.
 """

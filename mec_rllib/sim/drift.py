@@ -20,7 +20,7 @@ class DriftWorkload:
     """Bernoulli jobs in worlds that follow one another (*reconstructed*).
 
     World 0 has the classes as they are given. Each later world gives the weights to the classes
-    in another order than the world before, draws the mix from Dirichlet(2, ..., 2), and scales
+    in another order than the world before. It draws the mix from Dirichlet(2, ..., 2), and scales
     the slack of each class by exp(U(-ln 2, ln 2)), rounded to slots. Requirements and execution
     times stay, and so does the load: the rate of arrivals is computed anew. The last world stays.
 

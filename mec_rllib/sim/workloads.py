@@ -1,7 +1,7 @@
 """Where jobs come from: generators that answer "which jobs arrive in these slots?".
 
-A workload is a pure description; the random generator is handed in by the server that asks,
-so the same seed gives the same jobs, whatever the agent does (common random numbers).
+A workload is a pure description; the server that asks hands in the random generator. So the same
+seed gives the same jobs, whatever the agent does (common random numbers).
 """
 
 from collections.abc import Sequence

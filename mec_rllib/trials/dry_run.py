@@ -121,7 +121,16 @@ def _view(gate: Gate, world: Any, reward: Any, rng: np.random.Generator) -> Gate
     psi = -rng.random(shape) if gate.needs_psi else np.full(shape, np.nan)
     asked = gate.needs_psi or gate.needs_td
     td_error = rng.normal(size=n) if asked else np.full(n, np.nan)
-    return view_of(world, gate, psi, rng.random(n), rng, td_error, reward)
+    drawn = rng.random(n)
+    return view_of(
+        world,
+        gate,
+        psi=psi,
+        td_statistic=drawn,
+        rng=rng,
+        td_error=td_error,
+        reward=reward,
+    )
 
 
 def _wanted(gate: Gate, view: GateView, kinds: int) -> Any:

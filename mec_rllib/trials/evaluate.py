@@ -17,10 +17,10 @@ from mec_rllib.trials.check import check
 from mec_rllib.trials.checkpoints import MANIFEST, checkpoint_at
 
 RLLIB_METADATA = "rllib_checkpoint.json"
-Player = tuple[str, Callable[[int], Scheduler]]  # label, and what plays a seed
+Evaluated = tuple[str, Callable[[int], Scheduler]]  # label, and what plays a seed
 
 
-def scheduler_of(experiment: Experiment, name: str) -> Player:
+def scheduler_of(experiment: Experiment, name: str) -> Evaluated:
     """A scheduler of the project or of the user.
 
     Raises:
@@ -32,7 +32,7 @@ def scheduler_of(experiment: Experiment, name: str) -> Player:
     return strategy.label, partial(seeded, strategy.scheduler, strategy.args)
 
 
-def policy_of(experiment: Experiment, place: Path, allow_pickle: bool = False) -> Player:
+def policy_of(experiment: Experiment, place: Path, allow_pickle: bool = False) -> Evaluated:
     """The greedy policy of a checkpoint, or of the newest one in a trial's folder.
 
     Args:

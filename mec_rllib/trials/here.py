@@ -17,7 +17,7 @@ from mec_rllib.results.stored import read_reports
 from mec_rllib.trials.begin import begin
 from mec_rllib.trials.check import check_study
 from mec_rllib.trials.checkpoints import write_checkpoint
-from mec_rllib.trials.players import start_run
+from mec_rllib.trials.runs import start_run
 from mec_rllib.trials.traces import check_traces
 from mec_rllib.trials.trial import Trial, origin
 

@@ -14,7 +14,7 @@ import ray
 
 from mec_rllib.config.study import Strategy
 from mec_rllib.trials.dry_run import SLOTS, users_faults
-from mec_rllib.trials.players import start_run
+from mec_rllib.trials.runs import start_run
 from mec_rllib.trials.trial import evaluation_world
 
 STARTS = 32  # transitions before training, here

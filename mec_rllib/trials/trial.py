@@ -18,7 +18,7 @@ from mec_rllib.envs.world import totals_from_json, totals_of
 from mec_rllib.schedulers import Scheduler, run
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Sums, Totals
-from mec_rllib.trials.players import SchedulerRun, StrategyRun
+from mec_rllib.trials.runs import SchedulerRun, StrategyRun
 from mec_rllib.trials.traces import sha256_of
 
 REPORTS = 100  # per trial

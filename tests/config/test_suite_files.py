@@ -8,7 +8,7 @@ from mec_rllib.config.suite import load_config, load_suite
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster
 from mec_rllib.launch.rehearsal import check
-from mec_rllib.launch.suite import SuitePlayer
+from mec_rllib.launch.suite import SuiteLauncher
 
 WORLD = {"strategies": ["ats", {"gate": "pts", "period": 400, "label": "pts400"}], "slots": 1000}
 CLAIM = {
@@ -146,9 +146,9 @@ def test_a_suite_is_no_study_and_a_study_no_suite(suite):
     ],
 )
 def test_a_claim_must_be_about_strategies_of_every_world(suite, tmp_path, change, message):
-    player = SuitePlayer(tmp_path / "out", Cluster(), None, print)
+    launcher = SuiteLauncher(tmp_path / "out", Cluster(), None, print)
     with pytest.raises(ConfigError, match=message):
-        player.begin(load_suite(suite(claims=[CLAIM | change])))
+        launcher.begin(load_suite(suite(claims=[CLAIM | change])))
     with pytest.raises(ConfigError, match=message):
         next(check(load_suite(suite(claims=[CLAIM | change]))))
     assert not (tmp_path / "out").exists()

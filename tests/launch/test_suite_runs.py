@@ -16,8 +16,8 @@ from mec_rllib import Suite
 from mec_rllib.config.suite import load_suite
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster
-from mec_rllib.launch.launcher import Player
-from mec_rllib.launch.suite import SuitePlayer
+from mec_rllib.launch.launcher import Launcher
+from mec_rllib.launch.suite import SuiteLauncher
 
 CLAIM = {"id": "c", "text": "EDF is above SJF", "measure": "difference"}
 CLAIM |= {"of": {"better": "edf", "worse": "sjf"}}
@@ -40,17 +40,17 @@ def played(monkeypatch):
     """What is played, without playing it; `do[label]` is done instead."""
     labels, do = [], {}
 
-    def play(player, plan, go_on):
-        label = player._folder.path.name
+    def run(launcher, plan, go_on):
+        label = launcher._folder.path.name
         labels.append((label, go_on))
-        return do[label](player) if label in do else []
+        return do[label](launcher) if label in do else []
 
-    monkeypatch.setattr(Player, "play", play)
+    monkeypatch.setattr(Launcher, "run", run)
     return labels, do
 
 
-def player(out):
-    return SuitePlayer(out, Cluster(), Console(file=io.StringIO()), print)
+def launcher(out):
+    return SuiteLauncher(out, Cluster(), Console(file=io.StringIO()), print)
 
 
 LOADS = ["load0.3", "load0.6", "load0.9"]
@@ -60,7 +60,7 @@ def test_all_experiments_begin_before_the_first_is_played(tmp_path, suite, playe
     labels, do = played
     out = tmp_path / "out"
     do["load0.3"] = lambda _: [sorted(str(p.relative_to(out)) for p in out.rglob("*.yaml"))]
-    (found,) = player(out).begin(load_suite(suite))
+    (found,) = launcher(out).begin(load_suite(suite))
     assert found.startswith("load0.3: ['load0.3/config.yaml', 'load0.6/config.yaml', 'load0.9/c")
     assert labels == [(label, False) for label in LOADS]
     assert (out / "report.html").is_file()
@@ -73,7 +73,7 @@ def test_experiments_that_fail_are_said_and_the_others_are_played(tmp_path, suit
         raise RuntimeError("disk full")
 
     do |= {"load0.3": fails, "load0.6": lambda _: ["sjf_seed0: no fuel"]}
-    failures = player(tmp_path / "out").begin(load_suite(suite))
+    failures = launcher(tmp_path / "out").begin(load_suite(suite))
     assert failures == ["load0.3: disk full", "load0.6: sjf_seed0: no fuel"]
     assert len(labels) == 3
 
@@ -81,32 +81,32 @@ def test_experiments_that_fail_are_said_and_the_others_are_played(tmp_path, suit
 def test_who_stops_an_experiment_with_its_last_report_stops_the_suite(tmp_path, suite, played):
     labels, do = played
 
-    def stops(player):
-        player._stop.is_asked = True
+    def stops(launcher):
+        launcher._stop.is_asked = True
         return []
 
     do["load0.6"] = stops
     out = tmp_path / "out"
     with pytest.raises(KeyboardInterrupt):
-        player(out).begin(load_suite(suite))
+        launcher(out).begin(load_suite(suite))
     assert [label for label, _ in labels] == LOADS[:2]
     labels.clear(), do.clear()
-    assert player(out).go_on() == []
+    assert launcher(out).go_on() == []
     assert labels == [(label, True) for label in LOADS]
 
 
 def test_a_suite_goes_on_as_it_began(tmp_path, suite, played):
     out, begun = tmp_path / "out", load_suite(suite)
-    player(out).begin(begun)
-    assert player(out).go_on(begun) == []
+    launcher(out).begin(begun)
+    assert launcher(out).go_on(begun) == []
     with pytest.raises(ConfigError, match=r"load0.3: .*with slots 400, the config has 500; go on"):
-        player(out).go_on(load_suite(suite, ["slots=500"]))
+        launcher(out).go_on(load_suite(suite, ["slots=500"]))
     values = yaml.safe_load(suite.read_text())
     suite.write_text(yaml.safe_dump(values | {"suite": values["suite"][:2]}))
     with pytest.raises(ConfigError, match="holds an experiment with suite"):
-        player(out).go_on(load_suite(suite))
+        launcher(out).go_on(load_suite(suite))
     with pytest.raises(ConfigError, match="is taken; name a folder that is new or empty"):
-        player(out).begin(begun)
+        launcher(out).begin(begun)
 
 
 def test_bad_input_of_one_experiment_leaves_nothing(tmp_path, suite):

@@ -23,7 +23,7 @@ from mec_rllib.trials.checkpoints import (
     newest_good_checkpoint,
     write_checkpoint,
 )
-from mec_rllib.trials.players import start_run
+from mec_rllib.trials.runs import start_run
 from mec_rllib.trials.trial import Trial
 
 OF = {"strategy": "ats", "seed": 0}  # whose the checkpoints of these tests are

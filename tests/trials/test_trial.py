@@ -6,7 +6,7 @@ import pytest
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.schedulers import FIFO, SJF
 from mec_rllib.sim.totals import Totals
-from mec_rllib.trials.players import SchedulerRun
+from mec_rllib.trials.runs import SchedulerRun
 from mec_rllib.trials.trial import Trial, evaluate_greedy
 
 REWARDS, MISSES = (

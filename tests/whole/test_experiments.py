@@ -20,7 +20,7 @@ from mec_rllib.rl.policy_file import load_policy
 from mec_rllib.schedulers import SJF, Reservation, run
 from mec_rllib.sim.totals import Totals
 from mec_rllib.trials.checkpoints import checkpoint_at
-from mec_rllib.trials.players import SchedulerRun
+from mec_rllib.trials.runs import SchedulerRun
 from mec_rllib.trials.trial import Trial
 
 ROOT = Path(__file__).parents[2]

@@ -15,7 +15,7 @@ from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.cluster import Cluster, start_ray
-from mec_rllib.launch.launcher import Player
+from mec_rllib.launch.launcher import Launcher
 from mec_rllib.paths import command, path_of
 from mec_rllib.results.folder import Folder
 from mec_rllib.trials.begin import begin
@@ -89,7 +89,7 @@ def test_what_to_go_on_with_can_be_pasted(run, odd, monkeypatch, fault):
             raise fault
         return ["sjf seed 0: it broke"]
 
-    monkeypatch.setattr(Player, "go_on", go_on)
+    monkeypatch.setattr(Launcher, "go_on", go_on)
     monkeypatch.setattr("signal.signal", lambda *_: None)  # pytest itself wants to hear Ctrl-C
     code, _, stderr = run("resume", odd)
     assert code == (130 if isinstance(fault, KeyboardInterrupt) else 1)
@@ -98,9 +98,9 @@ def test_what_to_go_on_with_can_be_pasted(run, odd, monkeypatch, fault):
 
 
 def test_another_experiment_in_the_folder_is_named_with_a_command_that_can_be_pasted(odd):
-    player = Player(odd, Cluster(), None, None)
+    launcher = Launcher(odd, Cluster(), None, None)
     with pytest.raises(ConfigError) as caught:
-        player.go_on(resolve(build({"strategies": ["edf"]}, "test")))
+        launcher.go_on(resolve(build({"strategies": ["edf"]}, "test")))
     place = str(caught.value).partition("(")[2].partition("), or elsewhere")[0]
     assert shlex.split(place) == ["mec-rllib", "resume", str(odd)]
 

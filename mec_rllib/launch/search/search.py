@@ -37,7 +37,7 @@ from mec_rllib.launch.stopping import CleanStop
 from mec_rllib.launch.trainable import CheckpointedTrial
 from mec_rllib.results.folder import Folder, TrialFolder
 from mec_rllib.trials.check import check
-from mec_rllib.trials.players import start_run
+from mec_rllib.trials.runs import start_run
 from mec_rllib.trials.traces import check_traces
 from mec_rllib.trials.trial import REPORTS, Trial
 

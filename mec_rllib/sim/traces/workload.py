@@ -94,7 +94,13 @@ class TraceWorkload:
         self.max_slack = int(jobs.slack.max())
         self.max_weight = float(jobs.weight.max())
         self.figures: TraceFigures = figures_of(
-            trace, self._cycle, self.span, capacity[0], slot_s, max_execution, load is None
+            trace,
+            self._cycle,
+            slots=self.span,
+            units=capacity[0],
+            slot_s=slot_s,
+            max_execution=max_execution,
+            keeps_time=load is None,
         )
 
     def arrivals(self, rng: np.random.Generator, start: int, stop: int) -> Jobs:
