@@ -19,7 +19,8 @@ from mec_rllib.gates.budget import Budget
 from mec_rllib.gates.kinds import GatePerKind, build_gate
 from mec_rllib.gates.periodic import PTS, Always, Ideal, Idle, Never, ServerEmpty
 from mec_rllib.gates.price import Price
-from mec_rllib.gates.psi_gate import Fallback, PsiGate, QuantileGate
+from mec_rllib.gates.psi_gate import Fallback, PsiGate
+from mec_rllib.gates.rule import RuleGate
 from mec_rllib.gates.td_statistic import TDStatistic
 
 __all__ = [
@@ -37,7 +38,7 @@ __all__ = [
     "Never",
     "Price",
     "PsiGate",
-    "QuantileGate",
+    "RuleGate",
     "ServerEmpty",
     "State",
     "TDStatistic",

@@ -1,23 +1,32 @@
 """ATS, the source's gate: it trains where the agent's own Q-values say that it costs least."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
+from numba import njit
 from pydantic import AfterValidator, Field
 
 from mec_rllib.gates.base import Gate, GateView, State
 from mec_rllib.gates.kinds import GatePerKind
-from mec_rllib.gates.periodic import LongestWait, Period
+from mec_rllib.gates.periodic import FOR_EVER, LongestWait, Period
 from mec_rllib.gates.psi_gate import (
+    TIE,
     Fallback,
     MinHistory,
-    QuantileGate,
+    PsiGate,
+    Recent,
     Refresh,
     TDCutoff,
+    Trust,
     Window,
-    quantile_of,
+    decide,
+    no_psi,
+    quantile,
+    remember,
+    why,
 )
-from mec_rllib.sim.jobs import Bools, Floats
+from mec_rllib.gates.rule import RuleGate, reason, wants
+from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 Ties = Annotated[
     Literal["ge", "gt", "random"],
@@ -39,7 +48,56 @@ Percentile = Annotated[
 ]
 
 
-class ATS(QuantileGate):
+class ATSRule(NamedTuple):
+    """Rule: psi is among its highest recent values, or what the fallback says."""
+
+    trust: Trust
+    known: Recent
+    slots: Ints  # (1,) played so far
+    tie_chance: Floats  # (N,) of ties that fire at random
+    percentile: float
+    period: int  # slots between training jobs of the fallback
+    refresh: int  # slots between two looks at the percentile
+    tie_spacing: int  # slots since training from which on a tie fires
+
+
+@wants.of(ATSRule)
+def _among_the_highest(rule: ATSRule, view: GateView, wanted: Bools) -> None:
+    remember(rule.known, view.psi, view.can_ask)
+    if rule.slots[0] % rule.refresh == 0:
+        _look(rule)
+    rule.slots[0] += 1
+    for i in range(len(wanted)):
+        wanted[i] = view.since_training[i] >= rule.period
+    if decide(rule.trust, view, wanted):
+        for i in range(len(wanted)):
+            if why(rule.trust, i) == TIE:
+                wanted[i] = view.since_training[i] >= rule.tie_spacing
+
+
+@reason.of(ATSRule)
+def _why(rule: ATSRule, i: int) -> int:
+    index: int = why(rule.trust, i)
+    return index
+
+
+@njit(cache=True, error_model="numpy")
+def _look(rule: ATSRule) -> None:
+    """Where there is enough history: the threshold, and how many ties would have to fire."""
+    fires = 1.0 - rule.percentile / 100.0
+    for i in range(len(rule.known.seen)):
+        known = min(rule.known.seen[i], rule.known.recent.shape[1])
+        if known >= rule.known.min_history:
+            ordered = rule.known.ordered[i, :known]
+            threshold = quantile(ordered, known, rule.percentile / 100.0)
+            above = known - np.searchsorted(ordered, threshold, side="right")
+            tied = known - above - np.searchsorted(ordered, threshold)
+            rule.trust.threshold[i] = threshold
+            chance = (fires * known - above) / max(tied, 1)
+            rule.tie_chance[i] = min(max(chance, 0.0), 1.0)
+
+
+class ATS(RuleGate, PsiGate):
     """Trains where psi is among its highest recent values: when training costs least.
 
     psi at or above the `percentile` of the last `window` values of the same server fires. While
@@ -64,6 +122,8 @@ class ATS(QuantileGate):
         longest_wait: the fallback trains anyway after this many slots; None: it waits for ever.
     """
 
+    derived: ClassVar[tuple[str, ...]] = ("ordered",)
+
     def __init__(
         self,
         num_servers: int,
@@ -77,20 +137,36 @@ class ATS(QuantileGate):
         fallback: Fallback = "pts",
         longest_wait: LongestWait = None,
     ):
-        super().__init__(
-            num_servers,
-            window=window,
-            min_history=min_history,
+        PsiGate.__init__(self, num_servers, td_cutoff, fallback, longest_wait)
+        self.percentile, self.period, self.ties = percentile, period, ties
+        self.rule = ATSRule(
+            trust=self.trust,
+            known=no_psi(num_servers, window, min_history),
+            slots=np.zeros(1, np.int64),
+            tie_chance=np.zeros(num_servers),
+            percentile=percentile,
+            period=period,
             refresh=refresh,
-            td_cutoff=td_cutoff,
-            fallback=fallback,
-            longest_wait=longest_wait,
+            tie_spacing=round(1.0 / (1.0 - percentile / 100.0)) if ties == "ge" else FOR_EVER,
         )
-        self.period = period
-        self.percentile = percentile
-        self.ties = ties
-        self.tie_spacing = round(1.0 / (1.0 - percentile / 100.0))
-        self._tie_chance = np.zeros(num_servers)
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) as the rule says; ties that fire at random are drawn here."""
+        wanted = super().wants(view)
+        if self.ties == "random" and (tied := self.is_tied).any():
+            wanted |= tied & (view.rng.random(self.num_servers) < self.rule.tie_chance)
+        return wanted
+
+    @property
+    def compiled_rule(self) -> ATSRule | None:
+        """The rule, unless ties are drawn."""
+        is_whole = type(self) is ATS and self.ties != "random"
+        return self.rule if is_whole else None
+
+    def set_state(self, state: State) -> None:
+        """Takes over what `get_state` returned."""
+        super().set_state(state)
+        self.rule.known.ordered[:] = np.sort(self.rule.known.recent, axis=1)
 
     @classmethod
     def of_kinds(cls, num_servers: int, kind_costs: Floats, **keys: Any) -> Gate:
@@ -113,32 +189,3 @@ class ATS(QuantileGate):
             for times, rate in zip(rarer, rates, strict=True)
         ]
         return GatePerKind([cls(num_servers, **(keys | of_kind)) for of_kind in own], kind_costs)
-
-    def get_state(self) -> State:
-        """Window, threshold and counters."""
-        return super().get_state() | {"tie_chance": self._tie_chance.copy()}
-
-    def set_state(self, state: State) -> None:
-        """Takes over what `get_state` returned."""
-        super().set_state(state)
-        self._tie_chance = state["tie_chance"].copy()
-
-    def _look(self, view: GateView) -> None:
-        ready, ordered, known = self._recent.ordered()
-        if not len(ready):
-            return
-        self._threshold[ready] = threshold = quantile_of(ordered, known, self.percentile / 100.0)
-        above = ((ordered > threshold[:, None]) & np.isfinite(ordered)).sum(axis=1)
-        tied = (ordered == threshold[:, None]).sum(axis=1)
-        missing = (1.0 - self.percentile / 100.0) * known - above
-        self._tie_chance[ready] = np.clip(missing / np.maximum(tied, 1), 0.0, 1.0)
-
-    def _is_time(self, view: GateView) -> Bools:
-        return view.since_training >= self.period
-
-    def _wins_tie(self, view: GateView) -> Bools | bool:
-        if self.ties == "gt":
-            return False
-        if self.ties == "random":
-            return view.rng.random(self.num_servers) < self._tie_chance
-        return view.since_training >= self.tie_spacing

@@ -28,6 +28,11 @@ class GateView(NamedTuple):
     reward: Floats  # (N,) of the last slot, divided by the largest weight
 
 
+def without_rng(view: GateView) -> GateView:
+    """For compiled code that does not draw: to hand a generator over costs more than a slot."""
+    return view._replace(rng=None)  # type: ignore[arg-type]
+
+
 class Gate:
     """Base of all gates; a gate of your own needs `wants` only.
 

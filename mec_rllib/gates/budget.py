@@ -1,25 +1,33 @@
 """psi under a budget: how often to train is given, when is where it costs least."""
 
-from typing import Annotated
+from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
 from numba import njit
 from pydantic import Field
 
-from mec_rllib.gates.average import MovingAverage
-from mec_rllib.gates.base import GateView, State
+from mec_rllib.gates.average import Average, add, no_average
+from mec_rllib.gates.base import State
 from mec_rllib.gates.periodic import LongestWait
 from mec_rllib.gates.psi_gate import (
+    TIE,
     Fallback,
     MinHistory,
-    QuantileGate,
+    PsiGate,
+    Recent,
     Refresh,
     TDCutoff,
+    Trust,
     Window,
-    quantile_of,
+    decide,
+    no_psi,
+    quantile,
+    remember,
+    why,
 )
+from mec_rllib.gates.rule import RuleGate, reason, wants
 from mec_rllib.gates.value import DriftRate, HalfLife
-from mec_rllib.sim.jobs import Bools, Floats
+from mec_rllib.sim.jobs import Floats, Ints
 
 FirstShare = Annotated[float, Field(gt=0, le=1, description="tokens per slot at slot 0")]
 LastShare = Annotated[
@@ -37,7 +45,72 @@ DriftBoost = Annotated[
 ]
 
 
-class Budget(QuantileGate):
+class BudgetRule(NamedTuple):
+    """Rule: there is a token, and psi is high enough to spend it."""
+
+    trust: Trust
+    known: Recent
+    usual_td: Average  # slow, of the TD statistic
+    slots: Ints  # (1,) played so far
+    share: Floats  # (N,) tokens that a slot brings
+    tokens: Floats  # (N,)
+    last_since: Ints  # (N,) slots since training, a slot ago
+    refresh: int  # slots between two looks at the quantile
+    first_share: float
+    last_share: float
+    half_life: float
+    burst: float
+    drift_boost: float
+
+
+@wants.of(BudgetRule)
+def _worth_a_token(rule, view, wanted):
+    if rule.drift_boost > 0.0:
+        add(rule.usual_td, view.td_statistic)
+    remember(rule.known, view.psi, view.can_ask)
+    if rule.slots[0] % rule.refresh == 0:
+        _look(rule, view)
+    rule.slots[0] += 1
+    for i in range(len(wanted)):
+        _settle(rule, view.since_training[i], i)
+        wanted[i] = rule.tokens[i] >= 1.0
+    decide(rule.trust, view, wanted)
+    for i in range(len(wanted)):
+        wanted[i] = (wanted[i] or why(rule.trust, i) == TIE) and rule.tokens[i] >= 1.0
+
+
+@reason.of(BudgetRule)
+def _why(rule, i):
+    return why(rule.trust, i)
+
+
+@njit(cache=True, error_model="numpy")
+def _look(rule, view):
+    """The share of now; where there is enough history, the threshold that spends it."""
+    left = 0.5 ** (view.slot / rule.half_life)
+    for i in range(len(rule.share)):
+        share = rule.last_share + (rule.first_share - rule.last_share) * left
+        if rule.drift_boost > 0.0:
+            usual = rule.usual_td.value[i]
+            above = view.td_statistic[i] / usual - 1.0 if usual > 0.0 else 0.0
+            share += rule.drift_boost * rule.last_share * min(max(above, 0.0), 1.0)
+        rule.share[i] = min(share, 1.0)
+        known = min(rule.known.seen[i], rule.known.recent.shape[1])
+        if known >= rule.known.min_history:
+            ordered = rule.known.ordered[i, :known]
+            rule.trust.threshold[i] = quantile(ordered, known, 1.0 - rule.share[i])
+
+
+@njit(cache=True, error_model="numpy")
+def _settle(rule, since_training, i):
+    """A training job that has completed takes its token; the slot brings its share."""
+    if since_training <= rule.last_since[i]:
+        rule.tokens[i] -= 1.0
+    rule.last_since[i] = since_training
+    rule.tokens[i] = min(rule.tokens[i] + rule.share[i], rule.burst)
+
+
+class Budget(RuleGate, PsiGate):
     """Trains where psi is high for what it may spend: tokens, one per training job (ours).
 
     Every slot brings `share` tokens: `first_share` at first, `last_share` in the end, half of the
@@ -68,6 +141,8 @@ class Budget(QuantileGate):
         longest_wait: the fallback trains anyway after this many slots; None: it waits for ever.
     """
 
+    derived: ClassVar[tuple[str, ...]] = ("ordered",)
+
     def __init__(
         self,
         num_servers: int,
@@ -84,86 +159,31 @@ class Budget(QuantileGate):
         fallback: Fallback = "pts",
         longest_wait: LongestWait = None,
     ):
-        super().__init__(
-            num_servers,
-            window=window,
-            min_history=min_history,
-            refresh=refresh,
-            td_cutoff=td_cutoff,
-            fallback=fallback,
-            longest_wait=longest_wait,
-        )
+        PsiGate.__init__(self, num_servers, td_cutoff, fallback, longest_wait)
         if last_share > first_share:
             raise ValueError(f"last_share is {last_share}, more than first_share {first_share}")
-        self.first_share, self.last_share, self.half_life = first_share, last_share, half_life
-        self.burst = burst
-        self.drift_boost = drift_boost
-        self._usual_td = MovingAverage(num_servers, drift_rate)
-        self._share = np.full(num_servers, first_share)
-        self._tokens = np.zeros(num_servers)
-        self._last_since = np.full(num_servers, -1)  # slots since training, a slot ago
-
-    def wants(self, view: GateView) -> Bools:
-        """(N,) whether there is a token, and psi is high enough to spend it."""
-        return super().wants(view) & (self._tokens >= 1.0)
-
-    def get_state(self) -> State:
-        """Window, threshold, counters, tokens."""
-        return super().get_state() | {
-            "share": self._share.copy(),
-            "tokens": self._tokens.copy(),
-            "last_since": self._last_since.copy(),
-            "usual_td": self._usual_td.get_state(),
-        }
+        self.rule = BudgetRule(
+            trust=self.trust,
+            known=no_psi(num_servers, window, min_history),
+            usual_td=no_average(num_servers, drift_rate),
+            slots=np.zeros(1, np.int64),
+            share=np.full(num_servers, first_share),
+            tokens=np.zeros(num_servers),
+            last_since=np.full(num_servers, -1),
+            refresh=refresh,
+            first_share=float(first_share),
+            last_share=float(last_share),
+            half_life=float(half_life),
+            burst=float(burst),
+            drift_boost=float(drift_boost),
+        )
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
         super().set_state(state)
-        self._share = state["share"].copy()
-        self._tokens, self._last_since = state["tokens"].copy(), state["last_since"].copy()
-        self._usual_td.set_state(state["usual_td"])
+        self.rule.known.ordered[:] = np.sort(self.rule.known.recent, axis=1)
 
     def metrics(self) -> dict[str, float]:
         """As every psi gate, and means over the servers: tokens, and what a slot brings."""
-        own = {"tokens": float(self._tokens.mean()), "token_rate": float(self._share.mean())}
-        return super().metrics() | own
-
-    def _share_now(self, view: GateView) -> Floats:
-        """(N,) tokens that a slot brings."""
-        left = 0.5 ** (view.slot / self.half_life)
-        share = np.full(self.num_servers, self.last_share)
-        share += (self.first_share - self.last_share) * left
-        if self.drift_boost:
-            share += self.drift_boost * self.last_share * self._rise(view.td_statistic)
-        return np.minimum(share, 1.0)
-
-    def _rise(self, td_statistic: Floats) -> Floats:
-        """(N,) part by which the TD statistic is above its slow average, in [0, 1]."""
-        usual = self._usual_td.value
-        above = np.divide(td_statistic, usual, out=np.ones(self.num_servers), where=usual > 0)
-        return np.clip(above - 1.0, 0.0, 1.0)
-
-    def _renew_threshold(self, view: GateView) -> None:
-        if self.drift_boost:
-            self._usual_td.add(view.td_statistic)
-        super()._renew_threshold(view)
-        _settle(self._tokens, self._last_since, view.since_training, self._share, self.burst)
-
-    def _is_time(self, view: GateView) -> Bools:
-        return self._tokens >= 1.0
-
-    def _look(self, view: GateView) -> None:
-        self._share = self._share_now(view)
-        ready, ordered, known = self._recent.ordered()
-        if len(ready):
-            self._threshold[ready] = quantile_of(ordered, known, 1.0 - self._share[ready])
-
-
-@njit(cache=True)
-def _settle(tokens, last_since, since_training, share, burst):
-    """A training job that has completed takes its token; the slot brings its share."""
-    for i in range(len(tokens)):
-        if since_training[i] <= last_since[i]:
-            tokens[i] -= 1.0
-        last_since[i] = since_training[i]
-        tokens[i] = min(tokens[i] + share[i], burst)
+        own = {"tokens": self.rule.tokens, "token_rate": self.rule.share}
+        return super().metrics() | {name: float(values.mean()) for name, values in own.items()}

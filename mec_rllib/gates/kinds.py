@@ -36,7 +36,8 @@ class GatePerKind(Gate):
         kinds = np.full(self.num_servers, NO_KIND)
         for k in self._by_cost:
             of_kind = view._replace(
-                psi=np.ascontiguousarray(view.psi[:, k]), since_training=view.since_training[:, k]
+                psi=np.ascontiguousarray(view.psi[:, k]),
+                since_training=np.ascontiguousarray(view.since_training[:, k]),
             )
             kinds[self.gates[k].wants(of_kind)] = k
         self._wanted = kinds

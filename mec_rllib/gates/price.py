@@ -74,7 +74,7 @@ class Price(PsiGate):
         return super().metrics() | {"wanted_share": float(self._value.share.mean())}
 
     def _renew_threshold(self, view: GateView) -> None:
-        self._threshold = -self._value.of(view)
+        self.trust.threshold[:] = -self._value.of(view)
 
     def _is_time(self, view: GateView) -> Bools:
-        return self._threshold <= 0.0
+        return self.trust.threshold <= 0.0

@@ -1,13 +1,14 @@
 """What gates that look at psi share: its recent values, and a fallback while Q is unreliable."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numba import njit
 from pydantic import Field
 
-from mec_rllib.gates.base import Gate, GateView, State
-from mec_rllib.gates.periodic import LongestWait
+from mec_rllib.gates.base import Gate, GateView, State, without_rng
+from mec_rllib.gates.periodic import LongestWait, slots_of
+from mec_rllib.gates.rule import NO_REASON
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 # Keys that gates with a threshold share: their bounds and meaning.
@@ -33,46 +34,126 @@ Refresh = Annotated[
 ]
 
 
-class RecentPsi:
-    """The last psi values of each server.
+class Recent(NamedTuple):
+    """The last psi values of each server: in a ring, and in order.
 
-    Args:
-        num_servers: N.
-        window: values kept, per server.
-        min_history: values needed before anything is said about them.
+    Values not yet seen are +inf: they come behind the seen ones.
     """
 
-    def __init__(self, num_servers: int, window: int, min_history: int):
-        self.min_history = min_history
-        # Values not yet seen are +inf: they sort behind the seen ones.
-        self._values = np.full((num_servers, window), np.inf)
-        self._seen = np.zeros(num_servers, np.int64)  # values ever seen
-
-    def add(self, psi: Floats, can_ask: Bools) -> None:
-        """The newest psi takes the place of the oldest, where a training job could be asked for."""
-        _remember(self._values, self._seen, psi, can_ask)
-
-    def ordered(self) -> tuple[Ints, Floats, Ints]:
-        """Servers with enough history (S,), their values in order (S, window), how many (S,)."""
-        known = np.minimum(self._seen, self._values.shape[1])
-        ready = np.flatnonzero(known >= self.min_history)
-        return ready, np.sort(self._values[ready], axis=1), known[ready]
-
-    def get_state(self) -> State:
-        """Values and counters."""
-        return {"recent": self._values.copy(), "seen": self._seen.copy()}
-
-    def set_state(self, state: State) -> None:
-        """Takes over what `get_state` returned."""
-        self._values, self._seen = state["recent"].copy(), state["seen"].copy()
+    recent: Floats  # (N, W) a ring
+    ordered: Floats  # (N, W) the same values, lowest first
+    seen: Ints  # (N,) values ever seen
+    min_history: int  # values needed before anything is said about them
 
 
-def quantile_of(ordered: Floats, known: Ints, quantile: Floats | float) -> Floats:
-    """(S,) a quantile of the first `known` of each row, linear between ranks, as numpy's."""
-    rank = quantile * (known - 1)
-    below, rows = rank.astype(np.int64), np.arange(len(known))
-    lower, upper = ordered[rows, below], ordered[rows, np.ceil(rank).astype(np.int64)]
+def no_psi(num_servers: int, window: int, min_history: int) -> Recent:
+    """Room for a window of values per server, none of them seen yet.
+
+    Raises:
+        ValueError: a window that is too small.
+    """
+    if min_history > window:
+        raise ValueError(f"min_history is {min_history}, but the window holds {window}")
+    nothing = np.full((num_servers, window), np.inf)
+    return Recent(nothing, nothing.copy(), np.zeros(num_servers, np.int64), min_history)
+
+
+@njit(cache=True, error_model="numpy")
+def remember(recent, psi, can_ask):
+    """The newest psi takes the place of the oldest, where a training job could be asked for."""
+    for i in range(len(psi)):
+        if can_ask[i]:
+            place = recent.seen[i] % recent.recent.shape[1]
+            value = np.inf if np.isnan(psi[i]) else psi[i]  # NaN has no place in an order
+            _replace(recent.ordered[i], recent.recent[i, place], value)
+            recent.recent[i, place] = value
+            recent.seen[i] += 1
+
+
+@njit(cache=True, error_model="numpy")
+def _replace(ordered, old, new):
+    """One value in the place of another, in order: what lies between them moves by one."""
+    k = np.searchsorted(ordered, old)
+    while k < len(ordered) - 1 and ordered[k + 1] < new:
+        ordered[k] = ordered[k + 1]
+        k += 1
+    while k > 0 and ordered[k - 1] > new:
+        ordered[k] = ordered[k - 1]
+        k -= 1
+    ordered[k] = new
+
+
+@njit(cache=True, error_model="numpy")
+def quantile(ordered, known, q):
+    """A quantile of the first `known` values, linear between ranks, as numpy's."""
+    rank = q * (known - 1)
+    below = int(rank)
+    lower, upper = ordered[below], ordered[int(np.ceil(rank))]
     return lower + (upper - lower) * (rank - below)
+
+
+class Trust(NamedTuple):
+    """What is known of psi: its threshold, and whether it is trusted."""
+
+    threshold: Floats  # (N,) NaN: there is none
+    psi: Floats  # (N,) of this slot
+    falls_back: Bools  # (N,) Q is unreliable, or there is no threshold
+    td_cutoff: float  # highest TD statistic at which psi is trusted
+    fallback: int  # ANYWHERE, IDLE or EMPTY
+    longest_wait: int  # slots after which the fallback trains anyway
+
+
+ANYWHERE, IDLE, EMPTY = range(3)
+FALLBACKS = {"pts": ANYWHERE, "idle": IDLE, "server_empty": EMPTY}
+PSI, TIE, FALLBACK = range(3)  # reasons
+
+
+def no_trust(num_servers: int, td_cutoff: float, fallback: str, longest_wait: int | None) -> Trust:
+    """At first there is no threshold."""
+    nothing = np.full(num_servers, np.nan)
+    return Trust(
+        threshold=nothing,
+        psi=nothing.copy(),
+        falls_back=np.ones(num_servers, bool),
+        td_cutoff=td_cutoff,
+        fallback=FALLBACKS[fallback],
+        longest_wait=slots_of(longest_wait),
+    )
+
+
+@njit(cache=True, error_model="numpy")
+def decide(trust, view, wanted):
+    """Where Q is reliable, psi above its threshold trains; elsewhere the fallback does.
+
+    Args:
+        trust: its threshold is that of this slot.
+        view: of the servers.
+        wanted: (N,) where it is time for the fallback; then where to train.
+
+    Returns:
+        Whether psi equals its threshold anywhere, and is trusted.
+    """
+    is_tied = False
+    for i in range(len(wanted)):
+        trust.psi[i] = view.psi[i]
+        trust.falls_back[i] = view.td_statistic[i] > trust.td_cutoff or np.isnan(trust.threshold[i])
+        if not trust.falls_back[i]:
+            wanted[i] = view.psi[i] > trust.threshold[i]
+            is_tied |= view.psi[i] == trust.threshold[i]
+        elif trust.fallback != ANYWHERE:
+            is_good = view.is_idle[i] if trust.fallback == IDLE else view.is_empty[i]
+            wanted[i] = (wanted[i] and is_good) or view.since_training[i] >= trust.longest_wait
+    return is_tied
+
+
+@njit(cache=True, error_model="numpy")
+def why(trust, i):
+    """Index of the reason why server i trains: psi above its threshold, a tie, the fallback."""
+    if trust.falls_back[i]:
+        return FALLBACK
+    if trust.psi[i] > trust.threshold[i]:
+        return PSI
+    return TIE if trust.psi[i] == trust.threshold[i] else NO_REASON
 
 
 class PsiGate(Gate):
@@ -99,57 +180,48 @@ class PsiGate(Gate):
         longest_wait: LongestWait = None,
     ):
         super().__init__(num_servers)
-        self.td_cutoff = td_cutoff
-        self.fallback = fallback
-        self.longest_wait = longest_wait
-        self._threshold = np.full(num_servers, np.nan)  # NaN: there is none
-        self._falls_back = np.ones(num_servers, bool)
-        self._psi = np.full(num_servers, np.nan)
+        self.trust = no_trust(num_servers, td_cutoff, fallback, longest_wait)
 
     def wants(self, view: GateView) -> Bools:
         """(N,) whether psi is high enough, or what the fallback says where Q is unreliable."""
         self._renew_threshold(view)
-        self._psi = view.psi
         wanted = self._is_time(view)
-        if self.fallback != "pts":
-            wanted &= view.is_idle if self.fallback == "idle" else view.is_empty
-            if self.longest_wait is not None:  # such a moment may never come
-                wanted |= view.since_training >= self.longest_wait
-        tied = _choose_slots(
-            view.psi, self._threshold, view.td_statistic, self.td_cutoff, self._falls_back, wanted
-        )
-        if tied:
-            tie = (view.psi == self._threshold) & ~self._falls_back
-            wanted |= tie & self._wins_tie(view)
+        if decide(self.trust, without_rng(view), wanted):
+            wanted |= self.is_tied & self._wins_tie(view)
         return wanted
+
+    @property
+    def is_tied(self) -> Bools:
+        """(N,) psi equals its threshold, and is trusted."""
+        return (self.trust.psi == self.trust.threshold) & ~self.trust.falls_back
 
     def reasons(self) -> dict[str, Bools]:
         """psi above its threshold, a tie with it, or the fallback."""
-        trusted = ~self._falls_back
+        trust = self.trust
         return {
-            "psi": trusted & (self._psi > self._threshold),
-            "tie": trusted & (self._psi == self._threshold),
-            "fallback": self._falls_back.copy(),
+            "psi": ~trust.falls_back & (trust.psi > trust.threshold),
+            "tie": self.is_tied,
+            "fallback": trust.falls_back.copy(),
         }
 
     def get_state(self) -> State:
         """The threshold."""
-        return {"threshold": self._threshold.copy()}
+        return {"threshold": self.trust.threshold.copy()}
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
-        self._threshold = state["threshold"].copy()
+        self.trust.threshold[:] = state["threshold"]
 
     def metrics(self) -> dict[str, float]:
         """Means over the servers: psi, its threshold, and the share that is in the fallback."""
-        figures = {"fallback_share": float(self._falls_back.mean())}
-        for name, values in (("psi", self._psi), ("psi_threshold", self._threshold)):
+        figures = {"fallback_share": float(self.trust.falls_back.mean())}
+        for name, values in (("psi", self.trust.psi), ("psi_threshold", self.trust.threshold)):
             if np.isfinite(values).any():
                 figures[name] = float(np.nanmean(values))
         return figures
 
     def _renew_threshold(self, view: GateView) -> None:
-        """Sets `_threshold` (N,) for this slot."""
+        """Sets `trust.threshold` (N,) for this slot."""
         raise NotImplementedError(f"{type(self).__name__} must say from where on psi is high")
 
     def _is_time(self, view: GateView) -> Bools:
@@ -159,74 +231,3 @@ class PsiGate(Gate):
     def _wins_tie(self, view: GateView) -> Bools | bool:
         """(N,) whether a psi equal to the threshold fires: yes, unless a gate says otherwise."""
         return True
-
-
-class QuantileGate(PsiGate):
-    """Base of gates whose threshold is a quantile of recent psi values.
-
-    Args:
-        num_servers: N.
-        window: recent values kept, per server.
-        min_history: values needed before there is a threshold.
-        refresh: slots between two looks at the recent values.
-        td_cutoff: as in `PsiGate`.
-        fallback: as in `PsiGate`.
-        longest_wait: as in `PsiGate`.
-    """
-
-    def __init__(
-        self,
-        num_servers: int,
-        window: Window,
-        min_history: MinHistory,
-        refresh: Refresh,
-        td_cutoff: TDCutoff,
-        fallback: Fallback,
-        longest_wait: LongestWait = None,
-    ):
-        super().__init__(num_servers, td_cutoff, fallback, longest_wait)
-        if min_history > window:
-            raise ValueError(f"min_history is {min_history}, but the window holds {window}")
-        self.refresh = refresh
-        self._recent = RecentPsi(num_servers, window, min_history)
-        self._slots = 0
-
-    def get_state(self) -> State:
-        """Window, threshold and counters."""
-        return super().get_state() | self._recent.get_state() | {"slots": self._slots}
-
-    def set_state(self, state: State) -> None:
-        """Takes over what `get_state` returned."""
-        super().set_state(state)
-        self._recent.set_state(state)
-        self._slots = state["slots"]
-
-    def _renew_threshold(self, view: GateView) -> None:
-        self._recent.add(view.psi, view.can_ask)
-        if self._slots % self.refresh == 0:
-            self._look(view)
-        self._slots += 1
-
-    def _look(self, view: GateView) -> None:
-        """Sets `_threshold` (N,) where there is enough history, for the next slots."""
-        raise NotImplementedError(f"{type(self).__name__} must say which quantile it looks at")
-
-
-@njit(cache=True)
-def _remember(recent, seen, psi, can_ask):
-    for i in range(len(psi)):
-        if can_ask[i]:
-            recent[i, seen[i] % recent.shape[1]] = psi[i]
-            seen[i] += 1
-
-
-@njit(cache=True)
-def _choose_slots(psi, threshold, td_statistic, td_cutoff, falls_back, wanted):
-    """Where Q is reliable, psi decides and not the fallback in `wanted`; True if there are ties."""
-    tied = False
-    for i in range(len(psi)):
-        falls_back[i] = td_statistic[i] > td_cutoff or np.isnan(threshold[i])
-        if not falls_back[i]:
-            wanted[i] = psi[i] > threshold[i]
-            tied |= psi[i] == threshold[i]
-    return tied
