@@ -54,9 +54,15 @@ class TrainingGateCallback(RLlibCallback):
 
         Not before there is enough experience to learn from, nor once training is over.
         """
-        config = env_runner.config
-        is_over = config.train_until is not None and view.slot >= config.train_until
-        return config.can_learn(env_runner.lifetime_slots) and not is_over
+        allowed = env_runner.config.slots_of_training
+        return allowed.start <= view.slot < allowed.stop
+
+    def slots_allowed(self, env_runner: MecEnvRunner) -> range | None:
+        """Slots in which training jobs may be asked for; None: a subclass says it slot by slot."""
+        asked, own = TrainingGateCallback, type(self)
+        is_ours = own.allow_training is asked.allow_training
+        is_ours &= own.want_training is asked.want_training
+        return env_runner.config.slots_of_training if is_ours else None
 
     def allow_updates(self, algorithm: GatedAlgorithm, requested: int, credits: Ints) -> Ints:
         """(J,) the updates that training jobs have paid for; all others are vetoed.

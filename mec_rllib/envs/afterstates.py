@@ -12,13 +12,15 @@ jobs of each class, and has to learn what that is worth.
 The features are *reconstructed*, after an independent prototype of this project.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from mec_rllib.envs.gym_world import GymBatch, GymEncoder
-from mec_rllib.envs.observation import Encoder, Observations
-from mec_rllib.sim.jobs import Bools, Ints
+from mec_rllib.envs.observation import Encoder, Observations, see, see_flagged
+from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.server import ServerBatch
-from mec_rllib.sim.slot import PAUSE, WAITING, inlined, kernel
+from mec_rllib.sim.slot import PAUSE, WAITING, inlined, kernel, mask_with_training
 
 AHEAD = (1, 2, 3, 5, 10)  # slots at which the free share is shown
 SHORT, MIDDLE = 2, 8  # longest execution time of a short and of a middle job, slots
@@ -26,6 +28,20 @@ LENGTHS = 3  # short, middle, long
 MAX_LEVELS = 16  # numbers of units per resource kind whose time is shown
 PER_GROUP = 5  # features of waiting jobs that are pooled, beside the requirement of each kind
 SCALE = 4.0  # jobs of one group that count as 1
+
+
+class AfterstateSight(NamedTuple):
+    """How afterstates are shown."""
+
+    levels: Ints  # (levels, D) numbers of units whose time is shown
+    max_weight: float
+    max_slack: int  # slots
+    free: Floats  # (longest + 1, D) scratch: units free so many slots later
+    pools: Floats  # (groups, features) scratch: sums over waiting jobs
+    outcomes: Floats  # (classes,) scratch: what the slot brings; empty unless weights are hidden
+    training: Ints  # (N,) scratch, for `see_flagged`: as Servers.training
+    kinds: Ints  # (N,) scratch, likewise
+    mask: Bools  # (N, M + 1) scratch, likewise
 
 
 class AfterstateEncoder:
@@ -68,49 +84,36 @@ class AfterstateEncoder:
         capacity, classes = batch.rules.capacity, len(batch.workload.class_names)
         levels = np.arange(1, MAX_LEVELS + 1)[:, None]
         spread = np.ceil(levels * capacity / np.minimum(MAX_LEVELS, capacity)).astype(np.int64)
-        self._levels = np.minimum(spread, capacity)[: min(MAX_LEVELS, int(capacity.max()))]
         self._batch = batch
-        self._free = np.zeros((max(batch.workload.max_execution, AHEAD[-1]) + 1, len(capacity)))
         groups, kinds = classes if hide_weights else LENGTHS, len(capacity)
-        self._pools = np.zeros((groups, PER_GROUP + kinds))
-        self._outcomes = np.zeros(classes if hide_weights else 0)
-        self.features = self._levels.size + len(AHEAD) * kinds + self._pools.size
-        self.features += len(self._outcomes) + 1 + batch.kinds
+        self.sight = AfterstateSight(
+            levels=np.minimum(spread, capacity)[: min(MAX_LEVELS, int(capacity.max()))],
+            max_weight=float(batch.workload.max_weight),
+            max_slack=int(batch.workload.max_slack),
+            free=np.zeros((max(batch.workload.max_execution, AHEAD[-1]) + 1, kinds)),
+            pools=np.zeros((groups, PER_GROUP + kinds)),
+            outcomes=np.zeros(classes if hide_weights else 0),
+            training=np.zeros(batch.num_servers, np.int64),
+            kinds=np.zeros(batch.num_servers, np.int64),
+            mask=np.zeros((batch.num_servers, batch.buffer + 1), bool),
+        )
+        self.features = self.sight.levels.size + len(AHEAD) * kinds + self.sight.pools.size
+        self.features += len(self.sight.outcomes) + 1 + batch.kinds
         actions = batch.buffer + 1
         self.size = actions * (self.features + 1)
         self.low, self.high = -float(batch.buffer), float(batch.buffer * capacity.max())
 
     def encode(self) -> Observations:
         """(N, size) observations of the servers as they are now."""
-        servers = self._batch.servers
-        return self._encode(servers.training, servers.training_kind, self._batch.mask)
+        out = np.empty((self._batch.num_servers, self.size), np.float32)
+        _encode_now(self.sight, self._batch.servers, self._batch.rules, self._batch.now, out)
+        return out
 
     def encode_flagged(self, obs: Observations, kind: int = 0) -> Observations:
         """(N, size) as if a job of a kind waited where none does; `obs` are those of now."""
-        servers = self._batch.servers
-        asked = servers.training == 0
-        training = np.where(asked, WAITING, servers.training)
-        kinds = np.where(asked, kind, servers.training_kind)
-        return self._encode(training, kinds, self._batch.mask_with_training(kind))
-
-    def _encode(self, training: Ints, kinds: Ints, mask: Bools) -> Observations:
-        batch = self._batch
-        out = np.zeros((batch.num_servers, batch.buffer + 1, self.features + 1), np.float32)
-        _encode(
-            batch.servers,
-            batch.rules,
-            training,
-            kinds,
-            mask,
-            self._levels,
-            batch.workload.max_weight,
-            batch.workload.max_slack,
-            self._free,
-            self._pools,
-            self._outcomes,
-            out,
-        )
-        return out.reshape(batch.num_servers, self.size)
+        batch, out = self._batch, np.empty_like(obs)
+        _encode_flagged(self.sight, batch.servers, batch.rules, batch.now, kind, out)
+        return out
 
 
 def encoder_of(
@@ -134,14 +137,42 @@ def encoder_of(
     return Encoder(batch, free_ahead, job_class)
 
 
+@see.of(AfterstateSight)
+def _see_afterstates(sight, field, out):
+    _encode_now(sight, field.servers, field.rules, field.now, out)
+
+
+@see_flagged.of(AfterstateSight)
+def _see_afterstates_flagged(sight, field, kind, obs, out):
+    _encode_flagged(sight, field.servers, field.rules, field.now, kind, out)
+
+
 @kernel
-def _encode(
-    servers, rules, training, kinds, mask, levels, max_weight, max_slack, free, pools, outcomes, out
-):
+def _encode_now(sight, servers, rules, now, out):
+    _encode(sight, servers, rules, servers.training, servers.training_kind, now.mask, out)
+
+
+@kernel
+def _encode_flagged(sight, servers, rules, now, kind, out):
+    for i in range(len(out)):
+        is_asked = servers.training[i] == 0
+        sight.training[i] = WAITING if is_asked else servers.training[i]
+        sight.kinds[i] = kind if is_asked else servers.training_kind[i]
+    mask_with_training(servers, rules, now.mask, kind, sight.mask)
+    _encode(sight, servers, rules, sight.training, sight.kinds, sight.mask, out)
+
+
+@inlined
+def _encode(sight, servers, rules, training, kinds, mask, out):
+    levels, max_weight, max_slack = sight.levels, sight.max_weight, sight.max_slack
+    free, pools, outcomes = sight.free, sight.pools, sight.outcomes
+    size = out.shape[1] // mask.shape[1]
     for i in range(out.shape[0]):
-        for action in range(out.shape[1]):
+        for column in range(out.shape[1]):
+            out[i, column] = 0.0
+        for action in range(mask.shape[1]):
             if mask[i, action]:
-                block = out[i, action]
+                block = out[i, action * size : (action + 1) * size]
                 left = _left_of_training(servers, rules, training[i], kinds[i], i, action - 1)
                 frozen = rules.mode == PAUSE and training[i] != 0
                 _look_ahead(servers, rules, left, kinds[i], frozen, i, action - 1, free)

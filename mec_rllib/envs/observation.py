@@ -6,13 +6,37 @@ All in [0, 1]: units as shares of the capacity, times as log(1 + x) / log(1 + ma
 the same agent far worse).
 """
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
 
+from mec_rllib.compiled import by_type
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.slot import WAITING, inlined, kernel
 
 Observations = NDArray[np.float32]
+
+
+@by_type
+def see(sight, field, out):
+    """Writes (N, size) observations of the servers as they are now into `out`."""
+
+
+@by_type
+def see_flagged(sight, field, kind, obs, out):
+    """Writes observations as if a training job of a kind waited; `obs` are those of now."""
+
+
+class RowSight(NamedTuple):
+    """How the buffer is shown row by row."""
+
+    log_execution: NDArray[np.float32]  # log(1 + x) / log(1 + largest)
+    log_wait: NDArray[np.float32]
+    log_deadline: NDArray[np.float32]
+    free_ahead: int  # slots
+    classes: int  # job classes that are shown
+    flag: int  # column of the first flag
 
 
 class Encoder:
@@ -35,39 +59,31 @@ class Encoder:
         workload = batch.workload
         kinds = len(batch.rules.capacity)
         self._batch = batch
-        self._free_ahead = min(free_ahead, workload.max_execution)
-        self._classes = len(workload.class_names) if job_class else 0
         flag = (3 + kinds) * batch.buffer + kinds
-        self._flag = flag
-        self.size = flag + batch.kinds + self._free_ahead * kinds + self._classes * batch.buffer
+        free_ahead = min(free_ahead, workload.max_execution)
+        classes = len(workload.class_names) if job_class else 0
+        self.size = flag + batch.kinds + free_ahead * kinds + classes * batch.buffer
         longest = workload.max_execution + workload.max_slack
         # One table for all three times would waste resolution: each has its own maximum.
-        self._log_execution = _log_table(workload.max_execution)
-        self._log_wait = _log_table(workload.max_slack)
-        self._log_deadline = _log_table(longest)
+        self.sight = RowSight(
+            log_execution=_log_table(workload.max_execution),
+            log_wait=_log_table(workload.max_slack),
+            log_deadline=_log_table(longest),
+            free_ahead=free_ahead,
+            classes=classes,
+            flag=flag,
+        )
 
     def encode(self) -> Observations:
         """(N, size) observations of the servers as they are now."""
-        out = np.zeros((self._batch.num_servers, self.size), np.float32)
-        _encode(
-            self._batch.servers,
-            self._batch.rules.capacity,
-            self._batch.rules.demand,
-            self._batch.units_in_use,
-            self._log_execution,
-            self._log_wait,
-            self._log_deadline,
-            self._free_ahead,
-            self._classes,
-            out,
-        )
+        out = np.empty((self._batch.num_servers, self.size), np.float32)
+        _encode(self.sight, self._batch.servers, self._batch.rules, self._batch.now, out)
         return out
 
     def encode_flagged(self, obs: Observations, kind: int = 0) -> Observations:
         """(N, size) the observations `obs` of now, as if a job of a kind waited on every server."""
-        flagged = obs.copy()
-        flagged[:, self._flag : self._flag + self._batch.kinds] = 0.0
-        flagged[:, self._flag + kind] = 1.0
+        flagged = np.empty_like(obs)
+        _set_flag(self.sight, self._batch.kinds, kind, obs, flagged)
         return flagged
 
 
@@ -76,39 +92,50 @@ def _log_table(largest: int) -> NDArray[np.float32]:
     return (np.log1p(np.arange(largest + 1)) / np.log1p(max(largest, 1))).astype(np.float32)
 
 
+@see.of(RowSight)
+def _see_rows(sight, field, out):
+    _encode(sight, field.servers, field.rules, field.now, out)
+
+
+@see_flagged.of(RowSight)
+def _see_rows_flagged(sight, field, kind, obs, out):
+    _set_flag(sight, len(field.rules.demand), kind, obs, out)
+
+
 @kernel
-def _encode(
-    servers,
-    capacity,
-    demand,
-    in_use,
-    log_execution,
-    log_wait,
-    log_deadline,
-    free_ahead,
-    classes,
-    out,
-):
+def _set_flag(sight, kinds, kind, obs, out):
+    for i in range(len(out)):
+        for column in range(out.shape[1]):
+            out[i, column] = obs[i, column]
+        for k in range(kinds):
+            out[i, sight.flag + k] = 1.0 if k == kind else 0.0
+
+
+@kernel
+def _encode(sight, servers, rules, now, out):
+    capacity, classes, free_ahead = rules.capacity, sight.classes, sight.free_ahead
     kinds = len(capacity)
     buffer = servers.execution.shape[1]
     for i in range(len(out)):
+        for column in range(out.shape[1]):
+            out[i, column] = 0.0
         column = 0
         for row in range(servers.waiting[i]):
             column = row * (3 + kinds)
-            out[i, column] = log_execution[servers.execution[i, row]]
+            out[i, column] = sight.log_execution[servers.execution[i, row]]
             for d in range(kinds):
                 out[i, column + 1 + d] = servers.requirement[i, row, d] / capacity[d]
-            out[i, column + 1 + kinds] = log_wait[servers.wait[i, row]]
+            out[i, column + 1 + kinds] = sight.log_wait[servers.wait[i, row]]
             deadline = servers.execution[i, row] + servers.slack[i, row]
-            out[i, column + 2 + kinds] = log_deadline[deadline]
+            out[i, column + 2 + kinds] = sight.log_deadline[deadline]
         column = (3 + kinds) * buffer
         for d in range(kinds):
-            out[i, column + d] = in_use[i, d] / capacity[d]
+            out[i, column + d] = now.units_in_use[i, d] / capacity[d]
         column += kinds
         if servers.training[i] == WAITING:
             out[i, column + servers.training_kind[i]] = 1.0
-        column += len(demand)
-        _encode_free_ahead(servers, capacity, demand, free_ahead, column, i, out)
+        column += len(rules.demand)
+        _encode_free_ahead(servers, capacity, rules.demand, free_ahead, column, i, out)
         column += free_ahead * kinds
         if classes:
             for row in range(servers.waiting[i]):

@@ -1,10 +1,21 @@
 """How unreliable the agent's Q-values are, measured on the stream that it experiences."""
 
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 
 from mec_rllib.gates.base import State
 from mec_rllib.sim.jobs import Floats
+
+
+class TDAverages(NamedTuple):
+    """EMA(|TD error|) and EMA(|V|) of each server, and their ratio."""
+
+    td_error: Floats  # (N,)
+    value: Floats  # (N,)
+    ratio: Floats  # (N,) infinite without data
+    rate: float
 
 
 class TDStatistic:
@@ -15,31 +26,37 @@ class TDStatistic:
     """
 
     def __init__(self, num_servers: int, rate: float = 5e-4):
-        self.rate = rate
-        self._td_error = np.zeros(num_servers)
-        self._value = np.zeros(num_servers)
-        self.ratio: Floats = np.full(num_servers, np.inf)  # (N,) the statistic
+        nothing = np.zeros(num_servers)
+        self.averages = TDAverages(nothing, nothing.copy(), np.full(num_servers, np.inf), rate)
+
+    @property
+    def ratio(self) -> Floats:
+        """(N,) the statistic."""
+        return self.averages.ratio
 
     def update(self, td_error: Floats, value: Floats) -> None:
         """Adds one TD error (NaN: there is none yet) and one value V = max_a Q, (N,) each."""
-        _average(self._td_error, self._value, self.ratio, self.rate, td_error, value)
+        average(self.averages, td_error, value)
 
     def get_state(self) -> State:
         """Both averages and their ratio."""
-        averages = {"td_error": self._td_error, "value": self._value, "ratio": self.ratio}
-        return {name: values.copy() for name, values in averages.items()}
+        return {
+            name: getattr(self.averages, name).copy() for name in ("td_error", "value", "ratio")
+        }
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
-        self._td_error, self._value = state["td_error"].copy(), state["value"].copy()
-        self.ratio = state["ratio"].copy()
+        for name, values in state.items():
+            getattr(self.averages, name)[:] = values
 
 
 @njit(cache=True)
-def _average(td_error_average, value_average, ratio, rate, td_error, value):
+def average(averages, td_error, value):
+    """Adds one TD error (NaN: there is none yet) and one value per server, (N,) each."""
     for i in range(len(value)):
         if not np.isnan(td_error[i]):
-            td_error_average[i] += rate * (abs(td_error[i]) - td_error_average[i])
-            value_average[i] += rate * (abs(value[i]) - value_average[i])
-            if value_average[i] > 0:
-                ratio[i] = td_error_average[i] / value_average[i]
+            rate = averages.rate
+            averages.td_error[i] += rate * (abs(td_error[i]) - averages.td_error[i])
+            averages.value[i] += rate * (abs(value[i]) - averages.value[i])
+            if averages.value[i] > 0:
+                averages.ratio[i] = averages.td_error[i] / averages.value[i]

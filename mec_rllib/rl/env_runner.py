@@ -24,6 +24,7 @@ from mec_rllib.rl.gating import runner_gate, view_of
 from mec_rllib.rl.messages import Fragment, Report, Transitions
 from mec_rllib.rl.modules import acting_function
 from mec_rllib.rl.replay.n_step import NStep
+from mec_rllib.rl.stretches import Stretch, first_memory, stretch_of
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.training_jobs import NO_KIND
@@ -46,17 +47,14 @@ class MecEnvRunner(SingleAgentEnvRunner):
         chooses, kinds = self._gating.gate.chooses_kind, self.env.servers.kinds
         # That the gate is asked about, each with a psi of its own.
         self._kinds = list(range(kinds)) if chooses else [config.training_kind or 0]
-        self.requests = dict.fromkeys(self._gating.gate.reasons(), 0)  # so far, by reason
-        shape = (self.num_envs, kinds) if chooses else (self.num_envs,)
-        self._no_psi = np.full(shape, np.nan)
-        self._td_error = np.full(self.num_envs, np.nan)  # of the last slot
+        self._no_psi = np.full((self.num_envs, kinds) if chooses else self.num_envs, np.nan)
         rows = (1 + len(self._kinds)) * self.num_envs
         self._rows = np.empty((rows, self.env.encoder.size), np.float32)
-        self._last_q = np.full(self.num_envs, np.nan)  # Q(s, a) of the last slot; NaN before
-        self._last_reward = np.zeros(self.num_envs)
+        obs, _ = self.env.reset(seed=config.seed)
+        reasons = len(self._gating.gate.reasons())
+        self._memory = first_memory(obs, self._td.averages, kinds, reasons)
         # Discount of the value of the state that the last slot led to: 0 where an episode ended.
         self._last_discount: Any = config.gamma
-        self._obs, _ = self.env.reset(seed=config.seed)
         self._reported = self.env.totals()
         self._reported -= self._reported  # the jobs of slot 0 belong to the first fragment
         self.use_module(self.module)
@@ -92,6 +90,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         """Acts with this module from now on; the local runner is given the learner's own."""
         self.module = module
         self._q = acting_function(module)
+        self._stretch = stretch_of(self)
 
     @property
     def lifetime_slots(self) -> int:
@@ -108,21 +107,33 @@ class MecEnvRunner(SingleAgentEnvRunner):
             **kwargs: RLlib's other arguments; not used.
         """
         rows, ends = self._empty_rows(num_slots), self._no_ends(num_slots)
-        self._credits = np.zeros(self.env.servers.kinds, np.int64)
-        granted, completions, played = 0, list[int](), 0
-        while played < num_slots and not (until_credit and granted):
-            credits = self._play_slot(*(column[played] for column in rows))
-            if ends is not None:
-                ends[played] = self._end_episodes(rows, played)
-            played += 1
-            granted += credits
-            if self._gating.gate.occupies:
-                completions += [self.env.servers.slot - 1] * credits
+        earned = np.zeros(num_slots, np.int64)  # credits, by slot
+        start = self.env.servers.slot
+        if isinstance(self._stretch, Stretch):
+            played = self._stretch.play(rows, earned, until_credit)
+        else:
+            played = self._play_slots(rows, ends, earned, until_credit)
         complete = self._n_step.extend(
             Transitions._make(column[:played] for column in rows),
             ends if ends is None else ends[:played],
         )
-        return Fragment(complete.flat(), played * self.num_envs, self._credits, completions)
+        credits, completions = self._memory.credits.copy(), list[int]()
+        self._memory.credits[:] = 0
+        if self._gating.gate.occupies:
+            completions = np.repeat(np.arange(start, start + num_slots), earned).tolist()
+        return Fragment(complete.flat(), played * self.num_envs, credits, completions)
+
+    @property
+    def requests(self) -> dict[str, int]:
+        """Training jobs asked for so far, by the gate's reasons."""
+        counts = self._memory.requests.tolist()
+        return dict(zip(self._gating.gate.reasons(), counts, strict=True))
+
+    @property
+    def plays(self) -> str:
+        """Who plays: "compiled stretches", or why it is slot by slot."""
+        is_compiled = isinstance(self._stretch, Stretch)
+        return "compiled stretches" if is_compiled else f"slot by slot: {self._stretch}"
 
     def take_report(self) -> Report:
         """Everything since the last report. Asked for in the call that samples: both or none."""
@@ -136,15 +147,15 @@ class MecEnvRunner(SingleAgentEnvRunner):
         return {
             "servers": self.env.servers.get_state(),
             "gate": self._gating.get_state(),
-            "requests": dict(self.requests),
+            "requests": self.requests,
             "td": self._td.get_state(),
             "exploration": copy.deepcopy(self._exploration),
             "n_step": self._n_step.get_state(),
             "rng": self._rng.bit_generator.state,
-            "last_q": self._last_q.copy(),
-            "last_reward": self._last_reward.copy(),
+            "last_q": self._memory.last_q.copy(),
+            "last_reward": self._memory.last_reward.copy(),
             "last_discount": copy.copy(self._last_discount),
-            "obs": self._obs.copy(),
+            "obs": self._memory.obs.copy(),
             "reported": self._reported,
         }
 
@@ -152,16 +163,28 @@ class MecEnvRunner(SingleAgentEnvRunner):
         """Takes over what `get_play_state` of a runner with the same config returned."""
         self.env.servers.set_state(state["servers"])
         self._gating.set_state(state["gate"])
-        self.requests = dict(state["requests"])
+        self._memory.requests[:] = list(state["requests"].values())
         self._td.set_state(state["td"])
         self._exploration = copy.deepcopy(state["exploration"])
         self._n_step.set_state(state["n_step"])
         self._rng.bit_generator.state = state["rng"]
-        self._last_q = state["last_q"].copy()
-        self._last_reward = state["last_reward"].copy()
+        for name in ("last_q", "last_reward", "obs"):
+            getattr(self._memory, name)[:] = state[name]
         self._last_discount = copy.copy(state["last_discount"])
-        self._obs = state["obs"].copy()
+        self._stretch = stretch_of(self)  # the exploration is another object
         self._reported = state["reported"]
+
+    def _play_slots(
+        self, rows: Transitions, ends: Bools | None, earned: Ints, until_credit: bool
+    ) -> int:
+        """Slot by slot, up to the length of the rows; returns how many were played."""
+        for k in range(len(earned)):
+            earned[k] = self._play_slot(*(column[k] for column in rows))
+            if ends is not None:
+                ends[k] = self._end_episodes(rows, k)
+            if until_credit and earned[k]:
+                return k + 1
+        return len(earned)
 
     def _play_slot(
         self,
@@ -174,29 +197,30 @@ class MecEnvRunner(SingleAgentEnvRunner):
         mask: Bools,
     ) -> int:
         """One slot of every server, written into the rows given; returns the credits earned."""
-        servers = self.env.servers
-        obs[:] = self._obs
+        servers, memory = self.env.servers, self._memory
+        obs[:] = memory.obs
         self._exploration.prepare(self._q, self._rng)
         q = self._gate_beat(obs)
         if self.config.on_policy:
             mask[:] = servers.mask
         actions[:] = self._exploration.choose(q, servers, self.lifetime_slots, self._rng)
-        rewards[:] = self._last_reward = servers.step(actions) / servers.reward_scale
-        self._obs = self.env.encoder.encode()
-        next_obs[:], next_mask[:] = self._obs, servers.mask
-        self._last_q = self._q.values_taken(q, actions)
+        rewards[:] = memory.last_reward[:] = servers.step(actions) / servers.reward_scale
+        next_obs[:] = memory.obs[:] = self.env.encoder.encode()
+        next_mask[:] = servers.mask
+        memory.last_q[:] = self._q.values_taken(q, actions)
         return self._earn()
 
     def _earn(self) -> int:
         """Credits of this slot, which are noted for their kind."""
         gate, completed = self._gating.gate, self.env.servers.completed
         if not gate.occupies:
-            self._credits[self._kinds[0]] += self._granted
+            self._memory.credits[self._kinds[0]] += self._granted
             return self._granted
         if (completed == NO_KIND).all():
             return 0
         kinds = completed[gate.credits(completed != NO_KIND)]
-        self._credits += np.bincount(kinds, minlength=len(self._credits))
+        credits = self._memory.credits
+        credits += np.bincount(kinds, minlength=len(credits))
         return len(kinds)
 
     def _end_episodes(self, rows: Transitions, slot: int) -> Bools:
@@ -207,7 +231,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         rows.discounts[slot][world.terminated] = 0.0
         self._last_discount = rows.discounts[slot].copy()
         # What a truncated episode would have been worth is not looked up: no TD error there.
-        self._last_q[world.ended & ~world.terminated] = np.nan
+        self._memory.last_q[world.ended & ~world.terminated] = np.nan
         return world.ended.copy()
 
     def _gate_beat(self, obs: Observations) -> Observations:
@@ -242,14 +266,14 @@ class MecEnvRunner(SingleAgentEnvRunner):
         inserted = wanted & self.env.servers.can_ask
         if not inserted.any():
             return
-        for reason, where in self._gating.gate.reasons().items():
-            self.requests[reason] += int((where & inserted).sum())
+        for k, where in enumerate(self._gating.gate.reasons().values()):
+            self._memory.requests[k] += (where & inserted).sum()
 
     def _note_td_error(self, q: Observations) -> Floats:
         """V (N,) of the state that the slot before led to, as it was before the gate's beat."""
-        value = self._q.values(q, self.env.servers.mask)
-        self._td_error = self._last_reward + self._last_discount * value - self._last_q
-        self._td.update(self._td_error, value)
+        value, memory = self._q.values(q, self.env.servers.mask), self._memory
+        memory.td_error[:] = memory.last_reward + self._last_discount * value - memory.last_q
+        self._td.update(memory.td_error, value)
         return value
 
     def _q_with_and_without_flag(
@@ -279,8 +303,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
             psi=psi,
             td_statistic=self._td.ratio,
             rng=self._rng,
-            td_error=self._td_error,
-            reward=self._last_reward,
+            td_error=self._memory.td_error,
+            reward=self._memory.last_reward,
         )
 
     def _gate_metrics(self) -> dict[str, float]:

@@ -1,17 +1,81 @@
 """How the agent acts on its Q-values, and how it departs from them to learn."""
 
 import math
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
+from numba import njit
 from pydantic import Field
 
+from mec_rllib.compiled import by_type
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.world import World
 from mec_rllib.lookup import find, seeded
-from mec_rllib.rl.masks import best_allowed
-from mec_rllib.schedulers import SCHEDULERS, Scheduler, random_actions
+from mec_rllib.rl.masks import best_allowed, take_best
+from mec_rllib.schedulers import SCHEDULERS, Priority, Reservation, Scheduler, random_actions
+from mec_rllib.schedulers.heuristics import select
 from mec_rllib.sim.jobs import Ints
+from mec_rllib.sim.server import ServerBatch
+
+
+@by_type
+def choose(rule, q, field, slot, rng, actions):
+    """Writes actions (N,), each allowed, into `actions`; otherwise as `Greedy.choose`."""
+
+
+class Best(NamedTuple):
+    """Rule: the allowed action with the highest Q."""
+
+
+class EpsilonBest(NamedTuple):
+    """Rule: with probability epsilon any allowed action, else the best one."""
+
+    start: float
+    floor: float
+    decay_slots: int
+
+
+class RuleFirst(NamedTuple):
+    """Rule: a scheduler's rule at first, then the best action."""
+
+    guide: Any  # a rule that `mec_rllib.schedulers.heuristics.select` knows
+    slots: int
+
+
+@choose.of(Best)
+def _choose_best(rule, q, field, slot, rng, actions):
+    take_best(q, field.now.mask, actions)
+
+
+@choose.of(EpsilonBest)
+def _choose_mostly_best(rule, q, field, slot, rng, actions):
+    take_best(q, field.now.mask, actions)
+    epsilon = decayed(rule.start, rule.floor, rule.decay_slots, slot)
+    explores = rng.random(len(actions)) < epsilon
+    if explores.any():
+        mask = field.now.mask
+        drawn = rng.random(mask.shape)
+        for i in range(len(actions)):
+            highest = -1.0
+            for a in range(mask.shape[1]):
+                if explores[i] and mask[i, a] and drawn[i, a] > highest:
+                    highest, actions[i] = drawn[i, a], a
+
+
+@choose.of(RuleFirst)
+def _choose_by_rule(rule, q, field, slot, rng, actions):
+    if slot < rule.slots:
+        select(rule.guide, field.servers, field.now, field.rules, actions)
+    else:
+        take_best(q, field.now.mask, actions)
+
+
+@njit(cache=True)
+def decayed(start, floor, decay_slots, slot):
+    """floor + (start - floor) * exp(-5 t / decay_slots) until decay_slots, then the floor."""
+    if slot >= decay_slots:
+        return floor
+    return floor + (start - floor) * math.exp(-5 * slot / decay_slots)
 
 
 class Greedy:
@@ -46,6 +110,10 @@ class Greedy:
         """Figures of this slot, for TensorBoard."""
         return {}
 
+    def rule_for(self, batch: ServerBatch) -> Any | None:
+        """A rule that `choose` knows and that acts as this exploration; None: there is none."""
+        return Best() if type(self) is Greedy else None
+
 
 DecaySlots = Annotated[
     int, Field(ge=1, le=10**12, description="slots until the floor, all servers together")
@@ -62,14 +130,12 @@ class Decay:
     """
 
     def __init__(self, start: float, floor: float, decay_slots: int):
-        self._start, self._floor, self._decay_slots = start, floor, decay_slots
+        self.start, self.floor, self.decay_slots = float(start), float(floor), decay_slots
 
     def at(self, slot: int) -> float:
         """The value at a slot of the agent's lifetime."""
-        if slot >= self._decay_slots:
-            return self._floor
-        drop = (self._start - self._floor) * math.exp(-5 * slot / self._decay_slots)
-        return self._floor + drop
+        value: float = decayed(self.start, self.floor, self.decay_slots, slot)
+        return value
 
 
 class EpsilonGreedy(Greedy):
@@ -96,6 +162,13 @@ class EpsilonGreedy(Greedy):
         if explores.any():
             actions = np.where(explores, random_actions(servers.mask, rng), actions)
         return actions
+
+    def rule_for(self, batch: ServerBatch) -> EpsilonBest | None:
+        """The same for compiled code."""
+        epsilon = self._epsilon
+        is_whole = type(self) is EpsilonGreedy
+        rule = EpsilonBest(epsilon.start, epsilon.floor, epsilon.decay_slots)
+        return rule if is_whole else None
 
     def metrics(self, slot: int) -> dict[str, float]:
         """Epsilon."""
@@ -172,6 +245,13 @@ class Guided(Greedy):
         if slot < self._slots:
             return self.guide.select(servers)
         return super().choose(q, servers, slot, rng)
+
+    def rule_for(self, batch: ServerBatch) -> RuleFirst | None:
+        """The same for compiled code, if the guide has a rule."""
+        guide = self.guide
+        if type(self) is Guided and isinstance(guide, Priority | Reservation):
+            return RuleFirst(guide.rule_for(batch), self._slots)
+        return None
 
     def metrics(self, slot: int) -> dict[str, float]:
         """Whether the rule decides."""

@@ -15,6 +15,7 @@ from ray.rllib.utils import force_list
 from mec_rllib.envs.registration import ENV_ID
 from mec_rllib.envs.world import World
 from mec_rllib.gates import ATS, GATES, Gate, build_gate
+from mec_rllib.gates.periodic import FOR_EVER
 from mec_rllib.lookup import find, nearest
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.exploration import EpsilonGreedy, Greedy
@@ -205,6 +206,13 @@ class GatedConfig(AlgorithmConfig):
         """Whether so many slots, of all servers together, are enough experience for an update."""
         held_back = (self.n_step - 1) * self.num_servers  # until the slots ahead are played
         return slots - held_back >= self.learning_starts
+
+    @property
+    def slots_of_training(self) -> range:
+        """Slots of each server in which training jobs may be asked for."""
+        needed = self.learning_starts + (self.n_step - 1) * self.num_servers
+        until = FOR_EVER if self.train_until is None else self.train_until
+        return range(-(-needed // self.num_servers), until)
 
     @property
     def module_class(self) -> type[RLModule]:

@@ -23,6 +23,10 @@ class RunnerGate(Protocol):
         """(N,) the kind of training job to insert, or -1 for none."""
         ...
 
+    def slots_allowed(self, env_runner: Any) -> range | None:
+        """Slots in which a wish of the gate is carried out; None: it has to be asked in each."""
+        ...
+
     def get_state(self) -> State:
         """What the gate remembers."""
         ...

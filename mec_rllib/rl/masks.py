@@ -23,6 +23,27 @@ def best_allowed(q: Observations, mask: Bools) -> tuple[Ints, Floats]:
     return actions, values
 
 
+@njit(cache=True)
+def take_best(q: Observations, mask: Bools, actions: Ints) -> None:
+    """Writes `best_allowed` actions (B,) into `actions`."""
+    for b in range(len(q)):
+        highest = -np.inf
+        actions[b] = 0
+        for a in range(mask.shape[1]):
+            if mask[b, a] and q[b, a] > highest:
+                actions[b], highest = a, q[b, a]
+
+
+@njit(cache=True)
+def highest_allowed(q: Observations, mask: Bools, values: Floats) -> None:
+    """Writes the highest Q of the actions allowed (B,) into `values`."""
+    for b in range(len(q)):
+        values[b] = -np.inf
+        for a in range(mask.shape[1]):
+            if mask[b, a] and q[b, a] > values[b]:
+                values[b] = q[b, a]
+
+
 def log_policy(logits: Observations, mask: Bools) -> NDArray[np.float64]:
     """(B, A) log probabilities over the actions allowed; -inf for the others."""
     shown = np.where(mask, logits.astype(float), -np.inf)

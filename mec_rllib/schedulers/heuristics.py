@@ -1,12 +1,23 @@
 """Rules that look at what waits: random, by arrival, length, deadline, weight, or packing."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit
 
+from mec_rllib.compiled import by_type, linked
 from mec_rllib.schedulers.base import Playable, random_actions
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.server import ServerBatch
+from mec_rllib.sim.slot import Now, Rules, Servers
 from mec_rllib.sim.streams import Purpose, generator
+
+NOTHING = -1  # row of no job
+
+
+@by_type
+def select(rule: Any, servers: Servers, now: Now, rules: Rules, actions: Ints) -> None:
+    """Writes (N,) actions; `rule` says by its type how they are chosen."""
 
 
 class RandomScheduler:
@@ -45,12 +56,67 @@ class EDF:
         return _lowest(s.execution + s.slack - s.wait, batch.mask[:, 1:])
 
 
+class Reserving(NamedTuple):
+    """Rule: the heaviest job that leaves enough units free, or is of the top weight, or urgent."""
+
+    reserve: Ints  # (2,) units that a job must leave free; second: one of low weight
+    patience: Ints  # (2,) slots of remaining slack up to which it need not
+    top: float  # weight
+
+
+@select.of(Reserving)
+def _reserving(rule: Reserving, servers: Servers, now: Now, rules: Rules, actions: Ints) -> None:
+    for i in range(len(actions)):
+        best = NOTHING
+        for row in range(servers.waiting[i]):
+            slack = servers.slack[i, row] - servers.wait[i, row]
+            weight = servers.weight[i, row]
+            low = 1 if 2.0 * weight < rule.top else 0
+            may = weight >= rule.top or slack <= rule.patience[low]
+            if now.mask[i, row + 1] and (
+                may or _spare(servers, now, rules, i, row) >= rule.reserve[low]
+            ):
+                is_first = best == NOTHING
+                if is_first or _is_above(servers, i, row, best):
+                    best = row
+        actions[i] = best + 1
+
+
+@njit(cache=True)
+def _spare(servers: Servers, now: Now, rules: Rules, i: int, row: int) -> int:
+    """Units that would be left free if this job started, of the scarcest kind."""
+    spare: int = rules.capacity[0]
+    for d in range(len(rules.capacity)):
+        left = rules.capacity[d] - now.units_in_use[i, d] - servers.requirement[i, row, d]
+        spare = min(spare, left)
+    return spare
+
+
+@njit(cache=True)
+def _is_above(servers: Servers, i: int, row: int, other: int) -> bool:
+    """Heavier, or as heavy with less slack."""
+    weight, than = servers.weight[i, row], servers.weight[i, other]
+    slack = servers.slack[i, row] - servers.wait[i, row]
+    less: bool = slack < servers.slack[i, other] - servers.wait[i, other]
+    return bool(weight > than or (weight == than and less))
+
+
+@linked
+def _ask(rule: Any, servers: Servers, now: Now, rules: Rules, actions: Ints) -> None:
+    select(rule, servers, now, rules, actions)
+
+
 class Priority:
     """Highest weight, then least remaining slack, among the jobs that fit."""
 
     def select(self, batch: ServerBatch) -> Ints:
         """Actions (N,)."""
-        return _by_priority(batch, batch.mask[:, 1:])
+        return asked(self.rule_for(batch), batch)
+
+    def rule_for(self, batch: ServerBatch) -> Reserving:
+        """The rule for compiled code."""
+        nothing = np.full(2, -(10**9))
+        return Reserving(nothing, nothing, float(batch.workload.max_weight))
 
 
 class Reservation:
@@ -78,14 +144,11 @@ class Reservation:
 
     def select(self, batch: ServerBatch) -> Ints:
         """Actions (N,)."""
-        s, top = batch.servers, batch.workload.max_weight
-        free = batch.rules.capacity - batch.units_in_use  # (N, D)
-        spare = (free[:, None, :] - s.requirement).min(axis=2)  # (N, M) units left free
-        is_low = (2 * s.weight < top).astype(np.int64)
-        leaves_enough = spare >= self._reserve[is_low]
-        is_urgent = s.slack - s.wait <= self._patience[is_low]
-        candidates = batch.mask[:, 1:] & ((s.weight >= top) | is_urgent | leaves_enough)
-        return _by_priority(batch, candidates)
+        return asked(self.rule_for(batch), batch)
+
+    def rule_for(self, batch: ServerBatch) -> Reserving:
+        """The rule for compiled code."""
+        return Reserving(self._reserve, self._patience, float(batch.workload.max_weight))
 
 
 class Tetris:
@@ -120,11 +183,11 @@ class Tetris:
         return _lowest(epsilon * work - alignment, candidates)
 
 
-def _by_priority(batch: ServerBatch, candidates: Bools) -> Ints:
-    """Action (N,) of the heaviest candidate; among equals the one with least remaining slack."""
-    s = batch.servers
-    heaviest = np.where(candidates, s.weight, -np.inf).max(axis=1, keepdims=True)
-    return _lowest(s.slack - s.wait, candidates & (s.weight == heaviest))
+def asked(rule: Any, batch: ServerBatch) -> Ints:
+    """Actions (N,) that a compiled rule chooses."""
+    actions = np.empty(batch.num_servers, np.int64)
+    _ask(rule, batch.servers, batch.now, batch.rules, actions)
+    return actions
 
 
 @njit(cache=True)

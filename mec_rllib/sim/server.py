@@ -10,7 +10,7 @@ import numpy as np
 
 from mec_rllib.sim import slot
 from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
-from mec_rllib.sim.slot import WAITING, Now, Rules, Servers, Tally
+from mec_rllib.sim.slot import WAITING, Field, Now, Rules, Servers, Tally
 from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.training_jobs import NO_KIND, kinds_wanted
 from mec_rllib.sim.workload_check import check_workload, checked_jobs
@@ -139,7 +139,7 @@ class ServerBatch:
         self.mask, self.units_in_use, self.is_empty, self.is_idle = self.now[:4]
         self.reward_terms, self.rewards, self.completed = self.now[4:]
         self.rngs = [generator(seed, Purpose.ARRIVALS, self.first_index + i) for i in range(n)]
-        self._draw_chunk()
+        self._draw_chunk(0)
         slot.open_first_slot(self.servers, self.tally, self._stream, self._cursor)
         self.refresh()
 
@@ -162,6 +162,24 @@ class ServerBatch:
                 raise ValueError(f"training jobs have kinds 0..{self.kinds - 1}, not {kind}")
         slot.insert_training(self.servers, self.tally, self.rules, kinds, self.mask)
 
+    @property
+    def field(self) -> Field:
+        """All tables, for compiled code that plays the servers itself."""
+        return Field(
+            servers=self.servers,
+            tally=self.tally,
+            now=self.now,
+            rules=self.rules,
+            stream=self._stream,
+            cursor=self._cursor,
+        )
+
+    def slots_ahead(self) -> int:
+        """Slots that `field` can be played with the jobs drawn, at least 1."""
+        if self.slot + 1 == self._drawn_until:
+            self._draw_chunk(self.slot + 1)
+        return self._drawn_until - self.slot - 1
+
     def step(self, actions: Ints) -> Floats:
         """Plays the slot: decide, serve, expire, then the arrivals of the next slot.
 
@@ -174,7 +192,7 @@ class ServerBatch:
         """
         self.slot += 1
         if self.slot == self._drawn_until:
-            self._draw_chunk()
+            self._draw_chunk(self.slot)
         slot.play_slot(
             self.servers,
             self.tally,
@@ -189,7 +207,7 @@ class ServerBatch:
 
     def mask_with_training(self, kind: int = 0) -> Bools:
         """(N, M + 1) actions that would be allowed if a training job of a kind waited now."""
-        flagged = np.zeros(self.mask.shape, bool)
+        flagged = np.empty_like(self.mask)
         slot.mask_with_training(self.servers, self.rules, self.mask, kind, flagged)
         return flagged
 
@@ -270,31 +288,32 @@ class ServerBatch:
         """(N, J) slots since the last training job of each kind completed (or since slot 0)."""
         return self.servers.since_kind
 
-    def _draw_chunk(self) -> None:
-        tables = [self._arrivals(rng) for rng in self.rngs]
-        self._drawn_until = self.slot + CHUNK_SLOTS
+    def _draw_chunk(self, start: int) -> None:
+        """The jobs that arrive from this slot on."""
+        tables = [self._arrivals(rng, start) for rng in self.rngs]
+        self._drawn_until = start + CHUNK_SLOTS
         ends = np.cumsum([len(table.arrival) for table in tables])
         self._stream = Jobs.concatenate(tables)
         self._cursor = np.stack([np.concatenate(([0], ends[:-1])), ends], axis=1)
 
-    def _arrivals(self, rng: np.random.Generator) -> Jobs:
+    def _arrivals(self, rng: np.random.Generator, start: int) -> Jobs:
         """The next jobs of a server. A fault of the workload leaves no trace but a count."""
-        stop = self.slot + CHUNK_SLOTS
-        jobs = self._asked(rng, stop)
+        stop = start + CHUNK_SLOTS
+        jobs = self._asked(rng, start, stop)
         if type(self.workload).__module__.startswith("mec_rllib."):
             return jobs  # a look costs 2 % of the time of a slot: at what users bring only
-        return checked_jobs(jobs, self.workload, self.slot, stop)
+        return checked_jobs(jobs, self.workload, start, stop)
 
-    def _asked(self, rng: np.random.Generator, stop: int) -> Any:
+    def _asked(self, rng: np.random.Generator, start: int, stop: int) -> Any:
         before = rng.bit_generator.state
         for attempt in range(1, WORKLOAD_ATTEMPTS + 1):
             try:
-                return self.workload.arrivals(rng, self.slot, stop)
+                return self.workload.arrivals(rng, start, stop)
             except Exception as error:
                 rng.bit_generator.state = before
                 if attempt == WORKLOAD_ATTEMPTS:
                     raise RuntimeError(
-                        f"the workload failed {attempt} times in a row at slot {self.slot}: "
+                        f"the workload failed {attempt} times in a row at slot {start}: "
                         f"{type(error).__name__}: {error}"
                     ) from error
                 self.workload_faults += 1

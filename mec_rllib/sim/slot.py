@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from numba import njit
 
-from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
 from mec_rllib.sim.training_jobs import NO_KIND
 
 DRAIN, BACKFILL, PAUSE = range(3)  # Rules.mode
@@ -84,6 +84,17 @@ class Rules(NamedTuple):
     demand: Ints  # (J, D) units of a training job of each kind
     training_slots: Ints  # (J,) its duration
     mode: int  # DRAIN, BACKFILL or PAUSE
+
+
+class Field(NamedTuple):
+    """N servers and all that is needed to play them, while the jobs drawn last."""
+
+    servers: Servers
+    tally: Tally
+    now: Now
+    rules: Rules
+    stream: Jobs
+    cursor: Ints  # (N, 2) next job of each server in the stream, and the end of its jobs
 
 
 @kernel
@@ -255,6 +266,7 @@ def _allow(servers, rules, i, mask):
 def mask_with_training(servers, rules, mask, kind, flagged):
     """Writes (N, M + 1) actions that would be allowed if a training job of a kind waited."""
     for i in range(len(mask)):
+        flagged[i, :] = False
         flagged[i, 0] = True
         for row in range(servers.waiting[i]):
             allowed = mask[i, row + 1]

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gate_slots import view
 from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.algorithms.ppo import PPOConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
@@ -283,8 +284,8 @@ def test_nothing_is_trained_once_it_is_over():
     gating.gate = Ideal(2)
     config = GatedDQNConfig().gating("ideal", train_until=50).replay(learning_starts=10)
     for slot, wanted in ((9, False), (10, True), (49, True), (50, False), (51, False)):
-        runner = SimpleNamespace(config=config, lifetime_slots=slot)
-        answer = gating.want_training(runner, SimpleNamespace(slot=slot))
+        runner = SimpleNamespace(config=config)
+        answer = gating.want_training(runner, view(since=[1, 1], slot=slot))
         assert answer.tolist() == [0 if wanted else NO_KIND] * 2
 
 

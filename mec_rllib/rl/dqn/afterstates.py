@@ -1,6 +1,6 @@
 """The deployable agent's network: one value function over afterstates, for all actions."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import gymnasium as gym
 import numpy as np
@@ -13,7 +13,7 @@ from mec_rllib.envs.observation import Observations
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
 from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
 from mec_rllib.rl.dqn.mlp_update import Differentiate, propagate
-from mec_rllib.rl.dqn.q_function import QFunction
+from mec_rllib.rl.dqn.q_function import QFunction, rate
 from mec_rllib.rl.replay.afterstates import AfterstateReplay
 
 
@@ -36,8 +36,26 @@ class AfterstateCatalog(DQNCatalog):
         )
 
 
+class AfterstateNetwork(NamedTuple):
+    """A network over afterstates, with one output."""
+
+    layers: Layers
+    actions: int  # M + 1
+
+
+@rate.of(AfterstateNetwork)
+def _rate_afterstates(network, obs):
+    return _q_of_allowed(network.layers, obs, network.actions)
+
+
 class AfterstateQ(QFunction):
     """Q-values (B, M + 1) to act with; of afterstates of allowed actions only."""
+
+    @property
+    def compiled_network(self) -> AfterstateNetwork | None:
+        """As for any Q-function."""
+        layers = self._layers
+        return None if layers is None else AfterstateNetwork(layers, self._actions)
 
     def evaluate(self, layers: Layers, obs: Observations) -> Observations:
         """The same, by compiled code."""

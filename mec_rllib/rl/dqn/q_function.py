@@ -1,16 +1,35 @@
 """Q-values to act with, from an RLModule of DQN."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 import torch
 from ray.rllib.algorithms.dqn.default_dqn_rl_module import QF_PREDS
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
+from mec_rllib.compiled import by_type
 from mec_rllib.envs.observation import Observations
 from mec_rllib.rl.dqn.mlp import Layers, forward, relu_mlp
 from mec_rllib.rl.masks import best_allowed
 from mec_rllib.rl.targets import acts_with_target_network
 from mec_rllib.sim.jobs import Bools, Floats, Ints
+
+
+@by_type
+def rate(network, obs):
+    """Q-values (B, M + 1), float32, of observations (B, F)."""
+
+
+class RowNetwork(NamedTuple):
+    """A network over what is seen, with an output per action."""
+
+    layers: Layers
+
+
+@rate.of(RowNetwork)
+def _rate_rows(network, obs):
+    return forward(network.layers, obs)[1]
 
 
 class QFunction:
@@ -46,6 +65,13 @@ class QFunction:
                 batch = {Columns.OBS: torch.from_numpy(obs)}
                 return self._compute(batch)[self.output].numpy()
         return self.evaluate(self._layers, obs)
+
+    @property
+    def compiled_network(self) -> Any | None:
+        """The network as a tuple that `rate` knows, if compiled code can ask it; else None."""
+        if self._layers is None or type(self) is not QFunction:
+            return None
+        return RowNetwork(self._layers)
 
     def evaluate(self, layers: Layers, obs: Observations) -> Observations:
         """The same, by compiled code."""
