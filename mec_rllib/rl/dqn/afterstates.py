@@ -12,9 +12,11 @@ from ray.rllib.core.columns import Columns
 from mec_rllib.envs.observation import Observations
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
 from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
-from mec_rllib.rl.dqn.mlp_update import Differentiate, propagate
+from mec_rllib.rl.dqn.mlp_update import descend, propagate
 from mec_rllib.rl.dqn.q_function import QFunction
-from mec_rllib.rl.replay.afterstates import AfterstateReplay
+from mec_rllib.rl.dqn.updates import Train
+from mec_rllib.rl.replay.afterstates import AfterstateReplay, blocks_reached
+from mec_rllib.rl.replay.priorities import draw, reprioritize
 
 
 class AfterstateCatalog(DQNCatalog):
@@ -45,27 +47,38 @@ class AfterstateQ(QFunction):
 
 
 @compiled
-def differentiate_afterstates(online, target, drawn, importance, double_q, gradients):
+def train_on_afterstates(networks, adam, uniforms, rows, priorities, afterstates):
+    """As `mlp_update.train`, for values of afterstates."""
+    losses, q_values, errors = (
+        np.empty(len(uniforms)),
+        np.empty(len(uniforms)),
+        np.empty_like(uniforms),
+    )
+    for k in range(len(uniforms)):
+        drawn, importance = draw(priorities, uniforms[k])
+        losses[k], q_values[k], errors[k] = differentiate_afterstates(
+            networks, rows, afterstates, drawn, importance
+        )
+        descend(adam)
+        reprioritize(priorities, drawn, errors[k])
+    return losses, q_values, errors
+
+
+@compiled
+def differentiate_afterstates(networks, rows, afterstates, drawn, importance):
     """As `differentiate`, where Q = certain reward + V(afterstate), V the network's one output.
 
     Only afterstates of allowed actions are valued: mostly two or three of M + 1.
     """
-    batch, actions = drawn.next_mask.shape
-    blocks = drawn.obs.reshape(batch, actions, -1)
-    next_blocks = drawn.next_obs.reshape(batch, actions, -1)
-    taken = np.empty((batch, blocks.shape[2] - 1), np.float32)
-    reached = np.empty((drawn.next_mask.sum(), blocks.shape[2] - 1), np.float32)
-    k = 0
+    batch, features = len(drawn), afterstates.ring.shape[1] - 1
+    taken = np.empty((batch, features), np.float32)
+    certain, reached = blocks_reached(afterstates, rows.next_mask, drawn)
     for b in range(batch):
-        taken[b] = blocks[b, drawn.actions[b], 1:]
-        for a in range(actions):
-            if drawn.next_mask[b, a]:
-                reached[k] = next_blocks[b, a, 1:]
-                k += 1
-    _, v_next = forward(online, reached)
-    _, v_target = forward(target, reached)
-    inputs, v = forward(online, taken)
-    judge = v_next if double_q else v_target
+        taken[b] = afterstates.taken[drawn[b], 1:]
+    _, v_next = forward(networks.online, reached)
+    _, v_target = forward(networks.target, reached)
+    inputs, v = forward(networks.online, taken)
+    judge = v_next if networks.double_q else v_target
     delta = np.empty_like(v)  # dLoss/dV
     errors = np.empty(batch)
     loss = q_sum = 0.0
@@ -73,27 +86,27 @@ def differentiate_afterstates(online, target, drawn, importance, double_q, gradi
     for b in range(batch):
         highest = -np.inf
         bootstrap = 0.0
-        for a in range(actions):
-            if drawn.next_mask[b, a]:
-                certain = next_blocks[b, a, 0]
-                if certain + judge[k, 0] > highest:
-                    highest, bootstrap = certain + judge[k, 0], certain + v_target[k, 0]
+        for a in range(rows.next_mask.shape[1]):
+            if rows.next_mask[drawn[b], a]:
+                if certain[k] + judge[k, 0] > highest:
+                    highest, bootstrap = certain[k] + judge[k, 0], certain[k] + v_target[k, 0]
                 k += 1
-        q = blocks[b, drawn.actions[b], 0] + v[b, 0]
-        error = q - (drawn.rewards[b] + drawn.discounts[b] * bootstrap)
+        q = afterstates.taken[drawn[b], 0] + v[b, 0]
+        error = q - (rows.rewards[drawn[b]] + rows.discounts[drawn[b]] * bootstrap)
         slope = min(max(error, -1.0), 1.0)  # of the Huber loss
         loss += importance[b] * slope * (error - 0.5 * slope)
         delta[b, 0] = importance[b] * slope / batch
         errors[b] = abs(error)
         q_sum += q
-    propagate(online, inputs, delta, gradients)
+    propagate(networks.online, inputs, delta, networks.gradient)
     return loss / batch, q_sum / batch, errors
 
 
 class AfterstateLearner(GatedDQNTorchLearner):
     """As for any network; its gradient is written out for values of afterstates."""
 
-    differentiate: Differentiate = staticmethod(differentiate_afterstates)
+    train: Train = staticmethod(train_on_afterstates)
+    trains_from = AfterstateReplay
 
 
 class AfterstateModule(DefaultDQNTorchRLModule):

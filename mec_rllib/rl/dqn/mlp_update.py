@@ -1,142 +1,76 @@
-"""A DQN update for plain ReLU networks, without autograd.
+"""A DQN update for plain ReLU networks, without autograd, in compiled code.
 
 An update of a 2x64 network is a handful of small matrix products; autograd and the optimizer's
 bookkeeping around them cost several times more than they do. Here the gradient is written out,
 and all parameters of a network lie in one flat buffer that Adam and the soft target walk through
-once. The torch parameters and Adam's torch state are views of these buffers: RLlib's checkpoints,
-weight syncing and inspection see every update at once.
+once.
 """
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
 
 from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
-from mec_rllib.rl.messages import Transitions
-from mec_rllib.sim.jobs import Floats
-
-# (online, target, transitions, importance weights, double_q, gradients) -> as `differentiate`
-Differentiate = Callable[..., tuple[float, float, Floats]]
+from mec_rllib.rl.replay.priorities import draw, reprioritize
+from mec_rllib.rl.replay.prioritized import take
 
 
-class MLPUpdate:
-    """Trains an online network on batches; Double DQN, Huber, importance weights, Adam.
+class Networks(NamedTuple):
+    """An online network and its target: their layers, all of them views of the flat buffers."""
 
-    Args:
-        online: linear layers of the online network.
-        target: linear layers of the target network.
-        optimizer: Adam over the online network's parameters.
-        tau: soft target step.
-        double_q: whether the online network chooses the bootstrap action.
-        differentiate: writes the gradient of a batch; compiled.
-    """
-
-    def __init__(
-        self,
-        online: list[nn.Linear],
-        target: list[nn.Linear],
-        optimizer: torch.optim.Adam,
-        tau: float,
-        double_q: bool,
-        differentiate: Differentiate,
-    ):
-        self._tau, self._double_q = tau, double_q
-        self._differentiate = differentiate
-        self._optimizer = optimizer
-        self._parameters = _parameters(online)
-        self._flat, self._online = _share_memory(self._parameters)
-        self._flat_target, self._target = _share_memory(_parameters(target))
-        self._gradient = np.zeros_like(self._flat)
-        self._gradients = _layers(self._gradient, self._parameters)
-        self._moment, self._square = np.zeros_like(self._flat), np.zeros_like(self._flat)
-        self._steps = np.empty(len(self._parameters), np.float32)  # all equal; Adam keeps one each
-        self.adopt_optimizer_state()
-
-    def adopt_optimizer_state(self) -> None:
-        """Takes over Adam's state (after a restore) and makes it a view of the flat buffers."""
-        flats = {"exp_avg": self._moment, "exp_avg_sq": self._square}
-        for name, flat in flats.items():
-            views = [view for layer in _layers(flat, self._parameters) for view in layer]
-            for parameter, view in zip(self._parameters, views, strict=True):
-                state = self._optimizer.state[parameter]
-                if name in state:
-                    view[:] = state[name].numpy()
-                state[name] = torch.from_numpy(view)
-        for parameter, step in zip(self._parameters, torch.from_numpy(self._steps), strict=True):
-            state = self._optimizer.state[parameter]
-            step.fill_(float(state.get("step", 0.0)))
-            state["step"] = step  # a view, too
-
-    def update(self, drawn: Transitions, weights: Array) -> tuple[float, float, Floats]:
-        """One update: the loss, the mean Q of the actions taken, and |TD error| (B,)."""
-        found = self._differentiate(
-            self._online,
-            self._target,
-            drawn,
-            weights,
-            self._double_q,
-            self._gradients,
-        )
-        self._descend()
-        return found
-
-    def _descend(self) -> None:
-        group = self._optimizer.param_groups[0]
-        self._steps += 1.0
-        step = float(self._steps[0])
-        beta1, beta2 = group["betas"]
-        _adam(
-            self._flat,
-            self._flat_target,
-            self._gradient,
-            self._moment,
-            self._square,
-            np.float32(group["lr"] / (1.0 - beta1**step)),
-            np.float32(1.0 / np.sqrt(1.0 - beta2**step)),
-            np.float32(1.0 - beta1),
-            np.float32(1.0 - beta2),
-            np.float32(group["eps"]),
-            np.float32(self._tau),
-        )
+    online: Layers
+    target: Layers
+    gradient: Layers
+    double_q: bool  # whether the online network chooses the bootstrap action
 
 
-def is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it is the Adam that `MLPUpdate` writes out."""
-    if type(optimizer) is not torch.optim.Adam or len(optimizer.param_groups) != 1:
-        return False
-    group = optimizer.param_groups[0]
-    return not (group["weight_decay"] or group["amsgrad"] or group["maximize"])
+class Adam(NamedTuple):
+    """Adam over flat buffers (P,), and the soft target that follows."""
 
-
-def _parameters(linears: list[nn.Linear]) -> list[torch.Tensor]:
-    return [parameter for layer in linears for parameter in (layer.weight, layer.bias)]
-
-
-def _share_memory(parameters: list[torch.Tensor]) -> tuple[Array, Layers]:
-    """Moves the parameters into one flat buffer; returns it, and its layers as views."""
-    flat = np.concatenate([p.detach().numpy().ravel() for p in parameters])
-    layers = _layers(flat, parameters)
-    for parameter, view in zip(parameters, [v for layer in layers for v in layer], strict=True):
-        parameter.data = torch.from_numpy(view)
-    return flat, layers
-
-
-def _layers(flat: Array, parameters: list[torch.Tensor]) -> Layers:
-    ends = np.cumsum([p.numel() for p in parameters])
-    pieces = np.split(flat, ends[:-1])
-    views = [piece.reshape(p.shape) for piece, p in zip(pieces, parameters, strict=True)]
-    return tuple(zip(views[::2], views[1::2], strict=True))
+    parameter: Array
+    target: Array
+    gradient: Array
+    moment: Array
+    square: Array
+    steps: Array  # (tensors,) all equal; torch keeps one for each
+    rate: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    tau: float
 
 
 @compiled
-def differentiate(online, target, drawn, importance, double_q, gradients):
+def train(networks, adam, uniforms, rows, priorities):
+    """All updates of a training job: losses (K,), mean Q taken (K,), |TD error| (K, B).
+
+    Args:
+        networks: `Networks`, views of Adam's buffers.
+        adam: `Adam`.
+        uniforms: (K, B) numbers in [0, 1), with which batches are drawn.
+        rows: `Transitions` of the replay.
+        priorities: `Priorities` of the replay.
+    """
+    losses, q_values, errors = (
+        np.empty(len(uniforms)),
+        np.empty(len(uniforms)),
+        np.empty_like(uniforms),
+    )
+    for k in range(len(uniforms)):
+        drawn, importance = draw(priorities, uniforms[k])
+        losses[k], q_values[k], errors[k] = differentiate(networks, take(rows, drawn), importance)
+        descend(adam)
+        reprioritize(priorities, drawn, errors[k])
+    return losses, q_values, errors
+
+
+@compiled
+def differentiate(networks, drawn, importance):
     """Writes the gradient; returns the loss, the mean Q of the actions taken, and |TD error|."""
-    _, q_next = forward(online, drawn.next_obs)
-    _, q_target = forward(target, drawn.next_obs)
-    inputs, q = forward(online, drawn.obs)
-    judge = q_next if double_q else q_target
+    _, q_next = forward(networks.online, drawn.next_obs)
+    _, q_target = forward(networks.target, drawn.next_obs)
+    inputs, q = forward(networks.online, drawn.obs)
+    judge = q_next if networks.double_q else q_target
     delta = np.zeros_like(q)  # dLoss/dQ
     errors = np.empty(len(q))
     loss = q_sum = 0.0
@@ -151,7 +85,7 @@ def differentiate(online, target, drawn, importance, double_q, gradients):
         delta[b, taken] = importance[b] * slope / len(q)
         errors[b] = abs(error)
         q_sum += q[b, taken]
-    propagate(online, inputs, delta, gradients)
+    propagate(networks.online, inputs, delta, networks.gradient)
     return loss / len(q), q_sum / len(q), errors
 
 
@@ -173,7 +107,27 @@ def propagate(layers, inputs, delta, gradients):
 
 
 @compiled
-def _adam(parameter, target, gradient, moment, square, step, scale, rate1, rate2, epsilon, tau):
+def descend(adam):
+    """One step of Adam along the gradient, then the soft target."""
+    adam.steps[:] += np.float32(1.0)
+    step = float(adam.steps[0])
+    _walk(
+        adam.parameter,
+        adam.target,
+        adam.gradient,
+        adam.moment,
+        adam.square,
+        np.float32(adam.rate / (1.0 - adam.beta1**step)),
+        np.float32(1.0 / np.sqrt(1.0 - adam.beta2**step)),
+        np.float32(1.0 - adam.beta1),
+        np.float32(1.0 - adam.beta2),
+        np.float32(adam.epsilon),
+        np.float32(adam.tau),
+    )
+
+
+@compiled
+def _walk(parameter, target, gradient, moment, square, step, scale, rate1, rate2, epsilon, tau):
     """Adam, then the soft target, in one walk; `step` and `scale` carry the bias corrections."""
     for k in range(len(parameter)):
         g = gradient[k]

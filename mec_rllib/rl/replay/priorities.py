@@ -1,0 +1,82 @@
+"""Priorities of a replay in a sum tree, in compiled code: what is drawn, and what it is worth.
+
+Proportional prioritization after Schaul et al. 2016 (PER): a transition is drawn with probability
+p^alpha / sum p^alpha, its weight is (n * probability)^-beta over the largest weight of the batch.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from mec_rllib.sim.jobs import Floats
+
+
+class Priorities(NamedTuple):
+    """A complete binary tree of sums, and what priorities become.
+
+    Node k has the children 2k and 2k + 1; the second half of the tree are the leaves, one for
+    each transition, with its priority to the power alpha.
+    """
+
+    tree: Floats  # (2 * leaves,)
+    largest: Floats  # (1,) of all leaves so far, that of a new transition
+    alpha: float
+    beta: float
+
+
+@njit(cache=True)
+def draw(priorities, uniforms):
+    """Rows (B,) and importance weights (B,) float32, for B numbers in [0, 1)."""
+    # One draw per B-th of the total (stratified), as in the PER paper.
+    batch = len(uniforms)
+    points = (np.arange(batch) + uniforms) / batch * priorities.tree[1]
+    rows = _find(priorities.tree, points)
+    return rows, _importance(priorities.tree, rows, priorities.beta)
+
+
+@njit(cache=True)
+def reprioritize(priorities, rows, errors):
+    """Sets the priorities of these rows to |TD error|."""
+    new = np.empty(len(rows))
+    for j in range(len(rows)):
+        new[j] = (abs(errors[j]) + 1e-6) ** priorities.alpha
+        priorities.largest[0] = max(priorities.largest[0], new[j])
+    set_leaves(priorities.tree, rows, new)
+
+
+@njit(cache=True)
+def set_leaves(tree, rows, leaves):
+    """Writes leaves, and the sums above them."""
+    for j in range(len(rows)):
+        node = len(tree) // 2 + rows[j]
+        tree[node] = leaves[j]
+        node //= 2
+        while node >= 1:
+            # Sums are taken anew, never adjusted: rounding errors cannot pile up.
+            tree[node] = tree[2 * node] + tree[2 * node + 1]
+            node //= 2
+
+
+@njit(cache=True)
+def _find(tree, points):
+    leaves = len(tree) // 2
+    rows = np.empty(len(points), np.int64)
+    for j in range(len(points)):
+        point, node = points[j], 1
+        while node < leaves:
+            node *= 2
+            if point >= tree[node] and tree[node + 1] > 0.0:  # a last point may be rounded up
+                point -= tree[node]
+                node += 1
+        rows[j] = node - leaves
+    return rows
+
+
+@njit(cache=True)
+def _importance(tree, rows, beta):
+    weights = np.empty(len(rows))
+    for j in range(len(rows)):
+        # n and the sum of all priorities cancel against the largest weight.
+        weights[j] = tree[len(tree) // 2 + rows[j]] ** -beta
+    return (weights / weights.max()).astype(np.float32)
