@@ -60,22 +60,20 @@ def assert_same(one, other):
 
 
 def one_by_one(updates, replay, count):
-    """The updates in plain Python: what `learn` did before all of them were one call."""
+    """The updates in plain Python: what a job was before all of them were one call."""
+    differentiated = differentiate
+    if isinstance(replay, AfterstateReplay):
+        differentiated = differentiate_afterstates
     sums = np.zeros(3)
     for _ in range(count):
-        drawn, rows, importance = replay.sample(BATCH)
-        if isinstance(replay, AfterstateReplay):
-            loss, q, errors = differentiate_afterstates(
-                updates._networks, replay.rows, replay.afterstates, rows, importance
-            )
-        else:
-            loss, q, errors = differentiate(updates._networks, drawn, importance)
+        _, drawn, importance = replay.sample(BATCH)
+        rows, _, *more = replay.parts
+        errors = differentiated(updates._networks, rows, *more, drawn, importance, sums)
         descend(updates._adam)
+        replay.update_priorities(drawn, errors)
         # By Python's own power: numpy's differs in the last bit where it computes eight at once.
-        new = np.array([(e + 1e-6) ** replay.priorities.alpha for e in errors.tolist()])
-        replay.update_priorities(rows, errors)
-        np.testing.assert_array_equal(replay.get_state()["priorities"][rows], new)
-        sums += loss, errors.mean(), q
+        new = [(error + 1e-6) ** replay.priorities.alpha for error in errors.tolist()]
+        np.testing.assert_array_equal(replay.get_state()["priorities"][drawn], new)
     return (count, *(sums / count))
 
 

@@ -16,7 +16,7 @@ from updates import by_autograd_and_compiled
 from mec_rllib.rl.dqn.afterstates import _q_of_allowed, train_on_afterstates
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner, td_loss
-from mec_rllib.rl.dqn.mlp import relu_mlp
+from mec_rllib.rl.dqn.mlp import layers_of, relu_mlp
 from mec_rllib.rl.dqn.mlp_update import train
 from mec_rllib.rl.dqn.updates import CompiledUpdates, is_plain_adam
 from mec_rllib.rl.messages import Transitions
@@ -170,8 +170,7 @@ def test_q_of_afterstates_is_the_certain_reward_and_the_value_of_what_is_allowed
     blocks[0, 0, 1] = 1.0
     with torch.no_grad():
         expected = np.where(allowed, q_of(net, blocks.reshape(6, -1), True).numpy(), 0.0)
-    layers = tuple((m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears(net))
-    found = _q_of_allowed(layers, blocks.reshape(6, -1), ACTIONS)
+    found = _q_of_allowed(layers_of(linears(net)), blocks.reshape(6, -1), ACTIONS)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert not found[1].any()
 

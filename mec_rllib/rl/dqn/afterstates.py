@@ -12,10 +12,10 @@ from ray.rllib.core.columns import Columns
 from mec_rllib.envs.observation import Observations
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
 from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
-from mec_rllib.rl.dqn.mlp_update import descend, propagate
+from mec_rllib.rl.dqn.mlp_update import copy, count_allowed, descend, huber, propagate
 from mec_rllib.rl.dqn.q_function import QFunction
 from mec_rllib.rl.dqn.updates import Train
-from mec_rllib.rl.replay.afterstates import AfterstateReplay, blocks_reached
+from mec_rllib.rl.replay.afterstates import AfterstateReplay
 from mec_rllib.rl.replay.priorities import draw, reprioritize
 
 
@@ -49,57 +49,76 @@ class AfterstateQ(QFunction):
 @compiled
 def train_on_afterstates(networks, adam, uniforms, rows, priorities, afterstates):
     """As `mlp_update.train`, for values of afterstates."""
-    losses, q_values, errors = (
-        np.empty(len(uniforms)),
-        np.empty(len(uniforms)),
-        np.empty_like(uniforms),
-    )
+    sums = np.zeros(3)
     for k in range(len(uniforms)):
         drawn, importance = draw(priorities, uniforms[k])
-        losses[k], q_values[k], errors[k] = differentiate_afterstates(
-            networks, rows, afterstates, drawn, importance
-        )
+        errors = differentiate_afterstates(networks, rows, afterstates, drawn, importance, sums)
         descend(adam)
-        reprioritize(priorities, drawn, errors[k])
-    return losses, q_values, errors
+        reprioritize(priorities, drawn, errors)
+    return sums
 
 
 @compiled
-def differentiate_afterstates(networks, rows, afterstates, drawn, importance):
-    """As `differentiate`, where Q = certain reward + V(afterstate), V the network's one output.
+def differentiate_afterstates(networks, rows, afterstates, drawn, importance, sums):
+    """As `differentiate`, where Q = certain reward + V(afterstate), V the network's one output."""
+    batch = len(drawn)
+    shown = _shown(rows, afterstates, drawn)
+    if networks.double_q:
+        inputs, v = forward(networks.online, shown)
+        judged = v[batch:]
+    else:
+        inputs, v = forward(networks.online, shown[:batch])
+        judged = forward(networks.target, shown[batch:])[1]
+    certain, best = _best_next(rows, afterstates, drawn, judged)
+    v_best = forward(networks.target, best)[1]
+    q, goals = np.empty((2, batch))
+    for b in range(batch):
+        row = drawn[b]
+        q[b] = afterstates.taken[row, 0] + v[b, 0]
+        goals[b] = rows.rewards[row] + rows.discounts[row] * (certain[b] + v_best[b, 0])
+    errors, slopes = huber(q, goals, importance, sums)
+    propagate(networks.online, inputs, slopes.reshape(batch, 1), networks.gradient)
+    return errors
 
-    Only afterstates of allowed actions are valued: mostly two or three of M + 1.
-    """
-    batch, features = len(drawn), afterstates.ring.shape[1] - 1
-    taken = np.empty((batch, features), np.float32)
-    certain, reached = blocks_reached(afterstates, rows.next_mask, drawn)
+
+@compiled
+def _shown(rows, afterstates, drawn):
+    """Afterstates taken (B, F), then those to choose from, where more than one is allowed."""
+    taken, ring, first = afterstates
+    batch, count = len(drawn), len(drawn)
+    for row in drawn:
+        allowed = count_allowed(rows.next_mask[row])
+        count += allowed if allowed > 1 else 0
+    shown = np.empty((count, ring.shape[1] - 1), np.float32)
+    k = batch
     for b in range(batch):
-        taken[b] = afterstates.taken[drawn[b], 1:]
-    _, v_next = forward(networks.online, reached)
-    _, v_target = forward(networks.target, reached)
-    inputs, v = forward(networks.online, taken)
-    judge = v_next if networks.double_q else v_target
-    delta = np.empty_like(v)  # dLoss/dV
-    errors = np.empty(batch)
-    loss = q_sum = 0.0
+        copy(taken[drawn[b], 1:], shown[b])
+        allowed = count_allowed(rows.next_mask[drawn[b]])
+        for j in range(allowed if allowed > 1 else 0):
+            copy(ring[(first[drawn[b]] + j) % len(ring), 1:], shown[k])
+            k += 1
+    return shown
+
+
+@compiled
+def _best_next(rows, afterstates, drawn, judged):
+    """Certain rewards (B,) and features (B, F) of the best afterstates that are allowed next."""
+    _, ring, first = afterstates
+    certain = np.empty(len(drawn), np.float32)
+    best = np.empty((len(drawn), ring.shape[1] - 1), np.float32)
     k = 0
-    for b in range(batch):
-        highest = -np.inf
-        bootstrap = 0.0
-        for a in range(rows.next_mask.shape[1]):
-            if rows.next_mask[drawn[b], a]:
-                if certain[k] + judge[k, 0] > highest:
-                    highest, bootstrap = certain[k] + judge[k, 0], certain[k] + v_target[k, 0]
+    for b in range(len(drawn)):
+        allowed, place = count_allowed(rows.next_mask[drawn[b]]), first[drawn[b]] % len(ring)
+        if allowed > 1:
+            highest = -np.inf
+            for j in range(allowed):
+                other = (first[drawn[b]] + j) % len(ring)
+                if ring[other, 0] + judged[k, 0] > highest:
+                    place, highest = other, ring[other, 0] + judged[k, 0]
                 k += 1
-        q = afterstates.taken[drawn[b], 0] + v[b, 0]
-        error = q - (rows.rewards[drawn[b]] + rows.discounts[drawn[b]] * bootstrap)
-        slope = min(max(error, -1.0), 1.0)  # of the Huber loss
-        loss += importance[b] * slope * (error - 0.5 * slope)
-        delta[b, 0] = importance[b] * slope / batch
-        errors[b] = abs(error)
-        q_sum += q
-    propagate(networks.online, inputs, delta, networks.gradient)
-    return loss / batch, q_sum / batch, errors
+        certain[b] = ring[place, 0]
+        copy(ring[place, 1:], best[b])
+    return certain, best
 
 
 class AfterstateLearner(GatedDQNTorchLearner):

@@ -1,6 +1,8 @@
 """Plain ReLU networks: which modules are one, and their forward pass in compiled code."""
 
+from collections.abc import Sequence
 from itertools import chain
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -9,7 +11,7 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 from torch import nn
 
 Array = NDArray[np.float32]
-Layers = tuple[tuple[Array, Array], ...]  # weight (out, in) and bias (out,) per layer
+Layers = tuple[tuple[Array, Array], ...]  # weight (in, out) and bias (out,) per layer
 
 compiled = njit(cache=True, error_model="numpy", fastmath={"contract"})
 
@@ -31,13 +33,24 @@ def relu_mlp(module: RLModule, *parts: str) -> list[nn.Linear] | None:
     return linears if all(layer.bias is not None for layer in linears) else None
 
 
+def layers_of(linears: Sequence[Any]) -> Layers:
+    """Views of the memory of layers with weight and bias: they see every update at once.
+
+    Weights are laid out input by input, where torch has them output by output: the product of
+    activations and weights is nearly twice as fast then. Torch goes on with transposed views.
+    """
+    for layer in linears:
+        layer.weight.data = layer.weight.data.T.contiguous().T
+    return tuple((m.weight.detach().numpy().T, m.bias.detach().numpy()) for m in linears)
+
+
 @compiled
 def forward(layers: Layers, x: Array) -> tuple[list[Array], Array]:
     """Inputs of each layer, and the output (B, actions), for (B, F) observations."""
     inputs = [x]
     for k in range(len(layers)):
         weight, bias = layers[k]
-        x = np.dot(x, weight.T)
+        x = np.dot(x, weight)
         for b in range(len(x)):
             for j in range(len(bias)):
                 x[b, j] += bias[j]

@@ -12,7 +12,6 @@ import numpy as np
 
 from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
 from mec_rllib.rl.replay.priorities import draw, reprioritize
-from mec_rllib.rl.replay.prioritized import take
 
 
 class Networks(NamedTuple):
@@ -42,7 +41,7 @@ class Adam(NamedTuple):
 
 @compiled
 def train(networks, adam, uniforms, rows, priorities):
-    """All updates of a training job: losses (K,), mean Q taken (K,), |TD error| (K, B).
+    """All updates of a training job; returns sums of their loss, |TD error| and Q taken (3,).
 
     Args:
         networks: `Networks`, views of Adam's buffers.
@@ -51,66 +50,123 @@ def train(networks, adam, uniforms, rows, priorities):
         rows: `Transitions` of the replay.
         priorities: `Priorities` of the replay.
     """
-    losses, q_values, errors = (
-        np.empty(len(uniforms)),
-        np.empty(len(uniforms)),
-        np.empty_like(uniforms),
-    )
+    sums = np.zeros(3)
     for k in range(len(uniforms)):
         drawn, importance = draw(priorities, uniforms[k])
-        losses[k], q_values[k], errors[k] = differentiate(networks, take(rows, drawn), importance)
+        errors = differentiate(networks, rows, drawn, importance, sums)
         descend(adam)
-        reprioritize(priorities, drawn, errors[k])
-    return losses, q_values, errors
+        reprioritize(priorities, drawn, errors)
+    return sums
 
 
 @compiled
-def differentiate(networks, drawn, importance):
-    """Writes the gradient; returns the loss, the mean Q of the actions taken, and |TD error|."""
-    _, q_next = forward(networks.online, drawn.next_obs)
-    _, q_target = forward(networks.target, drawn.next_obs)
-    inputs, q = forward(networks.online, drawn.obs)
-    judge = q_next if networks.double_q else q_target
-    delta = np.zeros_like(q)  # dLoss/dQ
-    errors = np.empty(len(q))
-    loss = q_sum = 0.0
-    for b in range(len(q)):
-        best, taken = -1, drawn.actions[b]
-        for a in range(q.shape[1]):
-            if drawn.next_mask[b, a] and (best < 0 or judge[b, a] > judge[b, best]):
+def differentiate(networks, rows, drawn, importance, sums):
+    """Writes the gradient, adds to `sums` (see `train`) and returns |TD error| (B,)."""
+    obs, next_obs, judges = _look(rows, drawn, networks.double_q)
+    _, q_next = forward(networks.target, next_obs)
+    inputs, q = forward(networks.online, obs)
+    taken, goals = np.empty((2, len(drawn)))
+    for b in range(len(drawn)):
+        row, judged = drawn[b], q[judges[b]] if judges[b] >= 0 else q_next[b]
+        best = -1
+        for a in range(len(judged)):
+            if rows.next_mask[row, a] and (best < 0 or judged[a] > judged[best]):
                 best = a
-        error = q[b, taken] - (drawn.rewards[b] + drawn.discounts[b] * q_target[b, best])
-        slope = min(max(error, -1.0), 1.0)  # of the Huber loss
-        loss += importance[b] * slope * (error - 0.5 * slope)
-        delta[b, taken] = importance[b] * slope / len(q)
-        errors[b] = abs(error)
-        q_sum += q[b, taken]
+        goals[b] = rows.rewards[row] + rows.discounts[row] * q_next[b, best]
+        taken[b] = q[b, rows.actions[row]]
+    errors, slopes = huber(taken, goals, importance, sums)
+    delta = np.zeros((len(drawn), q.shape[1]), np.float32)  # dLoss/dQ
+    for b in range(len(drawn)):
+        delta[b, rows.actions[drawn[b]]] = slopes[b]
     propagate(networks.online, inputs, delta, networks.gradient)
-    return loss / len(q), q_sum / len(q), errors
+    return errors
+
+
+@compiled
+def _look(rows, drawn, double_q):
+    """What the online network is shown (B + x, F), the target (B, F), and which row judges (B,).
+
+    The online network is shown the observations, then the next ones of Double DQN. Where a single
+    action is allowed next there is nothing to judge (-1): mostly so, as buffers are short.
+    """
+    batch, features = len(drawn), rows.obs.shape[1]
+    next_obs = np.empty((batch, features), np.float32)
+    obs = np.empty((2 * batch, features), np.float32)
+    judges = np.full(batch, -1)
+    seen = batch
+    for b in range(batch):
+        copy(rows.obs[drawn[b]], obs[b])
+        copy(rows.next_obs[drawn[b]], next_obs[b])
+        if double_q and count_allowed(rows.next_mask[drawn[b]]) > 1:
+            judges[b] = seen
+            copy(next_obs[b], obs[seen])
+            seen += 1
+    return obs[:seen], next_obs, judges
+
+
+@compiled
+def copy(source, to):
+    """Numpy's assignment, which first looks whether the two overlap, takes longer."""
+    for j in range(len(source)):
+        to[j] = source[j]
+
+
+@compiled
+def count_allowed(mask):
+    """How many actions are allowed."""
+    allowed = 0
+    for is_allowed in mask:
+        allowed += is_allowed
+    return allowed
+
+
+@compiled
+def huber(q, goals, importance, sums):
+    """Returns |TD error| (B,) and the slopes (B,) of the loss; adds to `sums` (see `train`)."""
+    batch = len(q)
+    errors, slopes = np.empty(batch), np.empty(batch, np.float32)
+    for b in range(batch):
+        error = q[b] - goals[b]
+        slope = min(max(error, -1.0), 1.0)
+        errors[b], slopes[b] = abs(error), importance[b] * slope / batch
+        sums[0] += importance[b] * slope * (error - 0.5 * slope) / batch
+        sums[1] += errors[b] / batch
+        sums[2] += q[b] / batch
+    return errors, slopes
 
 
 @compiled
 def propagate(layers, inputs, delta, gradients):
-    """Writes the gradient of a network whose output has the gradient `delta` (B, outputs)."""
+    """Writes the gradient of a network whose output has the gradient `delta` (B, outputs).
+
+    Args:
+        layers: of the network.
+        inputs: of each layer; the first B rows count.
+        delta: (B, outputs).
+        gradients: of the layers; written.
+    """
+    batch = len(delta)
     for k in range(len(layers) - 1, -1, -1):
+        x = inputs[k][:batch]
         weight_gradient, bias_gradient = gradients[k]
-        np.dot(delta.T, inputs[k], weight_gradient)
+        np.dot(x.T, delta, weight_gradient)
         bias_gradient[:] = 0.0
-        for b in range(len(delta)):
-            bias_gradient += delta[b]
+        for b in range(batch):
+            for j in range(len(bias_gradient)):
+                bias_gradient[j] += delta[b, j]
         if k > 0:
-            delta = np.dot(delta, layers[k][0])
-            for b in range(len(delta)):
+            delta = np.dot(delta, layers[k][0].T)
+            for b in range(batch):
                 for j in range(delta.shape[1]):
-                    if inputs[k][b, j] <= 0.0:
+                    if x[b, j] <= 0.0:
                         delta[b, j] = 0.0
 
 
 @compiled
 def descend(adam):
     """One step of Adam along the gradient, then the soft target."""
-    adam.steps[:] += np.float32(1.0)
-    step = float(adam.steps[0])
+    step = adam.steps[0] + 1.0
+    adam.steps[:] = step
     _walk(
         adam.parameter,
         adam.target,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.world import World
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
-from mec_rllib.rl.dqn.mlp import Layers, forward
+from mec_rllib.rl.dqn.mlp import forward, layers_of
 from mec_rllib.rl.dqn.q_function import QFunction
 from mec_rllib.rl.exploration import Greedy
 from mec_rllib.rl.masks import best_allowed
@@ -66,20 +66,19 @@ class NoisyQ(QFunction):
             for layer in getattr(module, prefix + part).modules()
             if isinstance(layer, NoisyLinear)
         ]
-        # Views: they see every update at once.
-        self._silent: Layers = tuple(
-            (layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in self._noisy
-        )
+        self._silent = layers_of(self._noisy)
         self._drawn = self._silent
 
     def redraw(self, rng: np.random.Generator) -> None:
         """New noise, for the next slot."""
         drawn = []
         for layer, (weight, bias) in zip(self._noisy, self._silent, strict=True):
-            rows, columns = (_scaled(rng.standard_normal(n, np.float32)) for n in weight.shape)
+            inputs, outputs = weight.shape
+            noise_out = _scaled(rng.standard_normal(outputs, np.float32))
+            noise_in = _scaled(rng.standard_normal(inputs, np.float32))
             sigma, bias_sigma = layer.weight_sigma.detach(), layer.bias_sigma.detach()
-            noisy = weight + sigma.numpy() * np.outer(rows, columns)
-            drawn.append((noisy, bias + bias_sigma.numpy() * rows))
+            noisy = weight + sigma.numpy().T * np.outer(noise_in, noise_out)
+            drawn.append((noisy, bias + bias_sigma.numpy() * noise_out))
         self._drawn = tuple(drawn)
 
     def __call__(self, obs: Observations) -> Observations:

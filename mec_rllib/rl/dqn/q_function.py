@@ -7,7 +7,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from mec_rllib.envs.observation import Observations
-from mec_rllib.rl.dqn.mlp import Layers, forward, relu_mlp
+from mec_rllib.rl.dqn.mlp import Layers, forward, layers_of, relu_mlp
 from mec_rllib.rl.masks import best_allowed
 from mec_rllib.rl.targets import acts_with_target_network
 from mec_rllib.sim.jobs import Bools, Floats, Ints
@@ -35,9 +35,7 @@ class QFunction:
         parts = ("_target_encoder", "_target_af") if acts_with_target else ("encoder", "af")
         linears = relu_mlp(module, *parts)
         if linears and linears[0].weight.device.type == "cpu":
-            self._layers = tuple(
-                (m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears
-            )
+            self._layers = layers_of(linears)
 
     def __call__(self, obs: Observations) -> Observations:
         """(B, F) observations to (B, M + 1) Q-values, float32."""

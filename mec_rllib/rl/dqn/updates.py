@@ -17,8 +17,8 @@ from mec_rllib.rl.messages import UpdateMetrics
 from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.sim.jobs import Floats
 
-# (networks, adam, uniforms (K, B), parts of the replay) -> losses (K,), mean Q (K,), errors (K, B)
-Train = Callable[..., tuple[Floats, Floats, Floats]]
+# (networks, adam, uniforms (K, B), *parts of the replay) -> sums: loss, |TD error|, Q taken (3,)
+Train = Callable[..., Floats]
 
 
 class CompiledUpdates:
@@ -57,7 +57,7 @@ class CompiledUpdates:
         """Takes over Adam's state (after a restore) and makes it a view of the flat buffers."""
         flats = {"exp_avg": self._moment, "exp_avg_sq": self._square}
         for name, flat in flats.items():
-            views = [view for layer in _layers(flat, self._parameters) for view in layer]
+            views = [view.T for layer in _layers(flat, self._parameters) for view in layer]
             for parameter, view in zip(self._parameters, views, strict=True):
                 state = self._optimizer.state[parameter]
                 if name in state:
@@ -71,9 +71,8 @@ class CompiledUpdates:
     def run(self, replay: PrioritizedReplay, updates: int, batch: int) -> UpdateMetrics:
         """Draws `updates` batches from the replay, trains on each, writes priorities back."""
         uniforms = replay.uniforms(updates, batch)
-        losses, q_values, errors = self._train(self._networks, self._adam, uniforms, *replay.parts)
-        figures = np.column_stack((losses, errors.mean(axis=1), q_values))
-        return UpdateMetrics(updates, *(figures.sum(axis=0) / updates))
+        sums = self._train(self._networks, self._adam, uniforms, *replay.parts)
+        return UpdateMetrics(updates, *(sums / updates))
 
     @property
     def _adam(self) -> Adam:
@@ -108,15 +107,16 @@ def _parameters(linears: list[nn.Linear]) -> list[torch.Tensor]:
 
 def _share_memory(parameters: list[torch.Tensor]) -> tuple[Array, Layers]:
     """Moves the parameters into one flat buffer; returns it, and its layers as views."""
-    flat = np.concatenate([p.detach().numpy().ravel() for p in parameters])
+    flat = np.concatenate([p.detach().numpy().T.ravel() for p in parameters])
     layers = _layers(flat, parameters)
     for parameter, view in zip(parameters, [v for layer in layers for v in layer], strict=True):
-        parameter.data = torch.from_numpy(view)
+        parameter.data = torch.from_numpy(view.T)
     return flat, layers
 
 
 def _layers(flat: Array, parameters: list[torch.Tensor]) -> Layers:
+    """Weights (in, out) and biases; torch has weights (out, in)."""
     ends = np.cumsum([p.numel() for p in parameters])
     pieces = np.split(flat, ends[:-1])
-    views = [piece.reshape(p.shape) for piece, p in zip(pieces, parameters, strict=True)]
+    views = [piece.reshape(p.shape[::-1]) for piece, p in zip(pieces, parameters, strict=True)]
     return tuple(zip(views[::2], views[1::2], strict=True))

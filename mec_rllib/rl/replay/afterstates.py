@@ -3,7 +3,6 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from mec_rllib.rl.messages import Transitions
@@ -109,19 +108,3 @@ class AfterstateReplay(PrioritizedReplay):
         by_age = (oldest + np.arange(n)) % self.capacity
         before = self.rows.next_mask[:oldest].sum()
         self._append(by_age, np.roll(state["next"], -before, axis=0))
-
-
-@njit(cache=True)
-def blocks_reached(afterstates, next_mask, rows):
-    """Of the actions allowed after these transitions: certain rewards (k,), features (k, F)."""
-    ring, first = afterstates.ring, afterstates.first
-    counts = np.zeros(len(rows), np.int64)
-    for b in range(len(rows)):
-        counts[b] = next_mask[rows[b]].sum()
-    blocks = np.empty((counts.sum(), ring.shape[1]), np.float32)
-    k = 0
-    for b in range(len(rows)):
-        for j in range(counts[b]):
-            blocks[k] = ring[(first[rows[b]] + j) % len(ring)]
-            k += 1
-    return blocks[:, 0], blocks[:, 1:].copy()

@@ -28,9 +28,10 @@ class Priorities(NamedTuple):
 @njit(cache=True)
 def draw(priorities, uniforms):
     """Rows (B,) and importance weights (B,) float32, for B numbers in [0, 1)."""
-    # One draw per B-th of the total (stratified), as in the PER paper.
-    batch = len(uniforms)
-    points = (np.arange(batch) + uniforms) / batch * priorities.tree[1]
+    points = np.empty(len(uniforms))
+    for j in range(len(points)):
+        # One draw per B-th of the total (stratified), as in the PER paper.
+        points[j] = (j + uniforms[j]) / len(points) * priorities.tree[1]
     rows = _find(priorities.tree, points)
     return rows, _importance(priorities.tree, rows, priorities.beta)
 
@@ -60,23 +61,32 @@ def set_leaves(tree, rows, leaves):
 
 @njit(cache=True)
 def _find(tree, points):
-    leaves = len(tree) // 2
+    """Rows of these points of the running sum; the points are used up."""
     rows = np.empty(len(points), np.int64)
-    for j in range(len(points)):
-        point, node = points[j], 1
-        while node < leaves:
-            node *= 2
-            if point >= tree[node] and tree[node + 1] > 0.0:  # a last point may be rounded up
-                point -= tree[node]
-                node += 1
-        rows[j] = node - leaves
+    rows[:] = 1  # nodes on the way down
+    leaves = len(tree) // 2
+    level = 1
+    # All go down level by level: side by side, their waits for memory overlap.
+    while level < leaves:
+        for j in range(len(points)):
+            left, right = tree[2 * rows[j]], tree[2 * rows[j] + 1]
+            goes_right = (points[j] >= left) & (right > 0.0)  # a last point may be rounded up
+            points[j] -= left * goes_right
+            rows[j] = 2 * rows[j] + goes_right
+        level *= 2
+    for j in range(len(rows)):
+        rows[j] -= leaves
     return rows
 
 
 @njit(cache=True)
 def _importance(tree, rows, beta):
-    weights = np.empty(len(rows))
+    weights, largest = np.empty(len(rows)), 0.0
     for j in range(len(rows)):
         # n and the sum of all priorities cancel against the largest weight.
         weights[j] = tree[len(tree) // 2 + rows[j]] ** -beta
-    return (weights / weights.max()).astype(np.float32)
+        largest = max(largest, weights[j])
+    scaled = np.empty(len(rows), np.float32)
+    for j in range(len(rows)):
+        scaled[j] = weights[j] / largest
+    return scaled
