@@ -46,7 +46,7 @@ ROOMS = {
     "update": (
         "rl/dqn/mlp_update.py rl/dqn/mlp.py rl/dqn/afterstates.py rl/dqn/learner.py "
         "rl/dqn/updates.py",
-        "rl/test_update.py rl/test_compiled_updates.py",
+        "rl/test_update.py rl/test_compiled_updates.py rl/test_mlp.py",
     ),
     "gates": ("gates/*.py", "gates"),
     "schedulers": (

@@ -16,7 +16,7 @@ from updates import by_autograd_and_compiled
 from mec_rllib.rl.dqn.afterstates import _q_of_allowed, train_on_afterstates
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner, td_loss
-from mec_rllib.rl.dqn.mlp import layers_of, relu_mlp
+from mec_rllib.rl.dqn.mlp import layers_of
 from mec_rllib.rl.dqn.mlp_update import train
 from mec_rllib.rl.dqn.updates import CompiledUpdates, is_plain_adam
 from mec_rllib.rl.messages import Transitions
@@ -173,41 +173,6 @@ def test_q_of_afterstates_is_the_certain_reward_and_the_value_of_what_is_allowed
     found = _q_of_allowed(layers_of(linears(net)), blocks.reshape(6, -1), ACTIONS)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert not found[1].any()
-
-
-class Parts(nn.Module):
-    """A network in two parts, as RLlib's are."""
-
-    def __init__(self, first, second, **attributes):
-        super().__init__()
-        self.first, self.second = nn.Sequential(*first), nn.Sequential(*second)
-        for name, value in ({"uses_dueling": False, "num_atoms": 1} | attributes).items():
-            if value is not None:
-                setattr(self, name, value)
-
-
-def line(bias=True):
-    return nn.Linear(3, 3, bias=bias)
-
-
-@pytest.mark.parametrize(
-    ("parts", "is_plain"),
-    [
-        (Parts([line(), nn.ReLU()], [line()]), True),
-        (Parts([line(), nn.ReLU(), line(), nn.ReLU()], [line()]), True),
-        (Parts([line(), nn.ReLU()], [line()], num_atoms=None), True),
-        (Parts([line(), nn.ReLU()], [line()], num_atoms=51), False),
-        (Parts([line(), nn.ReLU()], [line()], uses_dueling=True), False),
-        (Parts([line(), nn.ReLU()], [line()], uses_dueling=None), False),
-        (Parts([line(), nn.Tanh()], [line()]), False),
-        (Parts([line()], [line()]), False),
-        (Parts([line(), nn.ReLU()], [line(), nn.ReLU()]), False),
-        (Parts([line(), nn.ReLU()], [line(bias=False)]), False),
-    ],
-)
-def test_which_networks_are_plain(parts, is_plain):
-    expected = [layer for layer in parts.modules() if isinstance(layer, nn.Linear)]
-    assert relu_mlp(parts, "first", "second") == (expected if is_plain else None)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from ray.rllib.core.columns import Columns
 
 from mec_rllib.envs.observation import Observations
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
-from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
+from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, predict, represent
 from mec_rllib.rl.dqn.mlp_update import copy, count_allowed, descend, huber, propagate
 from mec_rllib.rl.dqn.q_function import QFunction
 from mec_rllib.rl.dqn.updates import Train
@@ -64,21 +64,33 @@ def differentiate_afterstates(networks, rows, afterstates, drawn, importance, su
     batch = len(drawn)
     shown = _shown(rows, afterstates, drawn)
     if networks.double_q:
-        inputs, v = forward(networks.online, shown)
+        inputs = represent(networks.online, shown)
+        v = _values(networks.online, inputs)
         judged = v[batch:]
     else:
-        inputs, v = forward(networks.online, shown[:batch])
-        judged = forward(networks.target, shown[batch:])[1]
+        inputs = represent(networks.online, shown[:batch])
+        v = _values(networks.online, inputs)
+        judged = _values(networks.target, represent(networks.target, shown[batch:]))
     certain, best = _best_next(rows, afterstates, drawn, judged)
-    v_best = forward(networks.target, best)[1]
+    v_best = _values(networks.target, represent(networks.target, best))
     q, goals = np.empty((2, batch))
     for b in range(batch):
         row = drawn[b]
-        q[b] = afterstates.taken[row, 0] + v[b, 0]
-        goals[b] = rows.rewards[row] + rows.discounts[row] * (certain[b] + v_best[b, 0])
+        q[b] = afterstates.taken[row, 0] + v[b]
+        goals[b] = rows.rewards[row] + rows.discounts[row] * (certain[b] + v_best[b])
     errors, slopes = huber(q, goals, importance, sums)
-    propagate(networks.online, inputs, slopes.reshape(batch, 1), networks.gradient)
+    propagate(networks, inputs, np.zeros(batch, np.int64), slopes)
     return errors
+
+
+@compiled
+def _values(layers, inputs):
+    """V (B,) of what has been represented (see `represent`)."""
+    weight, bias = layers[-1]
+    v = np.dot(inputs[-1], weight[0])
+    for b in range(len(v)):
+        v[b] += bias[0]
+    return v
 
 
 @compiled
@@ -113,8 +125,9 @@ def _best_next(rows, afterstates, drawn, judged):
             highest = -np.inf
             for j in range(allowed):
                 other = (first[drawn[b]] + j) % len(ring)
-                if ring[other, 0] + judged[k, 0] > highest:
-                    place, highest = other, ring[other, 0] + judged[k, 0]
+                q = ring[other, 0] + judged[k]
+                if q > highest:
+                    place, highest = other, q
                 k += 1
         certain[b] = ring[place, 0]
         copy(ring[place, 1:], best[b])
@@ -171,5 +184,5 @@ def _q_of_allowed(layers: Layers, obs: Array, actions: int) -> Array:
                 break
     allowed = allowed[:count]
     q = np.zeros(len(blocks), np.float32)
-    q[allowed] = blocks[allowed, 0] + forward(layers, blocks[allowed][:, 1:].copy())[1][:, 0]
+    q[allowed] = blocks[allowed, 0] + predict(layers, blocks[allowed][:, 1:].copy())[:, 0]
     return q.reshape(len(obs), actions)

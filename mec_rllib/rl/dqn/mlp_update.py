@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
+from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, predict_unit, represent
 from mec_rllib.rl.replay.priorities import draw, reprioritize
 
 
@@ -62,28 +62,27 @@ def train(networks, adam, uniforms, rows, priorities):
 @compiled
 def differentiate(networks, rows, drawn, importance, sums):
     """Writes the gradient, adds to `sums` (see `train`) and returns |TD error| (B,)."""
-    obs, next_obs, judges = _look(rows, drawn, networks.double_q)
-    _, q_next = forward(networks.target, next_obs)
-    inputs, q = forward(networks.online, obs)
-    taken, goals = np.empty((2, len(drawn)))
+    head, target_head = networks.online[-1], networks.target[-1]
+    obs, next_obs, judges = _shown(rows, drawn, networks.double_q)
+    inputs = represent(networks.online, obs)
+    hidden, next_hidden = inputs[-1], represent(networks.target, next_obs)[-1]
+    q, goals = np.empty((2, len(drawn)))
     for b in range(len(drawn)):
-        row, judged = drawn[b], q[judges[b]] if judges[b] >= 0 else q_next[b]
-        best = -1
-        for a in range(len(judged)):
-            if rows.next_mask[row, a] and (best < 0 or judged[a] > judged[best]):
-                best = a
-        goals[b] = rows.rewards[row] + rows.discounts[row] * q_next[b, best]
-        taken[b] = q[b, rows.actions[row]]
-    errors, slopes = huber(taken, goals, importance, sums)
-    delta = np.zeros((len(drawn), q.shape[1]), np.float32)  # dLoss/dQ
-    for b in range(len(drawn)):
-        delta[b, rows.actions[drawn[b]]] = slopes[b]
-    propagate(networks.online, inputs, delta, networks.gradient)
+        row = drawn[b]
+        if judges[b] >= 0:
+            best = _best_unit(head, hidden[judges[b]], rows.next_mask[row])
+        else:
+            best = _best_unit(target_head, next_hidden[b], rows.next_mask[row])
+        value = predict_unit(target_head, next_hidden[b], best)
+        goals[b] = rows.rewards[row] + rows.discounts[row] * value
+        q[b] = predict_unit(head, hidden[b], rows.actions[row])
+    errors, slopes = huber(q, goals, importance, sums)
+    propagate(networks, inputs, rows.actions[drawn], slopes)
     return errors
 
 
 @compiled
-def _look(rows, drawn, double_q):
+def _shown(rows, drawn, double_q):
     """What the online network is shown (B + x, F), the target (B, F), and which row judges (B,).
 
     The online network is shown the observations, then the next ones of Double DQN. Where a single
@@ -112,6 +111,18 @@ def copy(source, to):
 
 
 @compiled
+def _best_unit(layer, x, mask):
+    """The allowed action with the highest output."""
+    best, highest = -1, -np.inf
+    for a in range(len(mask)):
+        if mask[a]:
+            output = predict_unit(layer, x, a)
+            if best < 0 or output > highest:
+                best, highest = a, output
+    return best
+
+
+@compiled
 def count_allowed(mask):
     """How many actions are allowed."""
     allowed = 0
@@ -136,19 +147,20 @@ def huber(q, goals, importance, sums):
 
 
 @compiled
-def propagate(layers, inputs, delta, gradients):
-    """Writes the gradient of a network whose output has the gradient `delta` (B, outputs).
+def propagate(networks, inputs, units, slopes):
+    """Writes the gradient of the online network.
 
     Args:
-        layers: of the network.
+        networks: `Networks`.
         inputs: of each layer; the first B rows count.
-        delta: (B, outputs).
-        gradients: of the layers; written.
+        units: (B,) the output that counts.
+        slopes: (B,) of the loss in this output.
     """
-    batch = len(delta)
-    for k in range(len(layers) - 1, -1, -1):
+    batch, layers = len(slopes), networks.online
+    delta = _propagate_head(layers[-1], inputs[-1], units, slopes, networks.gradient[-1])
+    for k in range(len(layers) - 2, -1, -1):
         x = inputs[k][:batch]
-        weight_gradient, bias_gradient = gradients[k]
+        weight_gradient, bias_gradient = networks.gradient[k]
         np.dot(x.T, delta, weight_gradient)
         bias_gradient[:] = 0.0
         for b in range(batch):
@@ -163,9 +175,24 @@ def propagate(layers, inputs, delta, gradients):
 
 
 @compiled
+def _propagate_head(layer, x, units, slopes, gradient):
+    """As `propagate`, for the last layer; returns the gradient of what comes before (B, in)."""
+    weight, weight_gradient, bias_gradient = layer[0], gradient[0], gradient[1]
+    delta = np.empty((len(slopes), weight.shape[1]), np.float32)
+    weight_gradient[:], bias_gradient[:] = 0.0, 0.0
+    for b in range(len(slopes)):
+        slope, unit = slopes[b], units[b]
+        bias_gradient[unit] += slope
+        for j in range(weight.shape[1]):
+            weight_gradient[unit, j] += slope * x[b, j]
+            delta[b, j] = slope * weight[unit, j] if x[b, j] > 0.0 else np.float32(0.0)
+    return delta
+
+
+@compiled
 def descend(adam):
     """One step of Adam along the gradient, then the soft target."""
-    step = adam.steps[0] + 1.0
+    step = float(adam.steps[0]) + 1.0
     adam.steps[:] = step
     _walk(
         adam.parameter,

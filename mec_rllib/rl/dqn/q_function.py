@@ -7,7 +7,7 @@ from ray.rllib.core.columns import Columns
 from ray.rllib.core.rl_module.rl_module import RLModule
 
 from mec_rllib.envs.observation import Observations
-from mec_rllib.rl.dqn.mlp import Layers, forward, layers_of, relu_mlp
+from mec_rllib.rl.dqn.mlp import Layers, layers_of, predict, relu_mlp
 from mec_rllib.rl.masks import best_allowed
 from mec_rllib.rl.targets import acts_with_target_network
 from mec_rllib.sim.jobs import Bools, Floats, Ints
@@ -47,7 +47,7 @@ class QFunction:
 
     def evaluate(self, layers: Layers, obs: Observations) -> Observations:
         """The same, by compiled code."""
-        return forward(layers, obs)[1]
+        return predict(layers, obs)
 
     def values(self, q: Observations, mask: Bools) -> Floats:
         """(B,) the highest Q of the actions allowed."""

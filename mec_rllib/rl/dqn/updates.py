@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from mec_rllib.rl.dqn.mlp import Array, Layers
+from mec_rllib.rl.dqn.mlp import Array, Layers, turned
 from mec_rllib.rl.dqn.mlp_update import Adam, Networks
 from mec_rllib.rl.messages import UpdateMetrics
 from mec_rllib.rl.replay.prioritized import PrioritizedReplay
@@ -47,7 +47,7 @@ class CompiledUpdates:
         self._flat, layers = _share_memory(self._parameters)
         self._flat_target, target_layers = _share_memory(_parameters(target))
         self._gradient = np.zeros_like(self._flat)
-        gradients = _layers(self._gradient, self._parameters)
+        gradients = _layers(_views(self._gradient, self._parameters))
         self._networks = Networks(layers, target_layers, gradients, double_q)
         self._moment, self._square = np.zeros_like(self._flat), np.zeros_like(self._flat)
         self._steps = np.empty(len(self._parameters), np.float32)
@@ -57,7 +57,7 @@ class CompiledUpdates:
         """Takes over Adam's state (after a restore) and makes it a view of the flat buffers."""
         flats = {"exp_avg": self._moment, "exp_avg_sq": self._square}
         for name, flat in flats.items():
-            views = [view.T for layer in _layers(flat, self._parameters) for view in layer]
+            views = _turned(_views(flat, self._parameters))
             for parameter, view in zip(self._parameters, views, strict=True):
                 state = self._optimizer.state[parameter]
                 if name in state:
@@ -107,16 +107,24 @@ def _parameters(linears: list[nn.Linear]) -> list[torch.Tensor]:
 
 def _share_memory(parameters: list[torch.Tensor]) -> tuple[Array, Layers]:
     """Moves the parameters into one flat buffer; returns it, and its layers as views."""
-    flat = np.concatenate([p.detach().numpy().T.ravel() for p in parameters])
-    layers = _layers(flat, parameters)
-    for parameter, view in zip(parameters, [v for layer in layers for v in layer], strict=True):
-        parameter.data = torch.from_numpy(view.T)
-    return flat, layers
+    flat = np.concatenate([a.ravel() for a in _turned([p.detach().numpy() for p in parameters])])
+    views = _views(flat, parameters)
+    for parameter, view in zip(parameters, _turned(views), strict=True):
+        parameter.data = torch.from_numpy(view)
+    return flat, _layers(views)
 
 
-def _layers(flat: Array, parameters: list[torch.Tensor]) -> Layers:
-    """Weights (in, out) and biases; torch has weights (out, in)."""
-    ends = np.cumsum([p.numel() for p in parameters])
-    pieces = np.split(flat, ends[:-1])
-    views = [piece.reshape(p.shape[::-1]) for piece, p in zip(pieces, parameters, strict=True)]
+def _views(flat: Array, parameters: list[torch.Tensor]) -> list[Array]:
+    """Weights and biases in a flat buffer, as compiled code has them."""
+    shapes = [a.shape for a in _turned([p.detach().numpy() for p in parameters])]
+    pieces = np.split(flat, np.cumsum([p.numel() for p in parameters])[:-1])
+    return [piece.reshape(shape) for piece, shape in zip(pieces, shapes, strict=True)]
+
+
+def _turned(arrays: list[Array]) -> list[Array]:
+    """As `turned`, for weights and biases in turn."""
+    return [a for layer in zip(turned(arrays[::2]), arrays[1::2], strict=True) for a in layer]
+
+
+def _layers(views: list[Array]) -> Layers:
     return tuple(zip(views[::2], views[1::2], strict=True))
