@@ -11,10 +11,11 @@ def by_autograd_and_compiled(learner, replay, updates, batch):
     replay = copy.deepcopy(replay)
     replay.priorities = replay.priorities._replace(alpha=0.0)
     start, compiled, found = copy.deepcopy(learner.get_state()), learner._compiled_updates, []
-    for learner._compiled_updates in (None, compiled):
+    for used in (None, compiled):
         learner.set_state(copy.deepcopy(start))
-        compiled.adopt_optimizer_state()
+        learner._compiled_updates = used
         metrics = learner.learn(copy.deepcopy(replay), updates, batch)
+        learner._compiled_updates = compiled
         module = learner.module[DEFAULT_MODULE_ID].unwrapped()
         found.append((metrics, copy.deepcopy(module.state_dict())))
     return found

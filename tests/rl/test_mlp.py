@@ -68,7 +68,7 @@ def test_compiled_code_sees_what_torch_has_and_what_it_gets(sizes):
 
 def test_layers_are_laid_out_once():
     """Whoever asks first, all look at the same memory."""
-    linears = [nn.Linear(3, 4), nn.Linear(4, 2)]
+    linears = [nn.Linear(3, 4), nn.Linear(4, 5), nn.Linear(5, 2)]
     first, second = layers_of(linears), layers_of(linears)
     for one, other in zip(first, second, strict=True):
         assert all(np.shares_memory(a, b) for a, b in zip(one, other, strict=True))

@@ -52,7 +52,10 @@ def replay_of_batches(on_afterstates, alpha=1.0, batches=3):
     kind = AfterstateReplay if on_afterstates else PrioritizedReplay
     replay = kind(batches * BATCH, width, ACTIONS, alpha, seed=5)
     for k in range(batches):
-        replay.add(drawn_batch(k, width)[0])
+        drawn, _ = drawn_batch(k, width)
+        if on_afterstates:  # values decide between actions, not certain rewards
+            drawn.next_obs.reshape(BATCH, ACTIONS, -1)[:, :, 0] *= 0.02
+        replay.add(drawn)
     return replay
 
 
@@ -215,6 +218,22 @@ def test_a_learner_updates_as_autograd_does_from_the_state_that_it_is_given(new_
         )
         assert not torch.equal(autograd[name], value)  # the target follows, too
     assert not all(torch.equal(compiled[name], autograd[name]) for name in untrained)
+
+
+@pytest.mark.parametrize("on_afterstates", [False, True])
+def test_a_restored_learner_goes_on_bit_for_bit(new_learner, on_afterstates):
+    learners = [
+        new_learner(ACTIONS * (OBS + 1), afterstates=True) if on_afterstates else new_learner()
+        for _ in range(2)
+    ]
+    learners[0].learn(replay_of_batches(on_afterstates), 3, BATCH)
+    learners[1].set_state(copy.deepcopy(learners[0].get_state()))
+    one, other = (
+        (learner.learn(replay_of_batches(on_afterstates), 2, BATCH), weights_of(learner))
+        for learner in learners
+    )
+    assert one[0] == other[0]
+    assert all(torch.equal(value, other[1][name]) for name, value in one[1].items())
 
 
 class OwnReplay(PrioritizedReplay):
