@@ -29,7 +29,8 @@ class GatedDQNTorchLearner(DQNTorchLearner):
     Stock `update` sends every batch through episodes, connectors and metrics; that costs more
     than the update. `learn` keeps the loss (double Q, Huber, importance weights) and leaves the
     rest out. The bootstrap action is the best *allowed* action. Targets follow softly after every
-    update. A plain ReLU network is updated without autograd (`CompiledUpdates`), any other with it.
+    update. A plain ReLU network is updated without autograd (`CompiledUpdates`). Any other is with
+    it, and so is one whose learner overrides the loss, or whose replay is a user's own.
     """
 
     train: Train = staticmethod(train)  # a plain ReLU network
