@@ -112,6 +112,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         """
         rows, ends = self._empty_rows(num_slots), self._no_ends(num_slots)
         earned = np.zeros(num_slots, np.int64)  # credits, by slot
+        self._memory.credits[:] = 0  # a call that failed may have left some
         start = self.env.servers.slot
         if isinstance(self._stretch, Stretch):
             played = self._stretch.play(rows, earned, until_credit)
@@ -122,7 +123,6 @@ class MecEnvRunner(SingleAgentEnvRunner):
             ends if ends is None else ends[:played],
         )
         credits, completions = self._memory.credits.copy(), list[int]()
-        self._memory.credits[:] = 0
         if self._gating.gate.occupies:
             completions = np.repeat(np.arange(start, start + num_slots), earned).tolist()
         return Fragment(complete.flat(), played * self.num_envs, credits, completions)
