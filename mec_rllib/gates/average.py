@@ -26,10 +26,16 @@ def no_average(num_servers: int, rate: float) -> Average:
 def add(average, values):
     """Adds one value per server (N,); what is not finite is left out."""
     for i in range(len(values)):
-        if np.isfinite(values[i]):
-            average.averaged[i] += 1
-            newest = max(average.rate, 1.0 / average.averaged[i])
-            average.value[i] += newest * (values[i] - average.value[i])
+        add_one(average, values[i], i)
+
+
+@compiled
+def add_one(average, value, i):
+    """Adds a value of server i, if it is finite."""
+    if np.isfinite(value):
+        average.averaged[i] += 1
+        newest = max(average.rate, 1.0 / average.averaged[i])
+        average.value[i] += newest * (value - average.value[i])
 
 
 class MovingAverage:

@@ -1,8 +1,11 @@
 """A price: psi may cost as much as training is worth."""
 
-from mec_rllib.gates.base import GateView, State
+from typing import NamedTuple
+
+from mec_rllib.gates.base import GateView
 from mec_rllib.gates.periodic import LongestWait
-from mec_rllib.gates.psi_gate import Fallback, PsiGate, TDCutoff
+from mec_rllib.gates.psi_gate import TIE, Fallback, PsiGate, TDCutoff, Trust, decide, why
+from mec_rllib.gates.rule import RuleGate, reason, wants
 from mec_rllib.gates.value import (
     DriftRate,
     Least,
@@ -10,12 +13,39 @@ from mec_rllib.gates.value import (
     Overhead,
     TDRate,
     TrainingValue,
+    Value,
     Worth,
+    worth_of_training,
 )
 from mec_rllib.sim.jobs import Bools
 
 
-class Price(PsiGate):
+class PriceRule(NamedTuple):
+    """Rule: training costs no more than it is worth."""
+
+    trust: Trust
+    known: Value
+
+
+@wants.of(PriceRule)
+def _worth_it(rule: PriceRule, view: GateView, wanted: Bools) -> None:
+    threshold = rule.trust.threshold
+    worth_of_training(rule.known, view.td_error, view.since_training, threshold)
+    for i in range(len(wanted)):
+        threshold[i] = -threshold[i]
+        wanted[i] = threshold[i] <= 0.0
+    decide(rule.trust, view, wanted)
+    for i in range(len(wanted)):
+        wanted[i] |= why(rule.trust, i) == TIE
+
+
+@reason.of(PriceRule)
+def _why(rule: PriceRule, i: int) -> int:
+    index: int = why(rule.trust, i)
+    return index
+
+
+class Price(RuleGate, PsiGate):
     """Trains where psi >= -kappa, kappa being what training is worth (ours; see `TrainingValue`).
 
     Right after a training job kappa is negative; it grows with the experience since then, the
@@ -49,7 +79,7 @@ class Price(PsiGate):
         fallback: Fallback = "pts",
         longest_wait: LongestWait = None,
     ):
-        super().__init__(num_servers, td_cutoff, fallback, longest_wait)
+        PsiGate.__init__(self, num_servers, td_cutoff, fallback, longest_wait)
         self._value = TrainingValue(
             num_servers,
             overhead=overhead,
@@ -59,22 +89,8 @@ class Price(PsiGate):
             td_rate=td_rate,
             drift_rate=drift_rate,
         )
-
-    def get_state(self) -> State:
-        """The threshold and what it is made of."""
-        return super().get_state() | {"value": self._value.get_state()}
-
-    def set_state(self, state: State) -> None:
-        """Takes over what `get_state` returned."""
-        super().set_state(state)
-        self._value.set_state(state["value"])
+        self.rule = PriceRule(self.trust, self._value.known)
 
     def metrics(self) -> dict[str, float]:
         """As every psi gate, and the share that the TD error asks for, mean over the servers."""
         return super().metrics() | {"wanted_share": float(self._value.share.mean())}
-
-    def _renew_threshold(self, view: GateView) -> None:
-        self.trust.threshold[:] = -self._value.of(view)
-
-    def _is_time(self, view: GateView) -> Bools:
-        return self.trust.threshold <= 0.0

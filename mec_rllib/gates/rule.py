@@ -53,19 +53,20 @@ class RuleGate(Gate):
 
     def get_state(self) -> State:
         """Every array of the rule."""
-        arrays = _arrays(self.rule)
+        arrays = arrays_of(self.rule)
         return {name: array.copy() for name, array in arrays if name not in self.derived}
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
-        for name, array in _arrays(self.rule):
+        for name, array in arrays_of(self.rule):
             if name not in self.derived:
                 array[...] = state[name]
 
 
-def _arrays(rule: Any) -> Iterator[tuple[str, Any]]:
+def arrays_of(rule: Any) -> Iterator[tuple[str, Any]]:
+    """The arrays of a tuple, and of those in it, by name."""
     for name, value in rule._asdict().items():
         if isinstance(value, tuple):
-            yield from _arrays(value)
+            yield from arrays_of(value)
         elif isinstance(value, np.ndarray):
             yield name, value

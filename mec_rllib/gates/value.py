@@ -1,13 +1,14 @@
 """What training now would be worth, as far as the TD error tells."""
 
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from mec_rllib.compiled import compiled
-from mec_rllib.gates.average import MovingAverage
+from mec_rllib.gates.average import Average, add_one, no_average
 from mec_rllib.gates.base import GateView, State
+from mec_rllib.gates.rule import arrays_of
 from mec_rllib.sim.jobs import Floats
 
 # Keys of gates that hold psi against a value of training: their bounds and meaning.
@@ -30,6 +31,19 @@ DriftRate = Annotated[
     float,
     Field(gt=0, le=1, description="rate of the slow average that TD errors are compared to"),
 ]
+
+
+class Value(NamedTuple):
+    """What `TrainingValue` knows."""
+
+    share: Floats  # (N,) of the slots, to train in
+    floor: Floats  # (N,) that the TD error has come down to
+    td_error: Average  # D
+    overhead: float
+    worth: float
+    least: float
+    most: float
+    drift_rate: float
 
 
 class TrainingValue:
@@ -70,41 +84,48 @@ class TrainingValue:
     ):
         if least > most:
             raise ValueError(f"least is {least}, more than most {most}")
-        self.overhead, self.worth, self.least, self.most = overhead, worth, least, most
-        self.drift_rate = drift_rate
-        self.share: Floats = np.full(num_servers, most)  # (N,)
-        self._td_error = MovingAverage(num_servers, td_rate)
-        self._floor = np.zeros(num_servers)
+        self.known = Value(
+            share=np.full(num_servers, float(most)),
+            floor=np.zeros(num_servers),
+            td_error=no_average(num_servers, td_rate),
+            overhead=float(overhead),
+            worth=float(worth),
+            least=float(least),
+            most=float(most),
+            drift_rate=float(drift_rate),
+        )
+
+    @property
+    def share(self) -> Floats:
+        """(N,) of the slots, to train in."""
+        return self.known.share
 
     def of(self, view: GateView) -> Floats:
         """(N,) kappa; to be asked once per slot."""
-        self._td_error.add(np.abs(view.td_error))
-        _measure(
-            self.share,
-            self._floor,
-            self._td_error.value,
-            rate=self.drift_rate,
-            worth=self.worth,
-            least=self.least,
-            most=self.most,
-        )
-        return self.overhead * (self.share * view.since_training - 1.0)
+        kappa = np.empty(len(self.share))
+        worth_of_training(self.known, view.td_error, view.since_training, kappa)
+        return kappa
 
     def get_state(self) -> State:
         """The average, its floor, and the share."""
-        own = {"share": self.share.copy(), "floor": self._floor.copy()}
-        return own | {"td_error": self._td_error.get_state()}
+        return {name: array.copy() for name, array in arrays_of(self.known)}
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
-        self.share, self._floor = state["share"].copy(), state["floor"].copy()
-        self._td_error.set_state(state["td_error"])
+        for name, array in arrays_of(self.known):
+            array[...] = state[name]
 
 
 @compiled
-def _measure(share, floor, td_error, rate, worth, least, most):
-    """The floor follows the TD error down at once and up slowly; the share is read off."""
-    for i in range(len(share)):
-        floor[i] = min(floor[i] + rate * (td_error[i] - floor[i]), td_error[i])
-        if floor[i] > 0:
-            share[i] = min(max(worth * (td_error[i] / floor[i] - 1.0), least), most)
+def worth_of_training(known, td_error, since_training, kappa):
+    """Follows the TD error, reads the share off, and writes (N,) `kappa`."""
+    for i in range(len(kappa)):
+        add_one(known.td_error, abs(td_error[i]), i)
+        now = known.td_error.value[i]
+        # The floor follows the TD error down at once and up slowly.
+        floor = known.floor[i] + known.drift_rate * (now - known.floor[i])
+        known.floor[i] = min(floor, now)
+        if known.floor[i] > 0:
+            share = known.worth * (now / known.floor[i] - 1.0)
+            known.share[i] = min(max(share, known.least), known.most)
+        kappa[i] = known.overhead * (known.share[i] * since_training[i] - 1.0)

@@ -180,8 +180,14 @@ def trained(cluster):
     def train(**strategy):
         algorithm = algorithm_config(strategy_of(**strategy), seed=3).build_algo()
         built.append(algorithm)
-        batches, sample = [], algorithm.replay.sample
-        algorithm.replay.sample = lambda batch: batches.append(batch) or sample(batch)
+        batches, drawn = [], algorithm.replay.uniforms
+
+        def noted(*shape):
+            """Of a batch, or of all batches of a training job."""
+            batches.extend([shape[-1]] * (shape[0] if len(shape) > 1 else 1))
+            return drawn(*shape)
+
+        algorithm.replay.uniforms = noted
         algorithm.slots_per_iteration = 2500 * strategy.get("servers", 1)
         algorithm.train()
         return algorithm, batches

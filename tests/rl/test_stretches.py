@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
-from mec_rllib.gates import ATS, PTS, Always, Budget, Ideal, Idle, Never, ServerEmpty
+from mec_rllib.gates import ATS, PTS, Always, Budget, Ideal, Idle, Never, Price, ServerEmpty
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
@@ -23,6 +23,7 @@ RULES = {
     "ats, ties never": (ATS, PSI | {"ties": "gt", "fallback": "server_empty", "longest_wait": 30}),
     "budget": (Budget, PSI | {"first_share": 0.1, "last_share": 0.02, "half_life": 100}),
     "budget that follows": (Budget, PSI | {"first_share": 0.1, "drift_boost": 2.0}),
+    "price": (Price, {"td_cutoff": 1e9, "worth": 0.5, "most": 0.2}),
     "pts": (PTS, {"period": 9}),
     "idle": (Idle, {"period": 5, "longest_wait": 40}),
     "server_empty": (ServerEmpty, {"period": 5}),
