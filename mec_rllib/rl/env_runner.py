@@ -58,6 +58,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._memory = first_memory(obs, self._td.averages, kinds, reasons)
         # Discount of the value of the state that the last slot led to: 0 where an episode ended.
         self._last_discount: Any = config.gamma
+        self._room = self._empty_rows(0)
         self._reported = self.env.totals()
         self._reported -= self._reported  # the jobs of slot 0 belong to the first fragment
         self.use_module(self.module)
@@ -110,7 +111,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
                 train right after it.
             **kwargs: RLlib's other arguments; not used.
         """
-        rows, ends = self._empty_rows(num_slots), self._no_ends(num_slots)
+        rows, ends = self._room_for(num_slots), self._no_ends(num_slots)
         earned = np.zeros(num_slots, np.int64)  # credits, by slot
         self._memory.credits[:] = 0  # a call that failed may have left some
         start = self.env.servers.slot
@@ -119,12 +120,12 @@ class MecEnvRunner(SingleAgentEnvRunner):
         else:
             played = self._play_slots(rows, ends, earned, until_credit)
         complete = self._n_step.extend(
-            Transitions._make(column[:played] for column in rows),
+            Transitions._make(column[:played].copy() for column in rows),
             ends if ends is None else ends[:played],
         )
         credits, completions = self._memory.credits.copy(), list[int]()
         if self._gating.gate.occupies:
-            completions = np.repeat(np.arange(start, start + num_slots), earned).tolist()
+            completions = np.repeat(np.arange(start, start + played), earned[:played]).tolist()
         return Fragment(complete.flat(), played * self.num_envs, credits, completions)
 
     @property
@@ -317,6 +318,14 @@ class MecEnvRunner(SingleAgentEnvRunner):
         if gate.needs_psi or gate.needs_td:
             figures["td_statistic"] = float(np.minimum(self._td.ratio, 1e3).mean())
         return figures
+
+    def _room_for(self, slots: int) -> Transitions:
+        """Columns of shape (slots, N, ...), the same memory in every call."""
+        if len(self._room.actions) < slots:
+            self._room = self._empty_rows(slots)
+        if self.env.servers.has_episodes:
+            self._room.discounts[:] = self.config.gamma
+        return Transitions._make(column[:slots] for column in self._room)
 
     def _empty_rows(self, slots: int) -> Transitions:
         """Columns of shape (slots, N, ...)."""
