@@ -28,7 +28,7 @@ class Own(NamedTuple):
     agent: str = "paper"
     servers: int = 1
     slots: int = 20_000  # of all servers together
-    warm_up: int = 4_000  # likewise; ats begins after 500 slots of each server, and slowly
+    warm_up: int = 4_000  # likewise; ats begins after 500 slots of each server
     also_in_python: bool = False  # this code once more, asking a Python gate slot by slot
 
 
@@ -37,7 +37,7 @@ CASES = (
     Own("pts, N = 1", gate="pts"),
     Own("never, N = 1", gate="never", slots=40_000),
     Own("ats, deployable, N = 1", agent="deployable", slots=10_000),
-    Own("ats, N = 64", servers=64, slots=64_000, warm_up=200_000),
+    Own("ats, N = 64", servers=64, slots=256_000, warm_up=64_000),
 )
 PASSED_ON = ("gate", "agent", "servers", "slots", "warm_up")  # to `revision.prepare`
 ROOT = Path(mec_rllib.__file__).resolve().parents[1]

@@ -40,22 +40,23 @@ class Player(NamedTuple):
     updates: Callable[[], int] = none  # so far
     wall: bool = False  # whether other processes take part
     plays: str = ""  # how, if there are several ways
+    least_slots: int = 0  # of a measurement: where the work comes in bursts
 
     def measure(self, seconds: float = SECONDS) -> Work:
-        """Plays until the time is up; the first call is not counted."""
+        """Plays until the time is up and the least slots are played, after a first call."""
         self.play()
-        return self._time(lambda took: took >= seconds)
+        return self._time(lambda took, slots: took >= seconds and slots >= self.least_slots)
 
     def measure_once(self) -> Work:
         """Plays once."""
-        return self._time(lambda took: took > 0.0)
+        return self._time(lambda took, slots: True)
 
-    def _time(self, is_done: Callable[[float], bool]) -> Work:
+    def _time(self, is_done: Callable[[float, int], bool]) -> Work:
         clock = time.perf_counter if self.wall else time.process_time
-        slots, updates, start, took = 0, self.updates(), clock(), 0.0
-        while not is_done(took):
+        updates, start = self.updates(), clock()
+        slots = self.play()
+        while not is_done(took := clock() - start, slots):
             slots += self.play()
-            took = clock() - start
         peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return Work(slots, self.updates() - updates, took, peak_mb)
 

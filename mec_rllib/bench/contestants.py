@@ -15,6 +15,7 @@ from mec_rllib.envs.vector import MecVectorEnv
 from mec_rllib.gates.periodic import FOR_EVER
 
 HIDDEN, BATCH, REPLAY, WARM_UP = [64, 64], 32, 65_536, 1_000
+ATS_SLOTS = 4_000  # of each server: so long that bursts of training do not matter
 
 
 class Schedule(NamedTuple):
@@ -106,7 +107,9 @@ def gated_dqn(
         return algorithm.slots - before
 
     plays = "" if runners else algorithm.env_runner.plays
-    return Player(play, lambda: algorithm.learner_updates, bool(runners), plays)
+    # The servers share a network: under ats all of them train a lot for a while, then hardly.
+    least_slots = ATS_SLOTS * min(servers, 64) if schedule == "ats" else 0
+    return Player(play, lambda: algorithm.learner_updates, bool(runners), plays, least_slots)
 
 
 def rllib_dqn(servers: int, schedule: str) -> Player:

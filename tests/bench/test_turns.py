@@ -94,5 +94,6 @@ def test_a_measurement_counts_slots_and_updates_until_the_time_is_up(monkeypatch
     work = player.measure(seconds=2.0)
     assert work[:3] == (40, 12, 2.0)
     assert len(played) == 5  # one before the clock starts
+    assert player._replace(least_slots=65).measure(seconds=2.0)[:3] == (70, 21, 3.5)
     assert player.measure_once()[:3] == (10, 3, 0.5)
     assert Work(40, 12, 2.0, 5.0).rate == 20.0
