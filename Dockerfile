@@ -43,7 +43,7 @@ COPY tune_configs /app/tune_configs
 ENV PATH=/venv/bin:$PATH NUMBA_CACHE_DIR=/home/mec/.cache/numba PYTHONUNBUFFERED=1
 USER 1000
 WORKDIR /runs
-RUN mec-rllib evaluate --scheduler sjf --config /app/tune_configs/demo.yaml --slots 100
+RUN mec-rllib check /app/tune_configs/demo.yaml
 HEALTHCHECK --interval=60s --timeout=20s CMD ["mec-rllib", "--help"]
 ENTRYPOINT ["mec-rllib"]
 CMD ["--help"]

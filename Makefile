@@ -17,6 +17,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	  || { echo "venv is missing: apt-get install python3-venv" >&2; exit 2; }
 	$(VENV)/bin/pip install -q -r requirements.lock
 	$(VENV)/bin/pip install -q --no-deps -e .
+	@echo 'compiling what the demo uses, once (half a minute)'
+	@$(VENV)/bin/mec-rllib check tune_configs/demo.yaml > /dev/null
 	@touch $@
 
 demo: setup ## the main job into runs/demo (RUN=...); an interrupted one goes on; TRACE=file.csv runs it on a recorded workload; SET="slots=5000 seeds=[0]" changes keys

@@ -12,13 +12,18 @@ a NamedTuple of numbers and arrays, and a function that belongs to its type:
 `wants(rule, ...)` calls what belongs to the rule, compiled or (without numba's compiler) plain.
 """
 
+import fcntl
 import hashlib
-from collections.abc import Callable
-from functools import cache, wraps
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import cache, partial, wraps
 from pathlib import Path
 from typing import Any
 
 from numba import njit
+from numba.core.caching import IndexDataCacheFile
 from numba.extending import overload
 
 OPTIONS = {"error_model": "numpy"}
@@ -47,25 +52,63 @@ def by_type(described: Callable[..., Any]) -> Any:
     return asked
 
 
-def linked(function: Callable[..., Any]) -> Any:
-    """A compiled function that calls such of other files; it is kept on disk.
+def compiled(function: Any = None, **options: Any) -> Any:
+    """Numba's `njit`, kept on disk; `options` are numba's.
 
-    Numba compiles a function anew when its own file has changed. Here that goes for every file of
-    the package that has compiled functions: one of them may be linked in.
+    Numba looks at the file of the function alone. Here everything is compiled anew when any file
+    of the package with compiled functions has changed: it may be linked in, or have another tuple
+    of the same name.
     """
-    compiled = njit(cache=True, **OPTIONS)(function)
-    kept = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if kept is not None:
-        kept._source_stamp = sources()
-    return compiled
+    if function is None:
+        return partial(compiled, **options)
+    dispatcher = njit(cache=True, **(OPTIONS | options))(function)
+    kept: Any = getattr(dispatcher, "_cache", None)
+    if hasattr(kept, "_cache_file"):  # else numba's compiler is switched off
+        base, digest = kept._impl.filename_base, sources()
+        _remove_older(Path(kept._cache_path), digest)
+        kept._cache_file = IndexDataCacheFile(kept._cache_path, f"{base}-{digest}", digest)
+    return dispatcher
+
+
+@cache
+def _remove_older(folder: Path, digest: str) -> None:
+    """What was kept of other versions of the package."""
+    for path in folder.glob("*.nb[ci]"):
+        named = re.search(r"-([0-9a-f]{12})\.", path.name)
+        if named and named[1] != digest:
+            with suppress(OSError):  # somebody else did it, or may not
+                path.unlink()
+
+
+@contextmanager
+def once_per_machine(function: Any, combination: str) -> Iterator[None]:
+    """Around a first call: of processes that need the same combination, one compiles.
+
+    The others wait, and read what it has kept.
+    """
+    folder = getattr(getattr(function, "_cache", None), "_cache_path", None)
+    if folder is None:  # numba's compiler is switched off
+        yield
+        return
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        handle = os.open(Path(folder) / f"{combination}.lock", os.O_CREAT | os.O_RDWR)
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:  # nothing can be kept there, or locked: each compiles for itself
+        yield
+        return
+    try:
+        yield
+    finally:
+        os.close(handle)
 
 
 @cache
 def sources() -> str:
-    """A digest of all files of the package that have compiled functions."""
+    """A digest of all files of the package with compiled functions or their tuples."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.rglob("*.py")):
         text = path.read_bytes()
-        if b"numba" in text or b"mec_rllib.compiled" in text:
+        if b"compiled" in text or b"NamedTuple" in text:
             digest.update(text)
-    return digest.hexdigest()
+    return digest.hexdigest()[:12]

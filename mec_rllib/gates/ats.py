@@ -3,9 +3,9 @@
 from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 from pydantic import AfterValidator, Field
 
+from mec_rllib.compiled import compiled
 from mec_rllib.gates.base import Gate, GateView, State
 from mec_rllib.gates.kinds import GatePerKind
 from mec_rllib.gates.periodic import FOR_EVER, LongestWait, Period
@@ -81,7 +81,7 @@ def _why(rule: ATSRule, i: int) -> int:
     return index
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _look(rule: ATSRule) -> None:
     """Where there is enough history: the threshold, and how many ties would have to fire."""
     fires = 1.0 - rule.percentile / 100.0

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from mec_rllib.compiled import compiled
 from mec_rllib.gates.base import State
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 
@@ -22,7 +22,7 @@ def no_average(num_servers: int, rate: float) -> Average:
     return Average(np.zeros(num_servers), np.zeros(num_servers, np.int64), rate)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def add(average, values):
     """Adds one value per server (N,); what is not finite is left out."""
     for i in range(len(values)):

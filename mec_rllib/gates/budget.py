@@ -3,9 +3,9 @@
 from typing import Annotated, ClassVar, NamedTuple
 
 import numpy as np
-from numba import njit
 from pydantic import Field
 
+from mec_rllib.compiled import compiled
 from mec_rllib.gates.average import Average, add, no_average
 from mec_rllib.gates.base import State
 from mec_rllib.gates.periodic import LongestWait
@@ -84,7 +84,7 @@ def _why(rule, i):
     return why(rule.trust, i)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _look(rule, view):
     """The share of now; where there is enough history, the threshold that spends it."""
     left = 0.5 ** (view.slot / rule.half_life)
@@ -101,7 +101,7 @@ def _look(rule, view):
             rule.trust.threshold[i] = quantile(ordered, known, 1.0 - rule.share[i])
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _settle(rule, since_training, i):
     """A training job that has completed takes its token; the slot brings its share."""
     if since_training <= rule.last_since[i]:

@@ -4,6 +4,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field
 
+from mec_rllib.compiled import compiled
 from mec_rllib.gates.base import Gate, GateView
 from mec_rllib.gates.rule import NO_REASON, RuleGate, reason, wants
 from mec_rllib.sim.jobs import Bools, Floats
@@ -22,38 +23,36 @@ LongestWait = Annotated[
 FOR_EVER = 2**62  # slots
 
 
-class Every(NamedTuple):
-    """Rule: the period is over."""
-
-    period: int  # slots
+ANYWHERE, EMPTY, IDLE = range(3)  # servers: any, no unit in use, and nobody waits
 
 
-@wants.of(Every)
-def _every(rule: Every, view: GateView, wanted: Bools) -> None:
-    for i in range(len(wanted)):
-        wanted[i] = view.since_training[i] >= rule.period
-
-
-class GoodMoment(NamedTuple):
+class Clock(NamedTuple):
     """Rule: the period is over and the moment good, or the wait was too long."""
 
     period: int  # slots
     longest_wait: int  # slots
-    nobody_waits: bool  # whether that is part of a good moment
+    moment: int  # ANYWHERE, EMPTY or IDLE
 
 
-@wants.of(GoodMoment)
-def _good_moment(rule: GoodMoment, view: GateView, wanted: Bools) -> None:
+@wants.of(Clock)
+def _when_it_is_time(rule: Clock, view: GateView, wanted: Bools) -> None:
     for i in range(len(wanted)):
-        is_good = view.is_idle[i] if rule.nobody_waits else view.is_empty[i]
         since = view.since_training[i]
+        is_good = is_good_moment(rule.moment, view, i)
         wanted[i] = (since >= rule.period and is_good) or since >= rule.longest_wait
 
 
-@reason.of(Every)
-@reason.of(GoodMoment)
-def _no_reason(rule: Every | GoodMoment, i: int) -> int:
+@reason.of(Clock)
+def _no_reason(rule: Clock, i: int) -> int:
     return NO_REASON
+
+
+@compiled
+def is_good_moment(moment: int, view: GateView, i: int) -> bool:
+    """Whether server i is such a one."""
+    if moment == ANYWHERE:
+        return True
+    return bool(view.is_empty[i] if moment == EMPTY else view.is_idle[i])
 
 
 class Ideal(RuleGate):
@@ -64,7 +63,7 @@ class Ideal(RuleGate):
 
     def __init__(self, num_servers: int):
         super().__init__(num_servers)
-        self.rule = Every(0)
+        self.rule = Clock(0, FOR_EVER, ANYWHERE)
 
 
 class Never(RuleGate):
@@ -72,7 +71,7 @@ class Never(RuleGate):
 
     def __init__(self, num_servers: int):
         super().__init__(num_servers)
-        self.rule = Every(FOR_EVER)
+        self.rule = Clock(FOR_EVER, FOR_EVER, ANYWHERE)
 
     @classmethod
     def of_kinds(cls, num_servers: int, kind_costs: Floats, **keys: Any) -> Gate:
@@ -85,7 +84,7 @@ class PTS(RuleGate):
 
     def __init__(self, num_servers: int, period: Period = 100):
         super().__init__(num_servers)
-        self.rule = Every(period)
+        self.rule = Clock(period, FOR_EVER, ANYWHERE)
 
 
 class Always(RuleGate):
@@ -95,7 +94,7 @@ class Always(RuleGate):
 
     def __init__(self, num_servers: int):
         super().__init__(num_servers)
-        self.rule = Every(2)
+        self.rule = Clock(2, FOR_EVER, ANYWHERE)
 
 
 class ServerEmpty(RuleGate):
@@ -107,17 +106,17 @@ class ServerEmpty(RuleGate):
         longest_wait: trains anyway after this many slots; None: never forced.
     """
 
-    nobody_waits = False
+    moment = EMPTY
 
     def __init__(self, num_servers: int, period: Period = 100, longest_wait: LongestWait = None):
         super().__init__(num_servers)
-        self.rule = GoodMoment(period, slots_of(longest_wait), self.nobody_waits)
+        self.rule = Clock(period, slots_of(longest_wait), self.moment)
 
 
 class Idle(ServerEmpty):
     """When the period is over and the server is empty and nobody waits (reconstructed)."""
 
-    nobody_waits = True
+    moment = IDLE
 
 
 def slots_of(longest_wait: int | None) -> int:

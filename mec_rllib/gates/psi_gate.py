@@ -3,11 +3,18 @@
 from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
-from numba import njit
 from pydantic import Field
 
+from mec_rllib.compiled import compiled
 from mec_rllib.gates.base import Gate, GateView, State, without_rng
-from mec_rllib.gates.periodic import LongestWait, slots_of
+from mec_rllib.gates.periodic import (
+    ANYWHERE,
+    EMPTY,
+    IDLE,
+    LongestWait,
+    is_good_moment,
+    slots_of,
+)
 from mec_rllib.gates.rule import NO_REASON
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 
@@ -58,7 +65,7 @@ def no_psi(num_servers: int, window: int, min_history: int) -> Recent:
     return Recent(nothing, nothing.copy(), np.zeros(num_servers, np.int64), min_history)
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def remember(recent, psi, can_ask):
     """The newest psi takes the place of the oldest, where a training job could be asked for."""
     for i in range(len(psi)):
@@ -70,7 +77,7 @@ def remember(recent, psi, can_ask):
             recent.seen[i] += 1
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def _replace(ordered, old, new):
     """One value in the place of another, in order: what lies between them moves by one."""
     k = np.searchsorted(ordered, old)
@@ -83,7 +90,7 @@ def _replace(ordered, old, new):
     ordered[k] = new
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def quantile(ordered, known, q):
     """A quantile of the first `known` values, linear between ranks, as numpy's."""
     rank = q * (known - 1)
@@ -99,11 +106,10 @@ class Trust(NamedTuple):
     psi: Floats  # (N,) of this slot
     falls_back: Bools  # (N,) Q is unreliable, or there is no threshold
     td_cutoff: float  # highest TD statistic at which psi is trusted
-    fallback: int  # ANYWHERE, IDLE or EMPTY
+    fallback: int  # ANYWHERE, EMPTY or IDLE
     longest_wait: int  # slots after which the fallback trains anyway
 
 
-ANYWHERE, IDLE, EMPTY = range(3)
 FALLBACKS = {"pts": ANYWHERE, "idle": IDLE, "server_empty": EMPTY}
 PSI, TIE, FALLBACK = range(3)  # reasons
 
@@ -121,7 +127,7 @@ def no_trust(num_servers: int, td_cutoff: float, fallback: str, longest_wait: in
     )
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def decide(trust, view, wanted):
     """Where Q is reliable, psi above its threshold trains; elsewhere the fallback does.
 
@@ -141,12 +147,12 @@ def decide(trust, view, wanted):
             wanted[i] = view.psi[i] > trust.threshold[i]
             is_tied |= view.psi[i] == trust.threshold[i]
         elif trust.fallback != ANYWHERE:
-            is_good = view.is_idle[i] if trust.fallback == IDLE else view.is_empty[i]
+            is_good = is_good_moment(trust.fallback, view, i)
             wanted[i] = (wanted[i] and is_good) or view.since_training[i] >= trust.longest_wait
     return is_tied
 
 
-@njit(cache=True, error_model="numpy")
+@compiled
 def why(trust, i):
     """Index of the reason why server i trains: psi above its threshold, a tie, the fallback."""
     if trust.falls_back[i]:

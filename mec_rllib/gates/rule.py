@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from mec_rllib.compiled import by_type, linked
+from mec_rllib.compiled import by_type, compiled
 from mec_rllib.gates.base import Gate, GateView, State, without_rng
 from mec_rllib.sim.jobs import Bools
 
@@ -22,7 +22,7 @@ def reason(rule, i):
     """Index of the reason, in the order of `Gate.reasons`, why server i trains; -1: none."""
 
 
-@linked
+@compiled
 def ask(rule, view, wanted):
     """`wants`, asked from outside."""
     wants(rule, view, wanted)

@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
+from mec_rllib.compiled import compiled
 from mec_rllib.gates.base import State
 from mec_rllib.sim.jobs import Floats
 
@@ -50,7 +50,7 @@ class TDStatistic:
             getattr(self.averages, name)[:] = values
 
 
-@njit(cache=True)
+@compiled
 def average(averages, td_error, value):
     """Adds one TD error (NaN: there is none yet) and one value per server, (N,) each."""
     for i in range(len(value)):

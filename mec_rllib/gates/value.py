@@ -3,9 +3,9 @@
 from typing import Annotated
 
 import numpy as np
-from numba import njit
 from pydantic import Field
 
+from mec_rllib.compiled import compiled
 from mec_rllib.gates.average import MovingAverage
 from mec_rllib.gates.base import GateView, State
 from mec_rllib.sim.jobs import Floats
@@ -101,7 +101,7 @@ class TrainingValue:
         self._td_error.set_state(state["td_error"])
 
 
-@njit(cache=True)
+@compiled
 def _measure(share, floor, td_error, rate, worth, least, most):
     """The floor follows the TD error down at once and up slowly; the share is read off."""
     for i in range(len(share)):

@@ -79,6 +79,11 @@ class GatedAlgorithm(Algorithm):
         return self.learner_group._learner.module[module_id].unwrapped()
 
     @property
+    def plays(self) -> str:
+        """Who plays the slots of this process: compiled stretches, or why it is slot by slot."""
+        return self.env_runner.plays if self._samples_locally else "remote runners"
+
+    @property
     def faults(self) -> dict[str, int]:
         """Faults so far that were overcome."""
         if self._samples_locally:

@@ -6,6 +6,7 @@ replaces the sampling loop.
 """
 
 import copy
+import logging
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ from mec_rllib.rl.stretches import Stretch, first_memory, stretch_of
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.training_jobs import NO_KIND
+
+logger = logging.getLogger(__name__)
 
 
 class MecEnvRunner(SingleAgentEnvRunner):
@@ -91,6 +94,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self.module = module
         self._q = acting_function(module)
         self._stretch = stretch_of(self)
+        logger.info("%s", self.plays)
 
     @property
     def lifetime_slots(self) -> int:

@@ -4,10 +4,9 @@ import math
 from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
-from numba import njit
 from pydantic import Field
 
-from mec_rllib.compiled import by_type
+from mec_rllib.compiled import by_type, compiled
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.world import World
 from mec_rllib.lookup import find, seeded
@@ -70,7 +69,7 @@ def _choose_by_rule(rule, q, field, slot, rng, actions):
         take_best(q, field.now.mask, actions)
 
 
-@njit(cache=True)
+@compiled
 def decayed(start, floor, decay_slots, slot):
     """floor + (start - floor) * exp(-5 t / decay_slots) until decay_slots, then the floor."""
     if slot >= decay_slots:

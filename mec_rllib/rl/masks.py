@@ -1,14 +1,14 @@
 """Ratings of actions under a mask: the best one allowed, and chances over those allowed."""
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mec_rllib.compiled import compiled
 from mec_rllib.envs.observation import Observations
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 
-@njit(cache=True)
+@compiled
 def best_allowed(q: Observations, mask: Bools) -> tuple[Ints, Floats]:
     """(B,) the allowed action with the highest Q, the first among equals, and (B,) that Q.
 
@@ -23,7 +23,7 @@ def best_allowed(q: Observations, mask: Bools) -> tuple[Ints, Floats]:
     return actions, values
 
 
-@njit(cache=True)
+@compiled
 def take_best(q: Observations, mask: Bools, actions: Ints) -> None:
     """Writes `best_allowed` actions (B,) into `actions`."""
     for b in range(len(q)):
@@ -34,7 +34,7 @@ def take_best(q: Observations, mask: Bools, actions: Ints) -> None:
                 actions[b], highest = a, q[b, a]
 
 
-@njit(cache=True)
+@compiled
 def highest_allowed(q: Observations, mask: Bools, values: Floats) -> None:
     """Writes the highest Q of the actions allowed (B,) into `values`."""
     for b in range(len(q)):

@@ -9,7 +9,7 @@ Physics, network, gate, exploration and encoder are the functions that play slot
 
 from typing import Any, NamedTuple
 
-from mec_rllib.compiled import linked
+from mec_rllib.compiled import compiled
 from mec_rllib.envs.observation import Observations, see, see_flagged
 from mec_rllib.gates.base import GateView
 from mec_rllib.gates.rule import reason, wants
@@ -70,7 +70,7 @@ class Scratch(NamedTuple):
     kinds: Ints  # (N,)
 
 
-@linked
+@compiled
 def stretch(field, minds, terms, memory, scratch, rows, row, slot, slots, completions, rng):
     """Plays up to `slots` slots; returns how many.
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from mec_rllib.compiled import once_per_machine
 from mec_rllib.envs.observation import Observations
 from mec_rllib.gates.td_statistic import TDAverages
 from mec_rllib.rl.exploration import EpsilonBest
@@ -61,6 +62,7 @@ class Stretch:
             can_ask=np.empty(n, bool),
             kinds=np.empty(n, np.int64),
         )
+        self._is_new = True  # not compiled, or not read yet
         # To hand a generator over takes longer than a slot: only where it is drawn from.
         self._rng = runner._rng if isinstance(minds.exploration, EpsilonBest) else None
 
@@ -74,26 +76,35 @@ class Stretch:
         """
         servers, played = self._servers, 0
         terms = self._terms._replace(until_credit=until_credit)
+        if self._is_new:
+            self._is_new = False
+            names = "-".join(type(mind).__name__ for mind in self._minds)
+            with once_per_machine(stretch, names):
+                self._call(terms, rows, earned, played=0, slots=0)
         while played < len(earned):
             slots = min(len(earned) - played, servers.slots_ahead())
-            done = stretch(
-                servers.field,
-                self._minds,
-                terms,
-                self._memory,
-                self._scratch,
-                rows,
-                played,
-                servers.slot,
-                slots,
-                earned,
-                self._rng,
-            )
+            done = self._call(terms, rows, earned, played, slots)
             servers.slot += done
             played += done
             if until_credit and earned[played - 1]:
                 break
         return played
+
+    def _call(self, terms: Terms, rows: Transitions, earned: Ints, played: int, slots: int) -> int:
+        done: int = stretch(
+            self._servers.field,
+            self._minds,
+            terms,
+            self._memory,
+            self._scratch,
+            rows,
+            played,
+            self._servers.slot,
+            slots,
+            earned,
+            self._rng,
+        )
+        return done
 
 
 def stretch_of(runner: Any) -> Stretch | str:

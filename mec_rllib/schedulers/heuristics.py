@@ -3,9 +3,8 @@
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from mec_rllib.compiled import by_type, linked
+from mec_rllib.compiled import by_type, compiled
 from mec_rllib.schedulers.base import Playable, random_actions
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.server import ServerBatch
@@ -82,7 +81,7 @@ def _reserving(rule: Reserving, servers: Servers, now: Now, rules: Rules, action
         actions[i] = best + 1
 
 
-@njit(cache=True)
+@compiled
 def _spare(servers: Servers, now: Now, rules: Rules, i: int, row: int) -> int:
     """Units that would be left free if this job started, of the scarcest kind."""
     spare: int = rules.capacity[0]
@@ -92,7 +91,7 @@ def _spare(servers: Servers, now: Now, rules: Rules, i: int, row: int) -> int:
     return spare
 
 
-@njit(cache=True)
+@compiled
 def _is_above(servers: Servers, i: int, row: int, other: int) -> bool:
     """Heavier, or as heavy with less slack."""
     weight, than = servers.weight[i, row], servers.weight[i, other]
@@ -101,7 +100,7 @@ def _is_above(servers: Servers, i: int, row: int, other: int) -> bool:
     return bool(weight > than or (weight == than and less))
 
 
-@linked
+@compiled
 def _ask(rule: Any, servers: Servers, now: Now, rules: Rules, actions: Ints) -> None:
     select(rule, servers, now, rules, actions)
 
@@ -190,7 +189,7 @@ def asked(rule: Any, batch: ServerBatch) -> Ints:
     return actions
 
 
-@njit(cache=True)
+@compiled
 def _lowest(key: Ints | Floats, candidates: Bools) -> Ints:
     """Action (N,) of the candidate with the lowest key (N, M); 0 where there is none."""
     actions = np.zeros(len(key), np.int64)

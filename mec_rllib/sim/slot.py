@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from numba import njit
 
+from mec_rllib.compiled import compiled
 from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
 from mec_rllib.sim.training_jobs import NO_KIND
 
@@ -24,7 +25,7 @@ WAITING = -1  # Servers.training while a training job waits for its demand
 # A kernel here only reads and writes the arrays that it is given. Without numba's reference
 # counts for them (atomic, at every access through a tuple) the slot takes a fifth of the time;
 # a kernel that allocates does not compile with it.
-kernel = njit(cache=True, error_model="numpy", _nrt=False)
+kernel = compiled(_nrt=False)
 inlined = njit(inline="always")
 
 

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from mec_rllib.compiled import compiled
 from mec_rllib.sim.jobs import Jobs
 from mec_rllib.sim.workloads import Workload
 from mec_rllib.user_code import described, wrong_answer
@@ -86,7 +86,7 @@ def _checked_column(workload: Workload, name: str, column: Any, jobs: int) -> An
     return column.astype(np.float64 if name == "weight" else np.int64, copy=False)
 
 
-@njit(cache=True)
+@compiled
 def _first_fault(
     arrival,
     job_class,

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numba import njit
 
+from mec_rllib.compiled import compiled
 from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import Floats, Ints, JobClass, Jobs
 
@@ -216,7 +216,7 @@ def _check_ranges(classes: Sequence[JobClass], capacity: tuple[int, ...]) -> Non
             raise ValueError(f"class {c.name}: weight must be above 0 and finite, not {c.weight}")
 
 
-@njit(cache=True)
+@compiled
 def _binomial_arrivals(rng, fire, nobody, users):
     """Slots (offsets) in which a user fires, repeated once per user: binomial by inversion."""
     offsets = []
@@ -237,7 +237,7 @@ def _binomial_arrivals(rng, fire, nobody, users):
     return np.array(offsets, np.int64) if len(offsets) else np.zeros(0, np.int64)
 
 
-@njit(cache=True)
+@compiled
 def _draw_jobs(rng, n, mix_cdf, resources, execution, slack):
     kinds = resources.shape[1]
     job_class = np.empty(n, np.int64)
@@ -254,6 +254,6 @@ def _draw_jobs(rng, n, mix_cdf, resources, execution, slack):
     return job_class, requirement, execution_drawn, slack_drawn
 
 
-@njit(cache=True)
+@compiled
 def _uniform(rng, bounds):
     return bounds[0] + np.int64(rng.random() * (bounds[1] - bounds[0] + 1))

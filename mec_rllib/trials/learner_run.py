@@ -55,6 +55,11 @@ class LearnerRun:
         learned = ("training", "gate", "learner", "training_slots", "faults")
         return {name: result[name] for name in shown + learned}
 
+    @property
+    def plays(self) -> str:
+        """Who plays the slots: compiled stretches, or why it is slot by slot."""
+        return self._algorithm.plays
+
     def learn_once(self) -> None:
         """An update on what has been played, whoever pays for it."""
         self._algorithm.learn(kind=0, updates=1)

@@ -47,7 +47,8 @@ def rehearse(strategy: Strategy) -> str:
             with tempfile.TemporaryDirectory() as folder:
                 run.save(Path(folder), to_go_on=True)
             updates = run.learner_updates
-            return f"{slots:,} slots, {updates:,} update{'s' if updates > 1 else ''}"
+            done = f"{slots:,} slots, {updates:,} update{'s' if updates > 1 else ''}"
+            return f"{done}; {run.plays}"
         finally:
             run.stop()
 

@@ -39,10 +39,14 @@ ROOMS = {
         "results/test_stats.py results/test_measures.py",
     ),
     "n_step": ("rl/replay/n_step.py", "rl/test_n_step.py"),
-    "replay": ("rl/replay/prioritized.py rl/replay/afterstates.py", "rl/test_replay.py"),
+    "replay": (
+        "rl/replay/prioritized.py rl/replay/priorities.py rl/replay/afterstates.py",
+        "rl/test_replay.py",
+    ),
     "update": (
-        "rl/dqn/mlp_update.py rl/dqn/mlp.py rl/dqn/afterstates.py rl/dqn/learner.py",
-        "rl/test_update.py",
+        "rl/dqn/mlp_update.py rl/dqn/mlp.py rl/dqn/afterstates.py rl/dqn/learner.py "
+        "rl/dqn/updates.py",
+        "rl/test_update.py rl/test_compiled_updates.py rl/test_mlp.py",
     ),
     "gates": ("gates/*.py", "gates"),
     "schedulers": (

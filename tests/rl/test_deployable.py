@@ -1,11 +1,10 @@
 """The deployable agent: afterstates, n-step returns, the guide, acting with the target network."""
 
-import copy
-
 import numpy as np
 import pytest
 import torch
 import yaml
+from updates import by_autograd_and_compiled
 
 from mec_rllib.config.load import build, load
 from mec_rllib.config.strategies import resolve
@@ -242,29 +241,20 @@ def test_the_guide_decides_first_and_the_agent_learns_from_it(new_algorithm):
     rule, batch = SCHEDULERS["reservation"](), EnvConfig().build_servers(1, seed=3)
     for slot in range(algorithm.training_slots[0]):
         actions = rule.select(batch)
-        assert actions[0] == algorithm.replay._rows.actions[slot]
+        assert actions[0] == algorithm.replay.rows.actions[slot]
         batch.step(actions)
 
 
 @pytest.mark.ray
-def test_the_written_gradient_of_afterstates_is_that_of_autograd(new_algorithm):
+def test_compiled_updates_of_afterstates_are_those_of_autograd(new_algorithm):
     algorithm = new_algorithm(guide={"slots": 1000})
     algorithm.train()
-    learner = algorithm.learner_group._learner
-    drawn, _, weights = algorithm.replay.sample(32)
-    assert drawn.next_mask.sum() > 32  # there is something to choose
-    weights[:] = np.linspace(0.2, 1.0, len(weights))
-    start, ends, found = copy.deepcopy(learner.get_state()), [], []
-    for update in (learner.autograd_update, learner._mlp_update.update):
-        learner.set_state(start)
-        found.append([update(drawn, weights) for _ in range(50)])
-        ends.append(copy.deepcopy(algorithm.get_module().state_dict()))
-    for autograd, written in zip(*found, strict=True):
-        np.testing.assert_allclose(autograd[0], written[0], rtol=2e-3)  # loss
-        np.testing.assert_allclose(autograd[1], written[1], rtol=1e-3, atol=1e-5)  # mean Q
-        np.testing.assert_allclose(autograd[2], written[2], rtol=1e-3, atol=1e-4)  # TD errors
-    for name, value in ends[0].items():
-        np.testing.assert_allclose(value, ends[1][name], rtol=1e-3, atol=1e-5, err_msg=name)
+    learner, replay = algorithm.learner_group._learner, algorithm.replay
+    assert replay.sample(32)[0].next_mask.sum() > 32  # there is something to choose
+    (metrics, autograd), (mine, compiled) = by_autograd_and_compiled(learner, replay, 50, 32)
+    np.testing.assert_allclose(mine, metrics, rtol=1e-3, atol=1e-5)
+    for name, value in autograd.items():
+        np.testing.assert_allclose(compiled[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.ray

@@ -247,6 +247,32 @@ def test_the_replay_of_afterstates_keeps_what_an_update_looks_at_and_nothing_els
             np.testing.assert_array_equal(next_obs[action], whole_next[action] if allowed else 0.0)
 
 
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.integers(1, 5), st.lists(st.integers(1, 8), min_size=1, max_size=9), st.integers(0, 9))
+def test_blocks_stay_those_of_their_transition(capacity, counts, seed):
+    """However many actions are allowed, and whatever was made room for or restored before."""
+    rng, replay = np.random.default_rng(seed), AfterstateReplay(capacity, 6, 3)
+    rows, added = {}, 0
+    for count in counts:
+        new = afterstates(rng, count)
+        new.next_mask[:, 1:] = rng.random((count, 2)) < rng.choice([0.0, 0.0, 0.5, 1.0])
+        for b in range(max(count - capacity, 0), count):
+            rows[added % capacity] = new.next_obs[b].reshape(3, 2)[new.next_mask[b]]
+            added += 1
+        replay.add(new)
+        state = replay.get_state()
+        np.testing.assert_array_equal(
+            state["next"], np.concatenate([rows[row] for row in range(len(rows))])
+        )
+        if rng.random() < 0.5:
+            replay = AfterstateReplay(capacity, 6, 3)
+            replay.set_state(state)
+        drawn, places, _ = replay.sample(8)
+        for b, place in enumerate(places):
+            found = drawn.next_obs[b].reshape(3, 2)[drawn.next_mask[b]]
+            np.testing.assert_array_equal(found, rows[place])
+
+
 @pytest.mark.parametrize("kind", [PrioritizedReplay, AfterstateReplay])
 @pytest.mark.parametrize("filled", [0, 2, 5])
 def test_a_state_stays_what_it_was_when_it_was_taken(kind, filled):

@@ -52,10 +52,14 @@ def in_python(gate):
     )
 
 
-def runner_of(gate, gate_args, servers=3, n_step=1, callback=TrainingGateCallback, **options):
+def runner_of(gate, gate_args, **options):
+    return MecEnvRunner(config=config_of(gate, gate_args, **options))
+
+
+def config_of(gate, gate_args, servers=3, n_step=1, callback=TrainingGateCallback, **options):
     env = {"load": 0.6, "buffer": 6} | options.pop("env", {})
     acting = {"exploration": EpsilonGreedy, "exploration_args": {"decay_slots": 600}} | options
-    config = (
+    return (
         GatedDQNConfig()
         .gating(gate=gate, gate_args=gate_args)
         .env_runners(num_envs_per_env_runner=servers)
@@ -66,7 +70,6 @@ def runner_of(gate, gate_args, servers=3, n_step=1, callback=TrainingGateCallbac
         .callbacks(callback)
         .debugging(seed=3)
     )
-    return MecEnvRunner(config=config)
 
 
 def equal(one, other, place="state"):
@@ -193,6 +196,51 @@ def test_whoever_has_a_say_in_every_slot_is_named(why, options):
     runner = runner_of(ATS, gate_args, exploration_args={}, **options)
     assert runner.plays.startswith(f"slot by slot: {why}")
     fragments(runner, 150, True)
+
+
+class NoUpdates(TrainingGateCallback):
+    """Training jobs run, and nothing is learned."""
+
+    def allow_updates(self, algorithm, requested, credits):
+        return np.zeros_like(credits)
+
+
+class Half(TrainingGateCallback):
+    """Half of what is paid for."""
+
+    def allow_updates(self, algorithm, requested, credits):
+        return super().allow_updates(algorithm, requested, credits) // 2
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("observe", [{}, AFTERSTATES])
+@pytest.mark.parametrize("callback", [TrainingGateCallback, NoUpdates, Half, NotBefore])
+def test_whatever_the_callback_allows_the_agent_ends_as_slot_by_slot(cluster, observe, callback):
+    gate, gate_args = RULES["ats"]
+    ends = []
+    for asked in (gate, in_python(gate)):
+        config = config_of(asked, gate_args, observe=observe, callback=callback, n_step=3)
+        algorithm = config.acting(slots_per_iteration=900).build_algo()
+        before = parameters(algorithm)
+        algorithm.train()
+        if callback is NoUpdates:
+            equal(before, parameters(algorithm), "vetoed")
+        else:
+            assert algorithm.learner_updates > 10
+        counts = algorithm.updates, algorithm.vetoed_updates, algorithm.training_slots
+        ends.append((parameters(algorithm), algorithm.replay.get_state(), counts))
+        algorithm.stop()
+    equal(*ends)
+
+
+def parameters(algorithm):
+    """Of all networks, and what Adam knows."""
+    (adam,) = algorithm.learner_group.foreach_learner(
+        lambda learner: learner.get_optimizer().state_dict()["state"]
+    )
+    network = algorithm.get_module().state_dict()
+    state = [adam.get()[k][name].numpy().copy() for k in adam.get() for name in adam.get()[k]]
+    return [{name: values.numpy().copy() for name, values in network.items()}, state]
 
 
 def test_without_numbas_compiler_it_is_the_same():

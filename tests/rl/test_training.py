@@ -9,6 +9,7 @@ import torch
 from ray.rllib.algorithms.dqn.torch.dqn_torch_learner import DQNTorchLearner
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
+from updates import by_autograd_and_compiled
 
 from mec_rllib.callbacks.corrupt_q import CorruptQCallback
 from mec_rllib.envs.config import EnvConfig
@@ -294,21 +295,19 @@ def test_the_bootstrap_looks_at_allowed_actions_only(learner_and_batch):
     np.testing.assert_allclose(td_error, (q_selected.detach() - target).abs(), rtol=1e-5)
 
 
-def test_the_written_gradient_is_that_of_autograd(learner_and_batch):
+def test_compiled_updates_are_those_of_autograd(build):
     """From the same weights and Adam state, 50 updates of either kind end in the same place."""
-    learner, drawn, weights = learner_and_batch
-    weights[:] = np.linspace(0.2, 1.0, len(weights))
-    start, ends, losses = copy.deepcopy(learner.get_state()), [], []
+    algorithm = build("pts", slots=1500, updates=32)
+    algorithm.train()
+    learner = algorithm.learner_group._learner
     steps = adam_steps(learner)
-    for update in (learner.autograd_update, learner._mlp_update.update):
-        learner.set_state(start)
-        losses.append([update(drawn, weights)[0] for _ in range(50)])
-        state = learner.module[DEFAULT_MODULE_ID].state_dict()
-        ends.append({name: value.clone() for name, value in state.items()})
-        assert adam_steps(learner) == steps + 50
-    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
-    for name, value in ends[0].items():
-        np.testing.assert_allclose(value, ends[1][name], rtol=1e-3, atol=1e-5, err_msg=name)
+    (metrics, autograd), (mine, compiled) = by_autograd_and_compiled(
+        learner, algorithm.replay, 50, 32
+    )
+    assert adam_steps(learner) == steps + 50
+    np.testing.assert_allclose(mine, metrics, rtol=1e-3)
+    for name, value in autograd.items():
+        np.testing.assert_allclose(compiled[name], value, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 def adam_steps(learner):
@@ -318,7 +317,7 @@ def adam_steps(learner):
 
 def test_a_network_that_is_no_plain_mlp_trains_through_autograd(build):
     algorithm = build("pts", slots=1200, activation="tanh")
-    assert algorithm.learner_group._learner._mlp_update is None
+    assert algorithm.learner_group._learner._compiled_updates is None
     before = weights_of(algorithm)
     algorithm.train()
     assert algorithm.learner_updates > 0

@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 import torch
 from gymnasium.spaces import Box, Discrete
+from ray.rllib.algorithms.dqn.torch.default_dqn_torch_rl_module import DefaultDQNTorchRLModule
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
 from torch import nn
+from updates import by_autograd_and_compiled
 
-from mec_rllib.rl.dqn.afterstates import _q_of_allowed, differentiate_afterstates
+from mec_rllib.rl.dqn.afterstates import _q_of_allowed, train_on_afterstates
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner, td_loss
-from mec_rllib.rl.dqn.mlp import relu_mlp
-from mec_rllib.rl.dqn.mlp_update import MLPUpdate, differentiate, is_plain_adam
+from mec_rllib.rl.dqn.mlp import layers_of
+from mec_rllib.rl.dqn.mlp_update import train
+from mec_rllib.rl.dqn.updates import CompiledUpdates, is_plain_adam
 from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.replay.afterstates import AfterstateReplay
 from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.rl.targets import follow
 
@@ -40,6 +44,19 @@ def drawn_batch(seed=0, width=OBS):
         np.zeros((BATCH, 0), bool),
     )
     return drawn, rng.uniform(0.1, 1.0, BATCH).astype(np.float32)
+
+
+def replay_of_batches(on_afterstates, alpha=1.0, batches=3):
+    """A replay that holds so many of these batches."""
+    width = ACTIONS * (OBS + 1) if on_afterstates else OBS
+    kind = AfterstateReplay if on_afterstates else PrioritizedReplay
+    replay = kind(batches * BATCH, width, ACTIONS, alpha, seed=5)
+    for k in range(batches):
+        drawn, _ = drawn_batch(k, width)
+        if on_afterstates:  # values decide between actions, not certain rewards
+            drawn.next_obs.reshape(BATCH, ACTIONS, -1)[:, :, 0] *= 0.02
+        replay.add(drawn)
+    return replay
 
 
 def network(inputs, outputs, seed):
@@ -88,15 +105,15 @@ def test_the_written_update_is_torchs_own(double_q, on_afterstates):
 
     Adam's epsilon is large, so that the size of the gradient counts and not its direction only.
     """
-    width, outputs = (ACTIONS * (OBS + 1), 1) if on_afterstates else (OBS, ACTIONS)
+    outputs, kernel = (1, train_on_afterstates) if on_afterstates else (ACTIONS, train)
     online, target = (network(OBS, outputs, seed) for seed in (0, 1))
     mine, my_target = copy.deepcopy(online), copy.deepcopy(target)
     adam, my_adam = (torch.optim.Adam(net.parameters(), 0.01, eps=0.01) for net in (online, mine))
-    gradient = differentiate_afterstates if on_afterstates else differentiate
-    update = MLPUpdate(linears(mine), linears(my_target), my_adam, 0.1, double_q, gradient)
+    update = CompiledUpdates(linears(mine), linears(my_target), my_adam, 0.1, double_q, kernel)
+    replay = replay_of_batches(on_afterstates, alpha=0.5)
     far = near = 0
-    for k in range(10):
-        drawn, weights = drawn_batch(k, width)
+    for _ in range(10):
+        drawn, rows, weights = copy.deepcopy(replay).sample(BATCH)
         loss, mean_q, errors = loss_by_hand(
             online, target, drawn, weights, double_q, on_afterstates
         )
@@ -106,11 +123,13 @@ def test_the_written_update_is_torchs_own(double_q, on_afterstates):
         with torch.no_grad():
             for ours, theirs in zip(target.parameters(), online.parameters(), strict=True):
                 ours += 0.1 * (theirs - ours)
-        found = update.update(drawn, weights)
-        np.testing.assert_allclose(found[0], loss.item(), rtol=1e-4)
-        np.testing.assert_allclose(found[1], mean_q, rtol=1e-4, atol=1e-6)
-        np.testing.assert_allclose(found[2], errors, rtol=1e-4, atol=1e-5)
-        far, near = far + (found[2] > 1).sum(), near + (found[2] < 1).sum()
+        found = update.run(replay, 1, BATCH)
+        noted = replay.get_state()["priorities"][rows] ** 2
+        np.testing.assert_allclose(found.loss, loss.item(), rtol=1e-4)
+        np.testing.assert_allclose(found.q_value, mean_q, rtol=1e-4, atol=1e-6)
+        np.testing.assert_allclose(found.td_error, np.mean(errors), rtol=1e-4)
+        np.testing.assert_allclose(noted, errors, rtol=1e-4, atol=1e-5)
+        far, near = far + (noted > 1).sum(), near + (noted < 1).sum()
     assert min(far, near) > 20
     for ours, theirs in ((mine, online), (my_target, target)):
         for a, b in zip(ours.parameters(), theirs.parameters(), strict=True):
@@ -125,15 +144,17 @@ def test_the_written_update_goes_on_where_torchs_adam_was():
     """Three steps by torch, then one of either kind; as after a restored checkpoint."""
     nets = [network(OBS, ACTIONS, 0) for _ in range(2)]
     adams = [torch.optim.Adam(net.parameters(), lr=0.01, eps=0.01) for net in nets]
-    target = network(OBS, ACTIONS, 1)
+    target, replay = network(OBS, ACTIONS, 1), replay_of_batches(False)
     for k in range(4):
+        drawn, _, weights = copy.deepcopy(replay).sample(BATCH)
         if k == 3:
             there = linears(copy.deepcopy(target))
-            update = MLPUpdate(linears(nets[1]), there, adams[1], 0.1, True, differentiate)
-            update.update(*drawn_batch(k))
+            CompiledUpdates(linears(nets[1]), there, adams[1], 0.1, True, train).run(
+                replay, 1, BATCH
+            )
         for net, adam in list(zip(nets, adams, strict=True))[: 1 if k == 3 else 2]:
             adam.zero_grad()
-            loss_by_hand(net, target, *drawn_batch(k), True, False)[0].backward()
+            loss_by_hand(net, target, drawn, weights, True, False)[0].backward()
             adam.step()
     for a, b in zip(*(net.parameters() for net in nets), strict=True):
         np.testing.assert_allclose(a.detach(), b.detach(), rtol=1e-4, atol=1e-6)
@@ -152,45 +173,9 @@ def test_q_of_afterstates_is_the_certain_reward_and_the_value_of_what_is_allowed
     blocks[0, 0, 1] = 1.0
     with torch.no_grad():
         expected = np.where(allowed, q_of(net, blocks.reshape(6, -1), True).numpy(), 0.0)
-    layers = tuple((m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears(net))
-    found = _q_of_allowed(layers, blocks.reshape(6, -1), ACTIONS)
+    found = _q_of_allowed(layers_of(linears(net)), blocks.reshape(6, -1), ACTIONS)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert not found[1].any()
-
-
-class Parts(nn.Module):
-    """A network in two parts, as RLlib's are."""
-
-    def __init__(self, first, second, **attributes):
-        super().__init__()
-        self.first, self.second = nn.Sequential(*first), nn.Sequential(*second)
-        for name, value in ({"uses_dueling": False, "num_atoms": 1} | attributes).items():
-            if value is not None:
-                setattr(self, name, value)
-
-
-def line(bias=True):
-    return nn.Linear(3, 3, bias=bias)
-
-
-@pytest.mark.parametrize(
-    ("parts", "is_plain"),
-    [
-        (Parts([line(), nn.ReLU()], [line()]), True),
-        (Parts([line(), nn.ReLU(), line(), nn.ReLU()], [line()]), True),
-        (Parts([line(), nn.ReLU()], [line()], num_atoms=None), True),
-        (Parts([line(), nn.ReLU()], [line()], num_atoms=51), False),
-        (Parts([line(), nn.ReLU()], [line()], uses_dueling=True), False),
-        (Parts([line(), nn.ReLU()], [line()], uses_dueling=None), False),
-        (Parts([line(), nn.Tanh()], [line()]), False),
-        (Parts([line()], [line()]), False),
-        (Parts([line(), nn.ReLU()], [line(), nn.ReLU()]), False),
-        (Parts([line(), nn.ReLU()], [line(bias=False)]), False),
-    ],
-)
-def test_which_networks_are_plain(parts, is_plain):
-    expected = [layer for layer in parts.modules() if isinstance(layer, nn.Linear)]
-    assert relu_mlp(parts, "first", "second") == (expected if is_plain else None)
 
 
 @pytest.fixture
@@ -216,32 +201,70 @@ def weights_of(learner):
     return {k: v.clone() for k, v in state.items() if k.endswith(("weight", "bias"))}
 
 
-@pytest.mark.parametrize(
-    ("width", "options"),
-    [
-        (OBS, {}),
-        (OBS, {"double_q": False}),
-        (ACTIONS * (OBS + 1), {"afterstates": True}),
-    ],
-)
-def test_a_learner_updates_as_autograd_does_from_the_state_that_it_is_given(
-    new_learner, width, options
-):
-    learner, batches = new_learner(width, **options), [drawn_batch(k, width) for k in range(8)]
-    for batch in batches[:3]:
-        learner.autograd_update(*batch)
-    start, ends, found = copy.deepcopy(learner.get_state()), [], []
+@pytest.mark.parametrize("options", [{}, {"double_q": False}, {"afterstates": True}])
+def test_a_learner_updates_as_autograd_does_from_the_state_that_it_is_given(new_learner, options):
+    on_afterstates = "afterstates" in options
+    replay = replay_of_batches(on_afterstates)
+    learner = new_learner(ACTIONS * (OBS + 1) if on_afterstates else OBS, **options)
+    for _ in range(3):
+        drawn, _, weights = replay.sample(BATCH)
+        learner.autograd_update(drawn, weights)
     untrained = weights_of(learner)
-    for update in (learner.autograd_update, learner._mlp_update.update):
-        learner.set_state(copy.deepcopy(start))
-        found.append([update(*batch) for batch in batches[3:]])
-        ends.append(weights_of(learner))
-    for autograd, written in zip(*found, strict=True):
-        for a, b in zip(autograd, written, strict=True):
-            np.testing.assert_allclose(a, b, rtol=2e-3, atol=1e-4)
-    for name, value in ends[0].items():
-        np.testing.assert_allclose(value, ends[1][name], rtol=2e-3, atol=1e-4, err_msg=name)
-        assert not torch.equal(value, untrained[name])  # the target follows, too
+    (metrics, autograd), (mine, compiled) = by_autograd_and_compiled(learner, replay, 5, BATCH)
+    np.testing.assert_allclose(mine, metrics, rtol=2e-3, atol=1e-4)
+    for name, value in untrained.items():
+        np.testing.assert_allclose(
+            compiled[name], autograd[name], rtol=2e-3, atol=1e-4, err_msg=name
+        )
+        assert not torch.equal(autograd[name], value)  # the target follows, too
+    assert not all(torch.equal(compiled[name], autograd[name]) for name in untrained)
+
+
+@pytest.mark.parametrize("on_afterstates", [False, True])
+def test_a_restored_learner_goes_on_bit_for_bit(new_learner, on_afterstates):
+    learners = [
+        new_learner(ACTIONS * (OBS + 1), afterstates=True) if on_afterstates else new_learner()
+        for _ in range(2)
+    ]
+    learners[0].learn(replay_of_batches(on_afterstates), 3, BATCH)
+    learners[1].set_state(copy.deepcopy(learners[0].get_state()))
+    one, other = (
+        (learner.learn(replay_of_batches(on_afterstates), 2, BATCH), weights_of(learner))
+        for learner in learners
+    )
+    assert one[0] == other[0]
+    assert all(torch.equal(value, other[1][name]) for name, value in one[1].items())
+
+
+class OwnReplay(PrioritizedReplay):
+    """A replay of a user: it says itself what is drawn."""
+
+    drawn = 0
+
+    def sample(self, batch):
+        self.drawn += 1
+        return super().sample(batch)
+
+
+class OwnLoss(GatedDQNTorchLearner):
+    """A learner of a user."""
+
+    losses = 0
+
+    def compute_flat_loss(self, *arguments):
+        self.losses += 1
+        return super().compute_flat_loss(*arguments)
+
+
+def test_what_a_user_overrides_is_asked(new_learner, monkeypatch):
+    learner, replay = new_learner(), replay_of_batches(False)
+    replay.__class__ = OwnReplay
+    learner.learn(replay, 3, 4)
+    assert replay.drawn == 3
+    monkeypatch.setattr(DefaultDQNTorchRLModule, "learner_class", OwnLoss, raising=False)
+    learner = new_learner()
+    learner.learn(replay_of_batches(False), 3, 4)
+    assert learner.losses == 3
 
 
 def test_a_loss_of_a_learner_is_that_by_hand(new_learner):
@@ -267,7 +290,7 @@ def test_a_loss_of_a_learner_is_that_by_hand(new_learner):
 
 def test_what_is_no_plain_network_is_updated_by_autograd(new_learner):
     learner, replay = new_learner(activation="tanh"), filled_replay(width=OBS)
-    assert learner._mlp_update is None
+    assert learner._compiled_updates is None
     before = weights_of(learner)
     metrics = learner.learn(replay, 4, 8)
     assert metrics.updates == 4
@@ -334,7 +357,7 @@ def learn(replay, updates, batch):
         given.append((drawn, weights))
         return 0.5 * len(given), 2.0, 10.0 + drawn.rewards
 
-    learner = SimpleNamespace(_mlp_update=SimpleNamespace(update=update))
+    learner = SimpleNamespace(_compiled_updates=None, autograd_update=update)
     return given, GatedDQNTorchLearner.learn(learner, replay, updates, batch)
 
 

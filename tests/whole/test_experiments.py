@@ -311,7 +311,7 @@ def test_check_tries_every_strategy_and_writes_nothing(tmp_path):
     done = mec_rllib("check", "c.yaml", "--set", "evaluation.slots=80", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     ats, sjf = done.stdout.splitlines()
-    assert ats == "ats: fine (100 slots, 1 update)"
+    assert ats == "ats: fine (100 slots, 1 update; compiled stretches)"
     assert sjf == "sjf: fine (100 slots of each server)"
     assert [path.name for path in tmp_path.iterdir()] == ["c.yaml"]
 

@@ -134,7 +134,7 @@ def test_psi_compares_what_training_leaves_with_the_best_action():
     runner = algorithm.env_runner
     for _ in range(200):
         world = runner.env.servers
-        mask, obs = world.mask_with_training(), runner._obs.copy()
+        mask, obs = world.mask_with_training(), runner._memory.obs.copy()
         runner.sample(num_slots=1)
         flagged = obs.copy()
         flagged[:, -1] = 1.0

@@ -11,10 +11,12 @@ from ray.rllib.core.columns import Columns
 
 from mec_rllib.envs.observation import Observations
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
-from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
-from mec_rllib.rl.dqn.mlp_update import Differentiate, propagate
+from mec_rllib.rl.dqn.mlp import Array, Layers, fused, predict, represent
+from mec_rllib.rl.dqn.mlp_update import copy, count_allowed, descend, huber, propagate
 from mec_rllib.rl.dqn.q_function import QFunction, rate
+from mec_rllib.rl.dqn.updates import Train
 from mec_rllib.rl.replay.afterstates import AfterstateReplay
+from mec_rllib.rl.replay.priorities import draw, reprioritize
 
 
 class AfterstateCatalog(DQNCatalog):
@@ -62,56 +64,99 @@ class AfterstateQ(QFunction):
         return _q_of_allowed(layers, obs, self._actions)
 
 
-@compiled
-def differentiate_afterstates(online, target, drawn, importance, double_q, gradients):
-    """As `differentiate`, where Q = certain reward + V(afterstate), V the network's one output.
+@fused
+def train_on_afterstates(networks, adam, uniforms, rows, priorities, afterstates):
+    """As `mlp_update.train`, for values of afterstates."""
+    sums = np.zeros(3)
+    for k in range(len(uniforms)):
+        drawn, importance = draw(priorities, uniforms[k])
+        errors = differentiate_afterstates(networks, rows, afterstates, drawn, importance, sums)
+        descend(adam)
+        reprioritize(priorities, drawn, errors)
+    return sums
 
-    Only afterstates of allowed actions are valued: mostly two or three of M + 1.
-    """
-    batch, actions = drawn.next_mask.shape
-    blocks = drawn.obs.reshape(batch, actions, -1)
-    next_blocks = drawn.next_obs.reshape(batch, actions, -1)
-    taken = np.empty((batch, blocks.shape[2] - 1), np.float32)
-    reached = np.empty((drawn.next_mask.sum(), blocks.shape[2] - 1), np.float32)
-    k = 0
+
+@fused
+def differentiate_afterstates(networks, rows, afterstates, drawn, importance, sums):
+    """As `differentiate`, where Q = certain reward + V(afterstate), V the network's one output."""
+    batch = len(drawn)
+    shown = _shown(rows, afterstates, drawn)
+    if networks.double_q:
+        inputs = represent(networks.online, shown)
+        v = _values(networks.online, inputs)
+        judged = v[batch:]
+    else:
+        inputs = represent(networks.online, shown[:batch])
+        v = _values(networks.online, inputs)
+        judged = _values(networks.target, represent(networks.target, shown[batch:]))
+    certain, best = _best_next(rows, afterstates, drawn, judged)
+    v_best = _values(networks.target, represent(networks.target, best))
+    q, goals = np.empty((2, batch))
     for b in range(batch):
-        taken[b] = blocks[b, drawn.actions[b], 1:]
-        for a in range(actions):
-            if drawn.next_mask[b, a]:
-                reached[k] = next_blocks[b, a, 1:]
-                k += 1
-    _, v_next = forward(online, reached)
-    _, v_target = forward(target, reached)
-    inputs, v = forward(online, taken)
-    judge = v_next if double_q else v_target
-    delta = np.empty_like(v)  # dLoss/dV
-    errors = np.empty(batch)
-    loss = q_sum = 0.0
-    k = 0
+        row = drawn[b]
+        q[b] = afterstates.taken[row, 0] + v[b]
+        goals[b] = rows.rewards[row] + rows.discounts[row] * (certain[b] + v_best[b])
+    errors, slopes = huber(q, goals, importance, sums)
+    propagate(networks, inputs, np.zeros(batch, np.int64), slopes)
+    return errors
+
+
+@fused
+def _values(layers, inputs):
+    """V (B,) of what has been represented (see `represent`)."""
+    weight, bias = layers[-1]
+    v = np.dot(inputs[-1], weight[0])
+    for b in range(len(v)):
+        v[b] += bias[0]
+    return v
+
+
+@fused
+def _shown(rows, afterstates, drawn):
+    """Afterstates taken (B, F), then those to choose from, where more than one is allowed."""
+    taken, ring, first = afterstates
+    batch, count = len(drawn), len(drawn)
+    for row in drawn:
+        allowed = count_allowed(rows.next_mask[row])
+        count += allowed if allowed > 1 else 0
+    shown = np.empty((count, ring.shape[1] - 1), np.float32)
+    k = batch
     for b in range(batch):
-        highest = -np.inf
-        bootstrap = 0.0
-        for a in range(actions):
-            if drawn.next_mask[b, a]:
-                certain = next_blocks[b, a, 0]
-                if certain + judge[k, 0] > highest:
-                    highest, bootstrap = certain + judge[k, 0], certain + v_target[k, 0]
+        copy(taken[drawn[b], 1:], shown[b])
+        allowed = count_allowed(rows.next_mask[drawn[b]])
+        for j in range(allowed if allowed > 1 else 0):
+            copy(ring[(first[drawn[b]] + j) % len(ring), 1:], shown[k])
+            k += 1
+    return shown
+
+
+@fused
+def _best_next(rows, afterstates, drawn, judged):
+    """Certain rewards (B,) and features (B, F) of the best afterstates that are allowed next."""
+    _, ring, first = afterstates
+    certain = np.empty(len(drawn), np.float32)
+    best = np.empty((len(drawn), ring.shape[1] - 1), np.float32)
+    k = 0
+    for b in range(len(drawn)):
+        allowed, place = count_allowed(rows.next_mask[drawn[b]]), first[drawn[b]] % len(ring)
+        if allowed > 1:
+            highest = -np.inf
+            for j in range(allowed):
+                other = (first[drawn[b]] + j) % len(ring)
+                q = ring[other, 0] + judged[k]
+                if q > highest:
+                    place, highest = other, q
                 k += 1
-        q = blocks[b, drawn.actions[b], 0] + v[b, 0]
-        error = q - (drawn.rewards[b] + drawn.discounts[b] * bootstrap)
-        slope = min(max(error, -1.0), 1.0)  # of the Huber loss
-        loss += importance[b] * slope * (error - 0.5 * slope)
-        delta[b, 0] = importance[b] * slope / batch
-        errors[b] = abs(error)
-        q_sum += q
-    propagate(online, inputs, delta, gradients)
-    return loss / batch, q_sum / batch, errors
+        certain[b] = ring[place, 0]
+        copy(ring[place, 1:], best[b])
+    return certain, best
 
 
 class AfterstateLearner(GatedDQNTorchLearner):
     """As for any network; its gradient is written out for values of afterstates."""
 
-    differentiate: Differentiate = staticmethod(differentiate_afterstates)
+    train: Train = staticmethod(train_on_afterstates)
+    trains_from = AfterstateReplay
 
 
 class AfterstateModule(DefaultDQNTorchRLModule):
@@ -139,7 +184,7 @@ class AfterstateModule(DefaultDQNTorchRLModule):
         return AfterstateQ(self)
 
 
-@compiled
+@fused
 def _q_of_allowed(layers: Layers, obs: Array, actions: int) -> Array:
     """Q (B, M + 1) for observations (B, (M + 1) * (F + 1)) of afterstates and their rewards.
 
@@ -157,5 +202,5 @@ def _q_of_allowed(layers: Layers, obs: Array, actions: int) -> Array:
                 break
     allowed = allowed[:count]
     q = np.zeros(len(blocks), np.float32)
-    q[allowed] = blocks[allowed, 0] + forward(layers, blocks[allowed][:, 1:].copy())[1][:, 0]
+    q[allowed] = blocks[allowed, 0] + predict(layers, blocks[allowed][:, 1:].copy())[:, 0]
     return q.reshape(len(obs), actions)

@@ -69,9 +69,6 @@ class BootstrappedLearner(GatedDQNTorchLearner):
             )
         return td_loss(q, judge if self.config.double_q else target, target, drawn, weights)
 
-    def _build_mlp_update(self) -> None:
-        """The gradient that is written out is that of a single head."""
-
 
 class BootstrappedModule(DefaultDQNTorchRLModule):
     """K Q-functions that share all but the last layer; each has a target of its own.

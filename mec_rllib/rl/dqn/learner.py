@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn.functional import huber_loss
 
 from mec_rllib.rl.dqn.mlp import relu_mlp
-from mec_rllib.rl.dqn.mlp_update import Differentiate, MLPUpdate, differentiate, is_plain_adam
+from mec_rllib.rl.dqn.mlp_update import train
+from mec_rllib.rl.dqn.updates import CompiledUpdates, Train, is_plain_adam
 from mec_rllib.rl.messages import Transitions, UpdateMetrics
 from mec_rllib.rl.replay.prioritized import PrioritizedReplay
 from mec_rllib.rl.targets import follow
@@ -28,29 +29,32 @@ class GatedDQNTorchLearner(DQNTorchLearner):
     Stock `update` sends every batch through episodes, connectors and metrics; that costs more
     than the update. `learn` keeps the loss (double Q, Huber, importance weights) and leaves the
     rest out. The bootstrap action is the best *allowed* action. Targets follow softly after every
-    update. A plain ReLU network is updated without autograd (`MLPUpdate`), any other with it.
+    update. A plain ReLU network is updated without autograd (`CompiledUpdates`). Any other is with
+    it, and so is one whose learner overrides the loss, or whose replay is a user's own.
     """
 
-    differentiate: Differentiate = staticmethod(differentiate)  # of a plain ReLU network
+    train: Train = staticmethod(train)  # a plain ReLU network
+    trains_from: type[PrioritizedReplay] = PrioritizedReplay  # what `train` can read
 
     def build(self) -> None:
         """Builds RLlib's parts, then chooses how to update."""
         super().build()
-        self._mlp_update = self._build_mlp_update()
+        self._compiled_updates = self._compile()
 
     def set_state(self, state: StateDict) -> None:
         """Restores module and optimizer."""
         super().set_state(state)
-        if self._mlp_update:
-            self._mlp_update.adopt_optimizer_state()
+        if self._compiled_updates:
+            self._compiled_updates.adopt_optimizer_state()
 
     def learn(self, replay: PrioritizedReplay, updates: int, batch: int) -> UpdateMetrics:
         """Draws `updates` batches from the replay, trains on each, writes priorities back."""
-        update = self._mlp_update.update if self._mlp_update else self.autograd_update
+        if self._compiled_updates and type(replay) is self.trains_from:
+            return self._compiled_updates.run(replay, updates, batch)
         sums = np.zeros(3)
         for _ in range(updates):
             drawn, rows, weights = replay.sample(batch)
-            loss, q_value, td_error = update(drawn, weights)
+            loss, q_value, td_error = self.autograd_update(drawn, weights)
             replay.update_priorities(rows, td_error)
             sums += loss, td_error.mean(), q_value
         return UpdateMetrics(updates, *(sums / updates))
@@ -81,22 +85,20 @@ class GatedDQNTorchLearner(DQNTorchLearner):
         judge = q[QF_NEXT_PREDS][:, None] if self.config.double_q else target
         return td_loss(q[QF_PREDS][:, None], judge, target, drawn, weights)
 
-    def _build_mlp_update(self) -> MLPUpdate | None:
-        """None if the network, its optimizer or its device need autograd."""
+    def _compile(self) -> CompiledUpdates | None:
+        """None if the network, its optimizer, its device or a loss of its own need autograd."""
         module, optimizer = self.module[DEFAULT_MODULE_ID].unwrapped(), self.get_optimizer()
         online = relu_mlp(module, "encoder", "af")
         if not online or not is_plain_adam(optimizer) or online[0].weight.device.type != "cpu":
             return None
+        for piece in ("autograd_update", "compute_flat_loss"):
+            if getattr(type(self), piece) is not getattr(GatedDQNTorchLearner, piece):
+                return None
         target = relu_mlp(module, "_target_encoder", "_target_af")
         assert target is not None  # a copy of the online network
         config = self.config
-        return MLPUpdate(
-            online,
-            target,
-            optimizer,
-            tau=config.tau,
-            double_q=config.double_q,
-            differentiate=self.differentiate,
+        return CompiledUpdates(
+            online, target, optimizer, config.tau, config.double_q, train=self.train
         )
 
 

@@ -1,179 +1,216 @@
-"""A DQN update for plain ReLU networks, without autograd.
+"""A DQN update for plain ReLU networks, without autograd, in compiled code.
 
 An update of a 2x64 network is a handful of small matrix products; autograd and the optimizer's
 bookkeeping around them cost several times more than they do. Here the gradient is written out,
 and all parameters of a network lie in one flat buffer that Adam and the soft target walk through
-once. The torch parameters and Adam's torch state are views of these buffers: RLlib's checkpoints,
-weight syncing and inspection see every update at once.
+once.
 """
 
-from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import nn
 
-from mec_rllib.rl.dqn.mlp import Array, Layers, compiled, forward
-from mec_rllib.rl.messages import Transitions
-from mec_rllib.sim.jobs import Floats
-
-# (online, target, transitions, importance weights, double_q, gradients) -> as `differentiate`
-Differentiate = Callable[..., tuple[float, float, Floats]]
+from mec_rllib.rl.dqn.mlp import Array, Layers, fused, predict_unit, represent
+from mec_rllib.rl.replay.priorities import draw, reprioritize
 
 
-class MLPUpdate:
-    """Trains an online network on batches; Double DQN, Huber, importance weights, Adam.
+class Networks(NamedTuple):
+    """An online network and its target: their layers, all of them views of the flat buffers."""
+
+    online: Layers
+    target: Layers
+    gradient: Layers
+    double_q: bool  # whether the online network chooses the bootstrap action
+
+
+class Adam(NamedTuple):
+    """Adam over flat buffers (P,), and the soft target that follows."""
+
+    parameter: Array
+    target: Array
+    gradient: Array
+    moment: Array
+    square: Array
+    steps: Array  # (tensors,) all equal; torch keeps one for each
+    rate: float
+    beta1: float
+    beta2: float
+    epsilon: float
+    tau: float
+
+
+@fused
+def train(networks, adam, uniforms, rows, priorities):
+    """All updates of a training job; returns sums of their loss, |TD error| and Q taken (3,).
 
     Args:
-        online: linear layers of the online network.
-        target: linear layers of the target network.
-        optimizer: Adam over the online network's parameters.
-        tau: soft target step.
-        double_q: whether the online network chooses the bootstrap action.
-        differentiate: writes the gradient of a batch; compiled.
+        networks: `Networks`, views of Adam's buffers.
+        adam: `Adam`.
+        uniforms: (K, B) numbers in [0, 1), with which batches are drawn.
+        rows: `Transitions` of the replay.
+        priorities: `Priorities` of the replay.
     """
-
-    def __init__(
-        self,
-        online: list[nn.Linear],
-        target: list[nn.Linear],
-        optimizer: torch.optim.Adam,
-        tau: float,
-        double_q: bool,
-        differentiate: Differentiate,
-    ):
-        self._tau, self._double_q = tau, double_q
-        self._differentiate = differentiate
-        self._optimizer = optimizer
-        self._parameters = _parameters(online)
-        self._flat, self._online = _share_memory(self._parameters)
-        self._flat_target, self._target = _share_memory(_parameters(target))
-        self._gradient = np.zeros_like(self._flat)
-        self._gradients = _layers(self._gradient, self._parameters)
-        self._moment, self._square = np.zeros_like(self._flat), np.zeros_like(self._flat)
-        self._steps = np.empty(len(self._parameters), np.float32)  # all equal; Adam keeps one each
-        self.adopt_optimizer_state()
-
-    def adopt_optimizer_state(self) -> None:
-        """Takes over Adam's state (after a restore) and makes it a view of the flat buffers."""
-        flats = {"exp_avg": self._moment, "exp_avg_sq": self._square}
-        for name, flat in flats.items():
-            views = [view for layer in _layers(flat, self._parameters) for view in layer]
-            for parameter, view in zip(self._parameters, views, strict=True):
-                state = self._optimizer.state[parameter]
-                if name in state:
-                    view[:] = state[name].numpy()
-                state[name] = torch.from_numpy(view)
-        for parameter, step in zip(self._parameters, torch.from_numpy(self._steps), strict=True):
-            state = self._optimizer.state[parameter]
-            step.fill_(float(state.get("step", 0.0)))
-            state["step"] = step  # a view, too
-
-    def update(self, drawn: Transitions, weights: Array) -> tuple[float, float, Floats]:
-        """One update: the loss, the mean Q of the actions taken, and |TD error| (B,)."""
-        found = self._differentiate(
-            self._online,
-            self._target,
-            drawn,
-            weights,
-            self._double_q,
-            self._gradients,
-        )
-        self._descend()
-        return found
-
-    def _descend(self) -> None:
-        group = self._optimizer.param_groups[0]
-        self._steps += 1.0
-        step = float(self._steps[0])
-        beta1, beta2 = group["betas"]
-        _adam(
-            self._flat,
-            self._flat_target,
-            self._gradient,
-            self._moment,
-            self._square,
-            np.float32(group["lr"] / (1.0 - beta1**step)),
-            np.float32(1.0 / np.sqrt(1.0 - beta2**step)),
-            np.float32(1.0 - beta1),
-            np.float32(1.0 - beta2),
-            np.float32(group["eps"]),
-            np.float32(self._tau),
-        )
+    sums = np.zeros(3)
+    for k in range(len(uniforms)):
+        drawn, importance = draw(priorities, uniforms[k])
+        errors = differentiate(networks, rows, drawn, importance, sums)
+        descend(adam)
+        reprioritize(priorities, drawn, errors)
+    return sums
 
 
-def is_plain_adam(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether it is the Adam that `MLPUpdate` writes out."""
-    if type(optimizer) is not torch.optim.Adam or len(optimizer.param_groups) != 1:
-        return False
-    group = optimizer.param_groups[0]
-    return not (group["weight_decay"] or group["amsgrad"] or group["maximize"])
+@fused
+def differentiate(networks, rows, drawn, importance, sums):
+    """Writes the gradient, adds to `sums` (see `train`) and returns |TD error| (B,)."""
+    head, target_head = networks.online[-1], networks.target[-1]
+    obs, next_obs, judges = _shown(rows, drawn, networks.double_q)
+    inputs = represent(networks.online, obs)
+    hidden, next_hidden = inputs[-1], represent(networks.target, next_obs)[-1]
+    q, goals = np.empty((2, len(drawn)))
+    for b in range(len(drawn)):
+        row = drawn[b]
+        if judges[b] >= 0:
+            best = _best_unit(head, hidden[judges[b]], rows.next_mask[row])
+        else:
+            best = _best_unit(target_head, next_hidden[b], rows.next_mask[row])
+        value = predict_unit(target_head, next_hidden[b], best)
+        goals[b] = rows.rewards[row] + rows.discounts[row] * value
+        q[b] = predict_unit(head, hidden[b], rows.actions[row])
+    errors, slopes = huber(q, goals, importance, sums)
+    propagate(networks, inputs, rows.actions[drawn], slopes)
+    return errors
 
 
-def _parameters(linears: list[nn.Linear]) -> list[torch.Tensor]:
-    return [parameter for layer in linears for parameter in (layer.weight, layer.bias)]
+@fused
+def _shown(rows, drawn, double_q):
+    """What the online network is shown (B + x, F), the target (B, F), and which row judges (B,).
+
+    The online network is shown the observations, then the next ones of Double DQN. Where a single
+    action is allowed next there is nothing to judge (-1): mostly so, as buffers are short.
+    """
+    batch, features = len(drawn), rows.obs.shape[1]
+    next_obs = np.empty((batch, features), np.float32)
+    obs = np.empty((2 * batch, features), np.float32)
+    judges = np.full(batch, -1)
+    seen = batch
+    for b in range(batch):
+        copy(rows.obs[drawn[b]], obs[b])
+        copy(rows.next_obs[drawn[b]], next_obs[b])
+        if double_q and count_allowed(rows.next_mask[drawn[b]]) > 1:
+            judges[b] = seen
+            copy(next_obs[b], obs[seen])
+            seen += 1
+    return obs[:seen], next_obs, judges
 
 
-def _share_memory(parameters: list[torch.Tensor]) -> tuple[Array, Layers]:
-    """Moves the parameters into one flat buffer; returns it, and its layers as views."""
-    flat = np.concatenate([p.detach().numpy().ravel() for p in parameters])
-    layers = _layers(flat, parameters)
-    for parameter, view in zip(parameters, [v for layer in layers for v in layer], strict=True):
-        parameter.data = torch.from_numpy(view)
-    return flat, layers
+@fused
+def copy(source, to):
+    """Numpy's assignment, which first looks whether the two overlap, takes longer."""
+    for j in range(len(source)):
+        to[j] = source[j]
 
 
-def _layers(flat: Array, parameters: list[torch.Tensor]) -> Layers:
-    ends = np.cumsum([p.numel() for p in parameters])
-    pieces = np.split(flat, ends[:-1])
-    views = [piece.reshape(p.shape) for piece, p in zip(pieces, parameters, strict=True)]
-    return tuple(zip(views[::2], views[1::2], strict=True))
+@fused
+def _best_unit(layer, x, mask):
+    """The allowed action with the highest output."""
+    best, highest = -1, -np.inf
+    for a in range(len(mask)):
+        if mask[a]:
+            output = predict_unit(layer, x, a)
+            if best < 0 or output > highest:
+                best, highest = a, output
+    return best
 
 
-@compiled
-def differentiate(online, target, drawn, importance, double_q, gradients):
-    """Writes the gradient; returns the loss, the mean Q of the actions taken, and |TD error|."""
-    _, q_next = forward(online, drawn.next_obs)
-    _, q_target = forward(target, drawn.next_obs)
-    inputs, q = forward(online, drawn.obs)
-    judge = q_next if double_q else q_target
-    delta = np.zeros_like(q)  # dLoss/dQ
-    errors = np.empty(len(q))
-    loss = q_sum = 0.0
-    for b in range(len(q)):
-        best, taken = -1, drawn.actions[b]
-        for a in range(q.shape[1]):
-            if drawn.next_mask[b, a] and (best < 0 or judge[b, a] > judge[b, best]):
-                best = a
-        error = q[b, taken] - (drawn.rewards[b] + drawn.discounts[b] * q_target[b, best])
-        slope = min(max(error, -1.0), 1.0)  # of the Huber loss
-        loss += importance[b] * slope * (error - 0.5 * slope)
-        delta[b, taken] = importance[b] * slope / len(q)
-        errors[b] = abs(error)
-        q_sum += q[b, taken]
-    propagate(online, inputs, delta, gradients)
-    return loss / len(q), q_sum / len(q), errors
+@fused
+def count_allowed(mask):
+    """How many actions are allowed."""
+    allowed = 0
+    for is_allowed in mask:
+        allowed += is_allowed
+    return allowed
 
 
-@compiled
-def propagate(layers, inputs, delta, gradients):
-    """Writes the gradient of a network whose output has the gradient `delta` (B, outputs)."""
-    for k in range(len(layers) - 1, -1, -1):
-        weight_gradient, bias_gradient = gradients[k]
-        np.dot(delta.T, inputs[k], weight_gradient)
+@fused
+def huber(q, goals, importance, sums):
+    """Returns |TD error| (B,) and the slopes (B,) of the loss; adds to `sums` (see `train`)."""
+    batch = len(q)
+    errors, slopes = np.empty(batch), np.empty(batch, np.float32)
+    for b in range(batch):
+        error = q[b] - goals[b]
+        slope = min(max(error, -1.0), 1.0)
+        errors[b], slopes[b] = abs(error), importance[b] * slope / batch
+        sums[0] += importance[b] * slope * (error - 0.5 * slope) / batch
+        sums[1] += errors[b] / batch
+        sums[2] += q[b] / batch
+    return errors, slopes
+
+
+@fused
+def propagate(networks, inputs, units, slopes):
+    """Writes the gradient of the online network.
+
+    Args:
+        networks: `Networks`.
+        inputs: of each layer; the first B rows count.
+        units: (B,) the output that counts.
+        slopes: (B,) of the loss in this output.
+    """
+    batch, layers = len(slopes), networks.online
+    delta = _propagate_head(layers[-1], inputs[-1], units, slopes, networks.gradient[-1])
+    for k in range(len(layers) - 2, -1, -1):
+        x = inputs[k][:batch]
+        weight_gradient, bias_gradient = networks.gradient[k]
+        np.dot(x.T, delta, weight_gradient)
         bias_gradient[:] = 0.0
-        for b in range(len(delta)):
-            bias_gradient += delta[b]
+        for b in range(batch):
+            for j in range(len(bias_gradient)):
+                bias_gradient[j] += delta[b, j]
         if k > 0:
-            delta = np.dot(delta, layers[k][0])
-            for b in range(len(delta)):
+            delta = np.dot(delta, layers[k][0].T)
+            for b in range(batch):
                 for j in range(delta.shape[1]):
-                    if inputs[k][b, j] <= 0.0:
+                    if x[b, j] <= 0.0:
                         delta[b, j] = 0.0
 
 
-@compiled
-def _adam(parameter, target, gradient, moment, square, step, scale, rate1, rate2, epsilon, tau):
+@fused
+def _propagate_head(layer, x, units, slopes, gradient):
+    """As `propagate`, for the last layer; returns the gradient of what comes before (B, in)."""
+    weight, weight_gradient, bias_gradient = layer[0], gradient[0], gradient[1]
+    delta = np.empty((len(slopes), weight.shape[1]), np.float32)
+    weight_gradient[:], bias_gradient[:] = 0.0, 0.0
+    for b in range(len(slopes)):
+        slope, unit = slopes[b], units[b]
+        bias_gradient[unit] += slope
+        for j in range(weight.shape[1]):
+            weight_gradient[unit, j] += slope * x[b, j]
+            delta[b, j] = slope * weight[unit, j] if x[b, j] > 0.0 else np.float32(0.0)
+    return delta
+
+
+@fused
+def descend(adam):
+    """One step of Adam along the gradient, then the soft target."""
+    step = float(adam.steps[0]) + 1.0
+    adam.steps[:] = step
+    _walk(
+        adam.parameter,
+        adam.target,
+        adam.gradient,
+        adam.moment,
+        adam.square,
+        np.float32(adam.rate / (1.0 - adam.beta1**step)),
+        np.float32(1.0 / np.sqrt(1.0 - adam.beta2**step)),
+        np.float32(1.0 - adam.beta1),
+        np.float32(1.0 - adam.beta2),
+        np.float32(adam.epsilon),
+        np.float32(adam.tau),
+    )
+
+
+@fused
+def _walk(parameter, target, gradient, moment, square, step, scale, rate1, rate2, epsilon, tau):
     """Adam, then the soft target, in one walk; `step` and `scale` carry the bias corrections."""
     for k in range(len(parameter)):
         g = gradient[k]

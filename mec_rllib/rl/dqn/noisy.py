@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.world import World
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
-from mec_rllib.rl.dqn.mlp import Layers, forward
+from mec_rllib.rl.dqn.mlp import layers_of, predict, turned
 from mec_rllib.rl.dqn.q_function import QFunction
 from mec_rllib.rl.exploration import Greedy
 from mec_rllib.rl.masks import best_allowed
@@ -67,25 +67,26 @@ class NoisyQ(QFunction):
             for layer in getattr(module, prefix + part).modules()
             if isinstance(layer, NoisyLinear)
         ]
-        # Views: they see every update at once.
-        self._silent: Layers = tuple(
-            (layer.weight.detach().numpy(), layer.bias.detach().numpy()) for layer in self._noisy
-        )
+        self._silent = layers_of(self._noisy)
         self._drawn = self._silent
 
     def redraw(self, rng: np.random.Generator) -> None:
         """New noise, for the next slot."""
-        drawn = []
-        for layer, (weight, bias) in zip(self._noisy, self._silent, strict=True):
-            rows, columns = (_scaled(rng.standard_normal(n, np.float32)) for n in weight.shape)
+        noise, biases = [], []
+        for layer, (_, bias) in zip(self._noisy, self._silent, strict=True):
+            rows, columns = (
+                _scaled(rng.standard_normal(n, np.float32)) for n in layer.weight.shape
+            )
             sigma, bias_sigma = layer.weight_sigma.detach(), layer.bias_sigma.detach()
-            noisy = weight + sigma.numpy() * np.outer(rows, columns)
-            drawn.append((noisy, bias + bias_sigma.numpy() * rows))
-        self._drawn = tuple(drawn)
+            noise.append(sigma.numpy() * np.outer(rows, columns))
+            biases.append(bias + bias_sigma.numpy() * rows)
+        silent = [weight for weight, _ in self._silent]
+        weights = [np.add(w, n, order="C") for w, n in zip(silent, turned(noise), strict=True)]
+        self._drawn = tuple(zip(weights, biases, strict=True))
 
     def __call__(self, obs: Observations) -> Observations:
         """(B, F) observations to (B, 2A) Q-values, float32."""
-        return np.concatenate([forward(n, obs)[1] for n in (self._silent, self._drawn)], axis=1)
+        return np.concatenate([predict(n, obs) for n in (self._silent, self._drawn)], axis=1)
 
 
 class NoisyLearner(GatedDQNTorchLearner):

@@ -10,7 +10,7 @@ from ray.rllib.core.rl_module.rl_module import RLModule
 
 from mec_rllib.compiled import by_type
 from mec_rllib.envs.observation import Observations
-from mec_rllib.rl.dqn.mlp import Layers, forward, relu_mlp
+from mec_rllib.rl.dqn.mlp import Layers, layers_of, predict, relu_mlp
 from mec_rllib.rl.masks import best_allowed
 from mec_rllib.rl.targets import acts_with_target_network
 from mec_rllib.sim.jobs import Bools, Floats, Ints
@@ -29,7 +29,7 @@ class RowNetwork(NamedTuple):
 
 @rate.of(RowNetwork)
 def _rate_rows(network, obs):
-    return forward(network.layers, obs)[1]
+    return predict(network.layers, obs)
 
 
 class QFunction:
@@ -54,9 +54,7 @@ class QFunction:
         parts = ("_target_encoder", "_target_af") if acts_with_target else ("encoder", "af")
         linears = relu_mlp(module, *parts)
         if linears and linears[0].weight.device.type == "cpu":
-            self._layers = tuple(
-                (m.weight.detach().numpy(), m.bias.detach().numpy()) for m in linears
-            )
+            self._layers = layers_of(linears)
 
     def __call__(self, obs: Observations) -> Observations:
         """(B, F) observations to (B, M + 1) Q-values, float32."""
@@ -75,7 +73,7 @@ class QFunction:
 
     def evaluate(self, layers: Layers, obs: Observations) -> Observations:
         """The same, by compiled code."""
-        return forward(layers, obs)[1]
+        return predict(layers, obs)
 
     def values(self, q: Observations, mask: Bools) -> Floats:
         """(B,) the highest Q of the actions allowed."""

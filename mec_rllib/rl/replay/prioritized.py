@@ -1,16 +1,13 @@
-"""Flat prioritized replay: transitions in arrays, priorities in a sum tree.
-
-Proportional prioritization after Schaul et al. 2016 (PER): a transition is drawn with probability
-p^alpha / sum p^alpha, its weight is (n * probability)^-beta over the largest weight of the batch.
-"""
+"""Flat prioritized replay: a ring of transitions in arrays, drawn by their priorities."""
 
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from mec_rllib.compiled import compiled
 from mec_rllib.rl.messages import Transitions
+from mec_rllib.rl.replay.priorities import Priorities, draw, reprioritize, set_leaves
 from mec_rllib.sim.jobs import Floats, Ints
 from mec_rllib.sim.streams import Purpose, generator
 
@@ -36,9 +33,9 @@ class PrioritizedReplay:
         beta: float = 0.5,
         seed: int = 0,
     ):
-        self.capacity, self.alpha, self.beta = capacity, alpha, beta
+        self.capacity = capacity
         self._rng = generator(seed, Purpose.REPLAY)
-        self._rows = Transitions(
+        self.rows = Transitions(
             np.empty((capacity, obs_size), np.float32),
             np.empty(capacity, np.int64),
             np.empty(capacity, np.float32),
@@ -47,10 +44,8 @@ class PrioritizedReplay:
             np.empty(capacity),
             np.empty((capacity, 0), bool),
         )
-        # A complete binary tree: node k has children 2k and 2k + 1, leaves start at _leaves.
-        self._leaves = 1 << (capacity - 1).bit_length()
-        self._tree = np.zeros(2 * self._leaves)
-        self._largest = 1.0  # priority (to the power alpha) of a new transition
+        leaves = 1 << (capacity - 1).bit_length()
+        self.priorities = Priorities(np.zeros(2 * leaves), np.ones(1), float(alpha), float(beta))
         self._added = 0
 
     def __len__(self) -> int:
@@ -61,15 +56,30 @@ class PrioritizedReplay:
         """Whether there is anything to draw from."""
         return len(self) > 0
 
+    @property
+    def parts(self) -> tuple[Any, ...]:
+        """What a compiled update reads and writes."""
+        return self.rows, self.priorities
+
     def add(self, new: Transitions) -> None:
         """Appends transitions, oldest first; the oldest ones kept so far make room."""
         new = Transitions._make(column[-self.capacity :] for column in new)
         rows = (self._added + np.arange(len(new.actions))) % self.capacity
         column: Any  # the columns differ in type
-        for column, values in zip(self._rows, new, strict=True):
+        for column, values in zip(self.rows, new, strict=True):
             column[rows] = values
         self._added += len(rows)
-        _set_priorities(self._tree, self._leaves, rows, np.full(len(rows), self._largest))
+        set_leaves(self.priorities.tree, rows, np.repeat(self.priorities.largest, len(rows)))
+
+    def uniforms(self, *shape: int) -> Floats:
+        """Numbers in [0, 1) of this shape: what a batch is drawn with (`priorities.draw`).
+
+        Raises:
+            ValueError: the replay is empty.
+        """
+        if not len(self):
+            raise ValueError("cannot sample from an empty replay")
+        return self._rng.random(shape)
 
     def sample(self, batch: int) -> tuple[Transitions, Ints, NDArray[np.float32]]:
         """Draws B transitions: (transitions, their rows (B,), importance weights (B,)).
@@ -77,27 +87,20 @@ class PrioritizedReplay:
         Raises:
             ValueError: the replay is empty.
         """
-        if not len(self):
-            raise ValueError("cannot sample from an empty replay")
-        # One draw per B-th of the total (stratified), as in the PER paper.
-        points = (np.arange(batch) + self._rng.random(batch)) / batch * self._tree[1]
-        rows = _find(self._tree, self._leaves, points)
-        weights = _importance(self._tree, self._leaves, rows, self.beta)
-        return Transitions(*_take(self._rows, rows)), rows, weights
+        rows, weights = draw(self.priorities, self.uniforms(batch))
+        return take(self.rows, rows), rows, weights
 
     def update_priorities(self, rows: Ints, td_errors: Floats) -> None:
         """Sets the priorities of these rows to |TD error|."""
-        priorities = (np.abs(td_errors) + 1e-6) ** self.alpha
-        self._largest = max(self._largest, float(priorities.max()))
-        _set_priorities(self._tree, self._leaves, rows, priorities)
+        reprioritize(self.priorities, rows, td_errors.astype(float))
 
     def get_state(self) -> dict[str, Any]:
         """All rows, priorities and the generator."""
         n = len(self)
         return {
-            "rows": [column[:n].copy() for column in self._rows],
-            "priorities": self._tree[self._leaves : self._leaves + n].copy(),
-            "largest": self._largest,
+            "rows": [column[:n].copy() for column in self.rows],
+            "priorities": self._leaves[:n].copy(),
+            "largest": float(self.priorities.largest[0]),
             "added": self._added,
             "rng": self._rng.bit_generator.state,
         }
@@ -106,59 +109,27 @@ class PrioritizedReplay:
         """Takes over what `get_state` of a replay of the same shape returned."""
         n = len(state["priorities"])
         column: Any  # the columns differ in type
-        for column, values in zip(self._rows, state["rows"], strict=True):
+        for column, values in zip(self.rows, state["rows"], strict=True):
             column[:n] = values
-        self._tree[:] = 0.0
-        _set_priorities(self._tree, self._leaves, np.arange(n), state["priorities"])
-        self._largest, self._added = state["largest"], state["added"]
+        self.priorities.tree[:] = 0.0
+        set_leaves(self.priorities.tree, np.arange(n), state["priorities"])
+        self.priorities.largest[0], self._added = state["largest"], state["added"]
         self._rng.bit_generator.state = state["rng"]
 
-
-@njit(cache=True)
-def _set_priorities(tree, leaves, rows, priorities):
-    for j in range(len(rows)):
-        node = leaves + rows[j]
-        tree[node] = priorities[j]
-        node //= 2
-        while node >= 1:
-            # Sums are taken anew, never adjusted: rounding errors cannot pile up.
-            tree[node] = tree[2 * node] + tree[2 * node + 1]
-            node //= 2
+    @property
+    def _leaves(self) -> Floats:
+        return self.priorities.tree[len(self.priorities.tree) // 2 :]
 
 
-@njit(cache=True)
-def _find(tree, leaves, points):
-    rows = np.empty(len(points), np.int64)
-    for j in range(len(points)):
-        point, node = points[j], 1
-        while node < leaves:
-            node *= 2
-            if point >= tree[node] and tree[node + 1] > 0.0:  # a last point may be rounded up
-                point -= tree[node]
-                node += 1
-        rows[j] = node - leaves
-    return rows
-
-
-@njit(cache=True)
-def _importance(tree, leaves, rows, beta):
-    weights = np.empty(len(rows))
-    for j in range(len(rows)):
-        # n and the sum of all priorities cancel against the largest weight.
-        weights[j] = tree[leaves + rows[j]] ** -beta
-    return (weights / weights.max()).astype(np.float32)
-
-
-@njit(cache=True)
-def _take(columns, rows):
+@compiled
+def take(columns, rows):
     """The rows of every column; numpy's indexing costs more than the copy."""
-    obs, actions, rewards, next_obs, next_mask, discounts, mask = columns
-    return (
-        obs[rows],
-        actions[rows],
-        rewards[rows],
-        next_obs[rows],
-        next_mask[rows],
-        discounts[rows],
-        mask[rows],
+    return Transitions(
+        columns.obs[rows],
+        columns.actions[rows],
+        columns.rewards[rows],
+        columns.next_obs[rows],
+        columns.next_mask[rows],
+        columns.discounts[rows],
+        columns.mask[rows],
     )
