@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from mec_rllib.envs.observation import Encoder
-from mec_rllib.rl.dqn.mlp_update import MLPUpdate, differentiate
+from mec_rllib.rl.dqn.learner import td_loss
 from mec_rllib.rl.messages import Transitions
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
@@ -90,46 +90,55 @@ def test_an_update_is_ours_with_every_transition_alike():
     agent = loop.new_agent(jax.random.key(3))
     target = jax.tree.map(lambda x: x + 0.05 * rng.standard_normal(x.shape), agent.target)
     agent = agent._replace(target=target)
-    memory = loop.Memory(
-        jnp.array(rng.random((40, n, loop.FEATURES)), jnp.float32),
-        jnp.array(rng.random((40, n, 11)) < 0.5).at[..., 0].set(True),
-        jnp.array(rng.integers(11, size=(40, n))),
-        jnp.array(rng.normal(size=(40, n)), jnp.float32),
-    )
+    obs = rng.random((40, n, loop.FEATURES), np.float32)
+    mask, action = rng.random((40, n, 11)) < 0.5, rng.integers(11, size=(40, n))
+    mask[..., 0] = True
+    reward = rng.random((40, n), np.float32)
+    memory = loop.Memory(*map(jnp.array, (obs, mask, action, reward)))
     slots, servers = rng.integers(40, size=32), rng.integers(n, size=32)
-    online, behind = as_linears(agent.network), as_linears(agent.target)
-    adam = torch.optim.Adam([p for layer in online for p in layer.parameters()], lr=5e-4)
-    update = MLPUpdate(online, behind, adam, loop.TAU, True, differentiate)
-    then = (slots + 1) % 40
+    now, then = (slots, servers), ((slots + 1) % 40, servers)
+    drawn = Transitions(
+        obs=obs[now],
+        actions=action[now],
+        rewards=reward[now],
+        next_obs=obs[then],
+        next_mask=mask[then],
+        discounts=np.full(32, loop.GAMMA),
+        mask=np.empty((32, 0), bool),
+    )
+    online, behind = as_torch(agent.network), as_torch(agent.target)
+    adam = torch.optim.Adam(online.parameters(), lr=5e-4)
     for _ in range(3):
-        update.update(
-            Transitions(
-                np.asarray(memory.obs)[slots, servers],
-                np.asarray(memory.action)[slots, servers].astype(np.int64),
-                np.asarray(memory.reward)[slots, servers],
-                np.asarray(memory.obs)[then, servers],
-                np.asarray(memory.mask)[then, servers],
-                np.full(32, loop.GAMMA),
-                np.empty((32, 0), bool),
-            ),
-            np.ones(32, np.float32),
-        )
+        update(online, behind, adam, drawn)
         agent = loop.learn(agent, memory, jnp.array(slots), jnp.array(servers))
     for theirs, ours in ((agent.network, online), (agent.target, behind)):
-        for (weights, bias), layer in zip(theirs, ours, strict=True):
+        for (weights, bias), layer in zip(theirs, ours[::2], strict=True):
             np.testing.assert_allclose(weights.T, layer.weight.detach(), atol=2e-6)
             np.testing.assert_allclose(bias, layer.bias.detach(), atol=2e-6)
 
 
-def as_linears(network):
+def update(online, behind, adam, drawn):
+    """One update by autograd, with the loss of our learner."""
+    obs, next_obs = torch.from_numpy(drawn.obs), torch.from_numpy(drawn.next_obs)
+    q = (online(obs), online(next_obs), behind(next_obs))
+    loss, _, _ = td_loss(*(x[:, None] for x in q), drawn, np.ones(32, np.float32))
+    adam.zero_grad()
+    loss.backward()
+    adam.step()
+    with torch.no_grad():
+        for follower, leader in zip(behind.parameters(), online.parameters(), strict=True):
+            follower.lerp_(leader, loop.TAU)
+
+
+def as_torch(network):
     """The same network in torch."""
     layers = []
     for weights, bias in network:
         layer = nn.Linear(*weights.shape)
         layer.weight.data = torch.tensor(np.array(weights.T))
         layer.bias.data = torch.tensor(np.array(bias))
-        layers.append(layer)
-    return layers
+        layers += [layer, nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
 
 
 @pytest.mark.parametrize("servers", [1, 3])
