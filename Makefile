@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(if $(TRACE),runs/demo_$(basename $(notdir $(TRACE))),runs/demo)
 FUZZ_SECONDS := 600
+AGAINST := adbe35e# the last commit that plays slot by slot; tagged before-stretch
 
 .PHONY: help setup demo bench test test-long chaos fuzz mutants lint check image-test cluster-test docs clean
 help: ## show this list
@@ -24,9 +25,9 @@ demo: setup ## the main job into runs/demo (RUN=...); an interrupted one goes on
 	$(VENV)/bin/mec-rllib tune tune_configs/demo.yaml --out '$(RUN)' --resume $(foreach s,$(SET),--set '$(s)') \
 	  $(if $(TRACE),--set env.workload=trace --set env.trace.path='$(TRACE)')
 
-bench: setup ## measure speed beside RLlib's DQN and stable-baselines3 (about an hour)
+bench: setup ## measure speed beside JAX, sbx, SB3, RLlib's DQN and an older commit (25 minutes; AGAINST=commit)
 	$(VENV)/bin/pip install -q -c requirements.lock -e '.[bench]'
-	$(VENV)/bin/mec-rllib bench
+	$(VENV)/bin/mec-rllib bench --against $(AGAINST) --only kernel,training,experiment
 
 test: setup ## run the tests, two at a time
 	$(VENV)/bin/python -m pytest -q -n 2 --dist loadscope --no-loadscope-reorder

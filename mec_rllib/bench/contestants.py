@@ -1,4 +1,4 @@
-"""What is measured: each function plays slots until its time is up and says how much it did.
+"""Who is measured: each function warms up and returns a player that plays slots when asked.
 
 Runs in a process of its own (`mec_rllib.bench.worker`), on one thread. A peer that is not
 installed raises ImportError. Every contestant plays the reference workload at load 0.3.
@@ -9,12 +9,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from mec_rllib.bench.clock import Work, until
+from mec_rllib.bench.clock import Player
+from mec_rllib.bench.free_updates import EverySlots
 from mec_rllib.envs.vector import MecVectorEnv
-from mec_rllib.gates import ATS, Gate, GateView
-from mec_rllib.sim.jobs import Bools
+from mec_rllib.gates.periodic import FOR_EVER
 
 HIDDEN, BATCH, REPLAY, WARM_UP = [64, 64], 32, 65_536, 1_000
+ATS_SLOTS = 4_000  # of each server: so long that bursts of training do not matter
 
 
 class Schedule(NamedTuple):
@@ -27,29 +28,14 @@ class Schedule(NamedTuple):
 # `ats` asks for about one training job of 32 updates per 100 slots; peers get that, unpaid.
 SCHEDULES = {
     "ats": Schedule(100, 32),
+    "never": Schedule(100, 0),
     "1 per 100 slots": Schedule(100, 1),
     "1 per 4 slots": Schedule(4, 1),
     "1 per slot": Schedule(1, 1),
 }
 
 
-class EverySlots(Gate):
-    """Grants an update for free after every `slots` slots of all servers together."""
-
-    occupies = False
-
-    def __init__(self, num_servers: int, slots: int):
-        super().__init__(num_servers)
-        self._slots, self._played = slots, 0
-
-    def wants(self, view: GateView) -> Bools:
-        """(N,) as many True as updates are due."""
-        before, self._played = self._played, self._played + self.num_servers
-        due = self._played // self._slots - before // self._slots
-        return np.arange(self.num_servers) < due
-
-
-def kernel(servers: int) -> Work:
+def kernel(servers: int) -> Player:
     """Slots of the compiled kernel under SJF, jobs drawn on the way."""
     from mec_rllib.envs.config import EnvConfig
     from mec_rllib.schedulers import SCHEDULERS, run
@@ -62,10 +48,10 @@ def kernel(servers: int) -> Work:
         run(batch, sjf, slots)
         return slots * servers
 
-    return until(play)
+    return Player(play)
 
 
-def plain_python(servers: int) -> Work:
+def plain_python(servers: int) -> Player:
     """Slots of the plain Python environment in Gymnasium's SyncVectorEnv, under SJF."""
     from gymnasium.vector import SyncVectorEnv
 
@@ -84,7 +70,7 @@ def plain_python(servers: int) -> Work:
         env.step(np.array([shortest(one.server) for one in env.envs]))
         return servers
 
-    return until(play)
+    return Player(play)
 
 
 def gated_dqn(
@@ -94,19 +80,19 @@ def gated_dqn(
     buffer: int = 10,
     capacity: int = REPLAY,
     warm_up: int = 4 * WARM_UP,
-) -> Work:
+) -> Player:
     """Training slots of this project, after `warm_up` slots that fill the replay."""
     from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 
-    paid = schedule == "ats"
+    own = schedule in ("ats", "never")  # gates of ours
     config = (
         GatedDQNConfig()
         .environment(env_config={"buffer": buffer})
         .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
         .gating(
-            gate=ATS if paid else EverySlots,
-            gate_args={} if paid else {"slots": SCHEDULES[schedule].slots},
-            updates_per_job=32 if paid else 1,
+            gate=schedule if own else EverySlots,
+            gate_args={} if own else {"slots": SCHEDULES[schedule].slots},
+            updates_per_job=32 if own else 1,
         )
         .replay(capacity=capacity, learning_starts=WARM_UP)
     )
@@ -120,12 +106,13 @@ def gated_dqn(
         algorithm.training_step()
         return algorithm.slots - before
 
-    done = until(play, lambda: algorithm.learner_updates, wall=bool(runners))
-    algorithm.stop()
-    return done
+    plays = "" if runners else algorithm.env_runner.plays
+    # The servers share a network: under ats all of them train a lot for a while, then hardly.
+    least_slots = ATS_SLOTS * min(servers, 64) if schedule == "ats" else 0
+    return Player(play, lambda: algorithm.learner_updates, bool(runners), plays, least_slots)
 
 
-def rllib_dqn(servers: int, schedule: str) -> Work:
+def rllib_dqn(servers: int, schedule: str) -> Player:
     """Training slots of RLlib's own DQN (new API stack, prioritized episode replay)."""
     from ray.rllib.algorithms.dqn import DQNConfig
 
@@ -144,8 +131,8 @@ def rllib_dqn(servers: int, schedule: str) -> Work:
         .rl_module(model_config={"fcnet_hiddens": HIDDEN, "fcnet_activation": "relu"})
         .training(
             train_batch_size_per_learner=BATCH,
-            training_intensity=BATCH * updates / slots,
-            num_steps_sampled_before_learning_starts=WARM_UP,
+            training_intensity=BATCH * updates / slots if updates else None,
+            num_steps_sampled_before_learning_starts=WARM_UP if updates else FOR_EVER,
             replay_buffer_config={"type": "PrioritizedEpisodeReplayBuffer", "capacity": REPLAY},
             double_q=True,
             dueling=False,
@@ -168,19 +155,17 @@ def rllib_dqn(servers: int, schedule: str) -> Work:
 
     while done["slots"] < 2 * WARM_UP:
         play()
-    work = until(play, lambda: done["updates"])
-    algorithm.stop()
-    return work
+    return Player(play, lambda: done["updates"])
 
 
-def sb3_native(servers: int, schedule: str) -> Work:
+def sb3_native(servers: int, schedule: str) -> Player:
     """Training slots of stable-baselines3 DQN, the N servers behind its VecEnv interface."""
     from mec_rllib.bench.sb3_env import FleetVecEnv
 
     return _sb3(FleetVecEnv(MecVectorEnv(servers)), servers, schedule)
 
 
-def sb3_dummy(servers: int, schedule: str) -> Work:
+def sb3_dummy(servers: int, schedule: str) -> Player:
     """Training slots of stable-baselines3 DQN over its DummyVecEnv of single servers."""
     from stable_baselines3.common.vec_env import DummyVecEnv
 
@@ -190,12 +175,26 @@ def sb3_dummy(servers: int, schedule: str) -> Work:
     return _sb3(env, servers, schedule)
 
 
-def _sb3(env: Any, servers: int, schedule: str) -> Work:
+def _sb3(env: Any, servers: int, schedule: str) -> Player:
     import torch
     from stable_baselines3 import DQN
 
+    return _like_sb3(DQN, torch.nn.ReLU, env, servers, schedule)
+
+
+def sbx(servers: int, schedule: str) -> Player:
+    """Training slots of sbx's DQN: stable-baselines3 with its updates in JAX."""
+    import jax
+    from sbx import DQN
+
+    from mec_rllib.bench.sb3_env import FleetVecEnv
+
+    return _like_sb3(DQN, jax.nn.relu, FleetVecEnv(MecVectorEnv(servers)), servers, schedule)
+
+
+def _like_sb3(dqn: Any, activation: Any, env: Any, servers: int, schedule: str) -> Player:
     slots, updates = _in_fleet(SCHEDULES[schedule], servers)
-    model = DQN(
+    model = dqn(
         "MlpPolicy",
         env,
         learning_rate=5e-4,
@@ -206,18 +205,38 @@ def _sb3(env: Any, servers: int, schedule: str) -> Work:
         train_freq=slots // servers,
         gradient_steps=updates,
         target_update_interval=1_000,
-        policy_kwargs={"net_arch": HIDDEN, "activation_fn": torch.nn.ReLU},
+        policy_kwargs={"net_arch": HIDDEN, "activation_fn": activation},
         device="cpu",
     )
-    model.learn(2 * WARM_UP)
     chunk = max(400, slots)
+    model.learn(max(2 * WARM_UP, 2 * chunk))
 
     def play() -> int:
         before = model.num_timesteps
         model.learn(chunk, reset_num_timesteps=False)
         return model.num_timesteps - before
 
-    return until(play, lambda: model._n_updates)
+    return Player(play, lambda: model._n_updates)
+
+
+def jax_loop(servers: int, schedule: str) -> Player:
+    """Training slots of a whole JAX program: world, replay and updates in one compiled loop."""
+    import jax
+
+    from mec_rllib.bench import jax_loop as loop
+
+    slots, updates = _in_fleet(SCHEDULES[schedule], servers)
+    calls = max(WARM_UP // (loop.STEPS * servers), 1)
+    program = loop.program(slots // servers, updates, calls)
+    state = program(loop.first_state(servers))
+
+    def play() -> int:
+        nonlocal state
+        state = jax.block_until_ready(program(state))
+        return calls * loop.STEPS * servers
+
+    # Every update takes one step of Adam.
+    return Player(play, lambda: int(state.agent.adam[0].count))
 
 
 def _in_fleet(schedule: Schedule, servers: int) -> Schedule:
@@ -237,10 +256,12 @@ def _count(owner: Any, method: str, note: Callable[[], None]) -> None:
     setattr(owner, method, counted)
 
 
-CONTESTANTS: dict[str, Callable[..., Work]] = {
+CONTESTANTS: dict[str, Callable[..., Player]] = {
     "kernel": kernel,
     "plain Python": plain_python,
     "mec-rllib": gated_dqn,
+    "JAX loop": jax_loop,
+    "sbx": sbx,
     "RLlib DQN": rllib_dqn,
     "SB3 native": sb3_native,
     "SB3 DummyVecEnv": sb3_dummy,

@@ -3,39 +3,72 @@
 import os
 import platform
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from mec_rllib.bench.suites import COMMANDS, COMPARISONS, measure
+from mec_rllib.bench.against import measure_against
+from mec_rllib.bench.suites import COMMANDS, comparisons, measure
+from mec_rllib.errors import ConfigError
 
+Line = Callable[[str], None]  # is given a line
 PARTS = ("kernel", "training", "experiment", "growth")
+LONG_PARTS = ("growth",)  # only with --long, or by name
 
 
-def bench(parts: Iterable[str], rounds: int, progress: Console) -> dict[str, Any]:
+def parts_of(only: str | None, against: str | None, long: bool) -> tuple[str, ...]:
+    """The parts that the options of the command ask for.
+
+    Raises:
+        ConfigError: a part that there is not.
+    """
+    if only is not None:
+        parts = tuple(only.split(","))
+        for part in parts:
+            if part not in PARTS:
+                raise ConfigError(f"--only {part}: is none of {', '.join(PARTS)}")
+        return parts
+    if against is not None and not long:
+        return ()
+    return PARTS if long else tuple(part for part in PARTS if part not in LONG_PARTS)
+
+
+def bench(
+    parts: Iterable[str],
+    rounds: int,
+    progress: Console,
+    long: bool = False,
+    against: str | None = None,
+) -> dict[str, Any]:
     """Runs the parts asked for; what comes back is what `--json` prints.
 
-    `progress` shows what is under way, and a line for whatever is done.
+    Args:
+        parts: of `PARTS`.
+        rounds: measurements of each contestant.
+        progress: shows what is under way, and a line for whatever is done.
+        long: all cases of each part.
+        against: a revision of this code to measure beside it, first of all.
+
+    Raises:
+        ConfigError: the revision cannot be checked out.
     """
     results: dict[str, Any] = {"machine": machine(), "rounds": rounds}
     with progress.status("") as status:
-        for part in parts:
-            say = lambda line, part=part: status.update(f"{part}: {line}")  # noqa: E731
+
+        def run(part: str, measured: Callable[[Line, Line], Any]) -> None:
             # A bench takes long and may be broken off: what is measured is shown at once.
-            show = lambda line, part=part: progress.print(  # noqa: E731
-                f"{part}: {line}", markup=False, highlight=False, soft_wrap=True
-            )
-            if part == "experiment":
-                results[part] = _commands(rounds, say, show)
-                continue
-            entries = []
-            for case in COMPARISONS[part]:
-                measured = list(measure(case, rounds, say))
-                show(_line(measured))
-                entries += measured
-            results[part] = _with_ratios(entries)
+            show = partial(progress.print, markup=False, highlight=False, soft_wrap=True)
+            say = lambda line: status.update(f"{part}: {line}")  # noqa: E731
+            results[part] = measured(say, lambda line: show(f"{part}: {line}"))
+
+        if against is not None:
+            run("against", partial(measure_against, against, rounds))
+        for part in parts:
+            measure_part = _commands if part == "experiment" else partial(_rates, part, long)
+            run(part, partial(measure_part, rounds))
     return results
 
 
@@ -51,20 +84,29 @@ def machine() -> str:
 def print_results(results: dict[str, Any], console: Console) -> None:
     """Tables of what `bench` found."""
     console.print(f"{results['machine']}; medians of {results['rounds']} rounds [lowest-highest]")
+    if "against" in results:
+        console.print(_against_table(results["against"]))
     for part in PARTS:
         if part == "experiment" and part in results:
             console.print(_command_table(results[part]))
         elif part in results:
             console.print(_rate_table(part, results[part]))
-    for reason in sorted(
-        {e["skipped"] for p in PARTS for e in results.get(p, ()) if "skipped" in e}
-    ):
+    entries = [entry for part in PARTS for entry in results.get(part, ())]
+    entries += results.get("against", {}).get("cases", [])
+    for reason in sorted({entry["skipped"] for entry in entries if "skipped" in entry}):
         console.print(f"skipped: {reason}", markup=False)
 
 
-def _commands(
-    rounds: int, say: Callable[[str], None], show: Callable[[str], None]
-) -> list[dict[str, Any]]:
+def _rates(part: str, long: bool, rounds: int, say: Line, show: Line) -> list[dict[str, Any]]:
+    entries = []
+    for case in comparisons(part, long):
+        measured = list(measure(case, rounds, say))
+        show(_line(measured))
+        entries += measured
+    return _with_ratios(entries)
+
+
+def _commands(rounds: int, say: Line, show: Line) -> list[dict[str, Any]]:
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in COMMANDS}
     for _ in range(rounds):
         for name, command in COMMANDS.items():
@@ -114,6 +156,28 @@ def _rate_table(part: str, entries: list[dict[str, Any]]) -> Table:
             f"{np.median(entry['updates_per_slot']):.3f}",
             f"{np.median(entry['peak_mb']):,.0f}",
             _median(entry["ratio"], ".1f") if "ratio" in entry else "",
+        )
+    return table
+
+
+def _against_table(found: dict[str, Any]) -> Table:
+    table = Table(title=f"against {found['revision']}, the same slots", title_justify="left")
+    table.add_column("case")
+    table.add_column("who")
+    for name in ("us/slot", "updates/slot", "times faster"):
+        table.add_column(name, justify="right")
+    table.add_column("plays")
+    for entry in found["cases"]:
+        if "skipped" in entry:
+            table.add_row(entry["case"], entry["contestant"], "skipped")
+            continue
+        table.add_row(
+            entry["case"],
+            entry["contestant"],
+            _median(entry["us_per_slot"], ".1f"),
+            f"{np.median(entry['updates_per_slot']):.3f}",
+            _median(entry["times_faster"], ".2f") if entry.get("times_faster") else "",
+            entry["plays"].partition(":")[0],  # and why
         )
     return table
 

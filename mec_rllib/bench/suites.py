@@ -12,10 +12,12 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from mec_rllib.bench.clock import Work
+from mec_rllib.bench.contestants import SCHEDULES
 from mec_rllib.bench.memory import peak_memory_mb
+from mec_rllib.bench.turns import Contestant, take_turns
 
-SERVERS, SCHEDULES = (1, 16, 64), ("ats", "1 per 100 slots", "1 per 4 slots", "1 per slot")
+PEERS = ("mec-rllib", "JAX loop", "sbx", "SB3 native", "RLlib DQN")
+WORKER = (sys.executable, "-m", "mec_rllib.bench.worker")
 EXPERIMENT = {
     "strategies": ["ats", "pts", "sjf"],
     "seeds": [0, 1, 2, 3],
@@ -32,22 +34,23 @@ class Case(NamedTuple):
     contestants: tuple[str, ...]
 
 
-class SkippedError(Exception):
-    """A contestant cannot take part here; the message says why."""
-
-
 KERNEL = [
     Case(f"N = {servers:,}", {"servers": servers}, ("kernel", "plain Python"))
     for servers in (1, 64, 1024)
 ] + [Case("N = 16,384", {"servers": 16_384}, ("kernel",))]
 TRAINING = [
+    Case(f"N = {servers}, {schedule}", {"servers": servers, "schedule": schedule}, PEERS)
+    for schedule in ("ats", "never")
+    for servers in (1, 64)
+]
+LONG_TRAINING = [
     Case(
         f"N = {servers}, {schedule}",
         {"servers": servers, "schedule": schedule},
-        ("mec-rllib", "RLlib DQN", "SB3 native", "SB3 DummyVecEnv"),
+        (*PEERS, "SB3 DummyVecEnv"),
     )
     for schedule in SCHEDULES
-    for servers in SERVERS
+    for servers in (1, 16, 64)
 ]
 GROWTH = (
     [
@@ -74,43 +77,23 @@ GROWTH = (
         for runners in (0, 1, 2)
     ]
 )
-COMPARISONS = {"kernel": KERNEL, "training": TRAINING, "growth": GROWTH}
+
+
+def comparisons(part: str, long: bool) -> list[Case]:
+    """The cases of a part of the bench; `long`: all that there are."""
+    training = LONG_TRAINING if long else TRAINING
+    return {"kernel": KERNEL, "training": training, "growth": GROWTH}[part]
 
 
 def measure(case: Case, rounds: int, say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """One entry per contestant of the case: its rounds, or why it was skipped."""
-    works: dict[str, list[Work]] = {name: [] for name in case.contestants}
-    skipped: dict[str, str] = {}
-    for _ in range(rounds):
-        for name in case.contestants:
-            if name in skipped:
-                continue
-            say(f"{case.name}: {name}")
-            try:
-                works[name].append(_in_own_process(name, case.arguments))
-            except SkippedError as reason:
-                skipped[name] = str(reason)
-    for name in case.contestants:
-        entry: dict[str, Any] = {"case": case.name, "contestant": name}
-        if name in skipped:
-            yield entry | {"skipped": skipped[name]}
-            continue
-        yield entry | {
-            "slots_per_s": [work.rate for work in works[name]],
-            "updates_per_slot": [work.updates / work.slots for work in works[name]],
-            "peak_mb": [work.peak_mb for work in works[name]],
-        }
-
-
-def _in_own_process(name: str, arguments: dict[str, Any]) -> Work:
-    worker = [sys.executable, "-m", "mec_rllib.bench.worker", name, json.dumps(arguments)]
-    done = subprocess.run(worker, capture_output=True, text=True)  # noqa: S603 our own command
-    if done.returncode:
-        raise RuntimeError(f"bench: {name} {arguments} failed:\n{done.stderr.strip()[-2000:]}")
-    answer = json.loads(done.stdout)
-    if "skipped" in answer:
-        raise SkippedError(answer["skipped"])
-    return Work(**answer)
+    arguments = json.dumps(case.arguments)
+    contestants = [
+        Contestant(name, (*WORKER, name, arguments), os.environ) for name in case.contestants
+    ]
+    turns = take_turns(contestants, rounds, lambda line: say(f"{case.name}: {line}"))
+    for name, turn in turns.items():
+        yield {"case": case.name, "contestant": name} | turn.figures()
 
 
 def whole_experiment() -> dict[str, float | None]:

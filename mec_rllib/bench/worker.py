@@ -1,31 +1,35 @@
-"""One measurement in a process of its own: python -m mec_rllib.bench.worker NAME '{"servers": 1}'.
+"""A contestant in a process of its own: python -m mec_rllib.bench.worker NAME '{"servers": 1}'.
 
-Prints one JSON object: the figures, or {"skipped": why} where a peer is not installed.
+Measures whenever it is told to, as `mec_rllib.bench.clock.serve` says.
 """
 
 import json
 import os
 import sys
 
+from mec_rllib.bench.clock import Player, serve
+
+# Before numpy, torch and JAX, whose processes Ray or XLA give as many threads as there are cores.
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "NPROC": "1", "JAX_PLATFORMS": "cpu"}
+
 
 def main() -> None:
-    """Measures what the command line names, on one thread."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # before numpy and torch; Ray does the same in a trial
-    from mec_rllib.bench.contestants import CONTESTANTS
-
+    """Prepares whom the command line names, on one thread."""
+    os.environ.update(ONE_THREAD)
     name, arguments = sys.argv[1], json.loads(sys.argv[2])
-    result = sys.stdout
-    sys.stdout = sys.stderr  # what libraries print is not the result
-    try:
-        if "RLlib" in name or name == "mec-rllib":
-            _start_ray(1 + arguments.get("runners", 0))
-        answer = CONTESTANTS[name](**arguments)._asdict()
-    except ImportError as error:
-        answer = {"skipped": f"{error.name} is not installed: pip install 'mec-rllib[bench]'"}
-    print(json.dumps(answer), file=result)
+
+    def prepare() -> Player:
+        from mec_rllib.bench.contestants import CONTESTANTS
+
+        if name in ("RLlib DQN", "mec-rllib"):
+            start_ray(1 + arguments.get("runners", 0))
+        return CONTESTANTS[name](**arguments)
+
+    serve(prepare, Player.measure)
 
 
-def _start_ray(cpus: int) -> None:
+def start_ray(cpus: int) -> None:
+    """A Ray of its own."""
     import ray
     import torch
 

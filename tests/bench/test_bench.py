@@ -1,46 +1,46 @@
 """The bench: who is measured when, what a ratio is, and that the work is the work asked for."""
 
 import io
-import json
 import sys
 
-import numpy as np
 import pytest
-from hypothesis import given
+from gate_slots import view
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from mec_rllib.bench import contestants, suites, worker
+from mec_rllib.bench import contestants, suites
 from mec_rllib.bench.clock import Work
-from mec_rllib.bench.run import _with_ratios, bench
-from mec_rllib.bench.suites import Case, SkippedError, measure
+from mec_rllib.bench.free_updates import EverySlots
+from mec_rllib.bench.run import PARTS, _with_ratios, bench, parts_of, print_results
+from mec_rllib.bench.suites import Case, comparisons, measure
+from mec_rllib.bench.turns import Turns
+from mec_rllib.errors import ConfigError
+
+SHORT = """
+from mec_rllib.bench import clock, worker
+clock.Player.measure.__defaults__ = (0.1,)  # seconds
+worker.main()
+"""
 
 
-def test_contestants_take_turns_and_the_missing_one_is_named(monkeypatch):
-    order = []
-
-    def play(name, arguments):
-        order.append(name)
-        if name == "absent":
-            raise SkippedError("absent is not installed")
-        return Work(slots=arguments["servers"] * 100, updates=10, seconds=2.0, peak_mb=5.0)
-
-    monkeypatch.setattr(suites, "_in_own_process", play)
-    case = Case("N = 4", {"servers": 4}, ("ours", "absent", "theirs"))
-    entries = list(measure(case, 2, lambda line: None))
-    assert order == ["ours", "absent", "theirs", "ours", "theirs"]
-    assert [entry.get("slots_per_s") for entry in entries] == [[200.0] * 2, None, [200.0] * 2]
-    assert entries[1]["skipped"] == "absent is not installed"
+def made_up(works, plays=""):
+    """Turns of contestants, of which `works` knows the works, or says why they are skipped."""
+    return {
+        name: Turns([], skipped=found) if isinstance(found, str) else Turns(found, plays)
+        for name, found in works.items()
+    }
 
 
 def test_every_case_is_shown_as_soon_as_it_is_done(monkeypatch):
     shown, played = io.StringIO(), []
 
-    def play(name, arguments):
-        played.append((name, shown.getvalue().count("\n")))
-        return Work(slots=3_000, updates=0, seconds=2.0, peak_mb=5.0)
+    def play(contestants, rounds, say):
+        played.append(shown.getvalue().count("\n"))
+        work = Work(slots=3_000, updates=0, seconds=2.0, peak_mb=5.0)
+        return made_up({one.name: [work] * rounds for one in contestants})
 
-    monkeypatch.setattr(suites, "_in_own_process", play)
+    monkeypatch.setattr(suites, "take_turns", play)
     bench(["kernel"], 1, Console(file=shown))
     assert shown.getvalue().splitlines() == [
         "kernel: N = 1: kernel 1,500 slots/s, plain Python 1,500 slots/s",
@@ -48,7 +48,30 @@ def test_every_case_is_shown_as_soon_as_it_is_done(monkeypatch):
         "kernel: N = 1,024: kernel 1,500 slots/s, plain Python 1,500 slots/s",
         "kernel: N = 16,384: kernel 1,500 slots/s",
     ]
-    assert [lines for _, lines in played] == [0, 0, 1, 1, 2, 2, 3]
+    assert played == [0, 1, 2, 3]
+
+
+def test_who_is_skipped_is_in_the_table_and_the_reason_below_it(monkeypatch):
+    works = {"ours": [Work(400, 10, 2.0, 5.0)], "absent": "absent is not installed"}
+    monkeypatch.setattr(suites, "take_turns", lambda *arguments: made_up(works))
+    shown = io.StringIO()
+    results = bench(["kernel"], 1, Console(file=io.StringIO()))
+    print_results(results, Console(file=shown, width=120))
+    row = next(line for line in shown.getvalue().splitlines() if "absent" in line)
+    assert [cell.strip() for cell in row.split("│")[1:4]] == ["N = 1", "absent", "skipped"]
+    assert shown.getvalue().splitlines()[-1] == "skipped: absent is not installed"
+    assert results["kernel"][0]["updates_per_slot"] == [0.025]
+
+
+def test_growth_and_the_other_schedules_are_for_those_who_have_time():
+    assert parts_of(None, None, long=False) == ("kernel", "training", "experiment")
+    assert parts_of(None, None, long=True) == PARTS
+    assert parts_of(None, "HEAD", long=False) == ()
+    assert parts_of("growth,kernel", "HEAD", long=False) == ("growth", "kernel")
+    with pytest.raises(ConfigError, match=r"--only speed: is none of kernel, training"):
+        parts_of("speed", None, long=False)
+    short, long = (comparisons("training", is_long) for is_long in (False, True))
+    assert {case.name for case in short} < {case.name for case in long}
 
 
 def test_ratios_are_taken_round_by_round():
@@ -60,10 +83,11 @@ def test_ratios_are_taken_round_by_round():
     assert [entry.get("ratio") for entry in _with_ratios(entries)] == [None, [2.0, 3.0], None]
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.integers(1, 70), st.integers(1, 200), st.integers(1, 300))
 def test_updates_are_granted_at_the_rate_asked_for(servers, every, slots):
-    gate = contestants.EverySlots(servers, every)
-    granted = sum(int(np.sum(gate.wants(None))) for _ in range(slots))
+    gate = EverySlots(servers, every)
+    granted = sum(int(gate.wants(view(slot=slot)).sum()) for slot in range(slots))
     assert granted == slots * servers // every
 
 
@@ -74,28 +98,19 @@ def test_a_schedule_in_whole_slots_of_a_fleet_keeps_its_rate(slots, updates, ser
     assert fleet.updates * slots == updates * fleet.slots
 
 
-def test_a_worker_prints_its_figures_or_what_is_missing(monkeypatch):
-    def absent():
-        raise ImportError("no", name="a_peer")
-
-    works = {"fast": lambda: Work(10, 1, 0.5, 3.0), "absent": absent}
-    monkeypatch.setattr(contestants, "CONTESTANTS", works)
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # restored after the test: the worker sets it
-    answers = []
-    for name in works:
-        monkeypatch.setattr(sys, "argv", ["worker", name, "{}"])
-        monkeypatch.setattr(sys, "stdout", io.StringIO())
-        out = sys.stdout
-        worker.main()
-        answers.append(json.loads(out.getvalue()))
-    assert answers[0] == {"slots": 10, "updates": 1, "seconds": 0.5, "peak_mb": 3.0}
-    assert answers[1] == {"skipped": "a_peer is not installed: pip install 'mec-rllib[bench]'"}
-
-
 @pytest.mark.ray
-def test_the_training_measured_is_the_schedule():
-    case = {"servers": 16, "schedule": "1 per 4 slots", "warm_up": 2_000}
-    work = suites._in_own_process("mec-rllib", case)
-    assert work.seconds >= 2.0
-    assert work.slots > 1_000
-    assert work.updates == work.slots // 4
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize(("schedule", "rate"), [("1 per 4 slots", 0.25), ("never", 0.0)])
+def test_the_training_measured_is_the_schedule(schedule, rate):
+    player = contestants.gated_dqn(16, schedule, warm_up=2_000)
+    work = player.measure(0.2)
+    assert work.slots >= 200
+    assert work.updates == work.slots * rate
+    assert player.plays == "compiled stretches"
+
+
+def test_a_contestant_plays_in_a_process_of_its_own(monkeypatch):
+    monkeypatch.setattr(suites, "WORKER", (sys.executable, "-c", SHORT))
+    (entry,) = measure(Case("", {"servers": 2}, ("kernel",)), 2, lambda line: None)
+    assert len(entry["slots_per_s"]) == 2
+    assert min(entry["slots_per_s"]) > 1_000
