@@ -277,6 +277,8 @@ def bench(
         print(json.dumps(results))
     else:
         print_results(results, _console())
+    if "failed" in results:
+        raise typer.Exit(1)
 
 
 def _run(out: Path, run: "Callable[[], list[str]]") -> None:

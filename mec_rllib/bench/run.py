@@ -62,7 +62,10 @@ def bench(
             # A bench takes long and may be broken off: what is measured is shown at once.
             show = partial(progress.print, markup=False, highlight=False, soft_wrap=True)
             say = lambda line: status.update(f"{part}: {line}")  # noqa: E731
-            results[part] = measured(say, lambda line: show(f"{part}: {line}"))
+            try:
+                results[part] = measured(say, lambda line: show(f"{part}: {line}"))
+            except RuntimeError as error:  # what others measured is not lost
+                results.setdefault("failed", {})[part] = str(error)
 
         if against is not None:
             run("against", partial(measure_against, against, rounds))
@@ -95,6 +98,8 @@ def print_results(results: dict[str, Any], console: Console) -> None:
     entries += results.get("against", {}).get("cases", [])
     for reason in sorted({entry["skipped"] for entry in entries if "skipped" in entry}):
         console.print(f"skipped: {reason}", markup=False)
+    for part, error in results.get("failed", {}).items():
+        console.print(f"failed: {part}: {error}", markup=False)
 
 
 def _rates(part: str, long: bool, rounds: int, say: Line, show: Line) -> list[dict[str, Any]]:

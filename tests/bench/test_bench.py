@@ -4,12 +4,13 @@ import io
 import sys
 
 import pytest
+from commands import mec_rllib
 from gate_slots import view
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from mec_rllib.bench import contestants, suites
+from mec_rllib.bench import contestants, run, suites
 from mec_rllib.bench.clock import Work
 from mec_rllib.bench.free_updates import EverySlots
 from mec_rllib.bench.run import PARTS, _with_ratios, bench, parts_of, print_results
@@ -61,6 +62,18 @@ def test_who_is_skipped_is_in_the_table_and_the_reason_below_it(monkeypatch):
     assert [cell.strip() for cell in row.split("│")[1:4]] == ["N = 1", "absent", "skipped"]
     assert shown.getvalue().splitlines()[-1] == "skipped: absent is not installed"
     assert results["kernel"][0]["updates_per_slot"] == [0.025]
+
+
+def test_what_fails_takes_nothing_else_along(monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("bench: kernel failed:\nSegmentation fault")
+
+    monkeypatch.setattr(suites, "take_turns", fail)
+    monkeypatch.setattr(run, "COMMANDS", {"--help": lambda: {"seconds": 0.5, "peak_mb": None}})
+    done = mec_rllib("bench", "--only", "kernel,experiment", "--rounds", "1")
+    assert done.returncode == 1
+    assert "│ --help  │ 0.5 [0.5-0.5]" in done.stdout
+    assert done.stdout.endswith("failed: kernel: bench: kernel failed:\nSegmentation fault\n")
 
 
 def test_growth_and_the_other_schedules_are_for_those_who_have_time():
