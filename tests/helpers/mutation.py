@@ -130,7 +130,7 @@ def is_one_below(node: ast.AST) -> bool:
 def is_empty(node: ast.AST) -> bool:
     """Says nothing that a test could see: zip's `strict`, compile options, a name of a type."""
     match node:
-        case ast.keyword("strict") | ast.Assign(value=ast.Call(ast.Name("njit"))):
+        case ast.keyword("strict") | ast.Assign(value=ast.Call(ast.Name("njit" | "compiled"))):
             return True
         case ast.Assign([ast.Name(name)], ast.BinOp(op=ast.BitOr())):
             return name[0].isupper()
