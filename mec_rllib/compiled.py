@@ -6,8 +6,8 @@ a NamedTuple of numbers and arrays, and a function that belongs to its type:
     @by_type
     def wants(rule, view, wanted): ...
 
-    @wants.of(Every)
-    def _every(rule, view, wanted): ...
+    @wants.of(Clock)
+    def _when_it_is_time(rule, view, wanted): ...
 
 `wants(rule, ...)` calls what belongs to the rule, compiled or (without numba's compiler) plain.
 """
@@ -93,14 +93,20 @@ def once_per_machine(function: Any, combination: str) -> Iterator[None]:
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
         handle = os.open(Path(folder) / f"{combination}.lock", os.O_CREAT | os.O_RDWR)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-    except OSError:  # nothing can be kept there, or locked: each compiles for itself
+    except OSError:  # nothing can be kept there: each compiles for itself
         yield
         return
     try:
+        with suppress(OSError):  # nor can be locked
+            fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
         os.close(handle)
+
+
+def is_ours(thing: Any) -> bool:
+    """Whether its class is of this package; one that a user builds on it may do anything."""
+    return type(thing).__module__.startswith("mec_rllib.")
 
 
 @cache

@@ -24,6 +24,7 @@ from mec_rllib.gates.psi_gate import (
     quantile,
     remember,
     why,
+    why_of,
 )
 from mec_rllib.gates.rule import RuleGate, reason, wants
 from mec_rllib.sim.jobs import Bools, Floats, Ints
@@ -75,10 +76,7 @@ def _among_the_highest(rule: ATSRule, view: GateView, wanted: Bools) -> None:
                 wanted[i] = view.since_training[i] >= rule.tie_spacing
 
 
-@reason.of(ATSRule)
-def _why(rule: ATSRule, i: int) -> int:
-    index: int = why(rule.trust, i)
-    return index
+reason.of(ATSRule)(why_of)
 
 
 @compiled
@@ -158,10 +156,9 @@ class ATS(RuleGate, PsiGate):
         return wanted
 
     @property
-    def compiled_rule(self) -> ATSRule | None:
+    def compiled_rule(self) -> Any | None:
         """The rule, unless ties are drawn."""
-        is_whole = type(self) is ATS and self.ties != "random"
-        return self.rule if is_whole else None
+        return None if self.ties == "random" else super().compiled_rule
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""

@@ -24,6 +24,7 @@ from mec_rllib.gates.psi_gate import (
     quantile,
     remember,
     why,
+    why_of,
 )
 from mec_rllib.gates.rule import RuleGate, reason, wants
 from mec_rllib.gates.value import DriftRate, HalfLife
@@ -79,9 +80,7 @@ def _worth_a_token(rule, view, wanted):
         wanted[i] = (wanted[i] or why(rule.trust, i) == TIE) and rule.tokens[i] >= 1.0
 
 
-@reason.of(BudgetRule)
-def _why(rule, i):
-    return why(rule.trust, i)
+reason.of(BudgetRule)(why_of)
 
 
 @compiled

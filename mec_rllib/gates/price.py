@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from mec_rllib.gates.base import GateView
 from mec_rllib.gates.periodic import LongestWait
-from mec_rllib.gates.psi_gate import TIE, Fallback, PsiGate, TDCutoff, Trust, decide, why
+from mec_rllib.gates.psi_gate import TIE, Fallback, PsiGate, TDCutoff, Trust, decide, why, why_of
 from mec_rllib.gates.rule import RuleGate, reason, wants
 from mec_rllib.gates.value import (
     DriftRate,
@@ -39,10 +39,7 @@ def _worth_it(rule: PriceRule, view: GateView, wanted: Bools) -> None:
         wanted[i] |= why(rule.trust, i) == TIE
 
 
-@reason.of(PriceRule)
-def _why(rule: PriceRule, i: int) -> int:
-    index: int = why(rule.trust, i)
-    return index
+reason.of(PriceRule)(why_of)
 
 
 class Price(RuleGate, PsiGate):

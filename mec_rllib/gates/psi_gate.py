@@ -162,6 +162,11 @@ def why(trust, i):
     return TIE if trust.psi[i] == trust.threshold[i] else NO_REASON
 
 
+def why_of(rule, i):
+    """`why`, for a rule that has a `trust`."""
+    return why(rule.trust, i)
+
+
 class PsiGate(Gate):
     """Base of gates with a threshold for psi; a gate of its kind says where it lies.
 

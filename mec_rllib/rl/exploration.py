@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field
 
-from mec_rllib.compiled import by_type, compiled
+from mec_rllib.compiled import by_type, compiled, is_ours
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.world import World
 from mec_rllib.lookup import find, seeded
@@ -248,7 +248,7 @@ class Guided(Greedy):
     def rule_for(self, batch: ServerBatch) -> RuleFirst | None:
         """The same for compiled code, if the guide has a rule."""
         guide = self.guide
-        if type(self) is Guided and isinstance(guide, Priority | Reservation):
+        if type(self) is Guided and isinstance(guide, Priority | Reservation) and is_ours(guide):
             return RuleFirst(guide.rule_for(batch), self._slots)
         return None
 

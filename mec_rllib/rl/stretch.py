@@ -128,7 +128,7 @@ def _beat(field, minds, terms, memory, scratch, rows, k, slot, rng):
 
 @inlined
 def _look(field, minds, terms, memory, scratch, obs):
-    """Q (N, M + 1); where the gate needs it, what a training job now is worth, in Q."""
+    """Q (N, M + 1); where the gate needs psi, (2 N, M + 1): as it is, then with a training job."""
     if not terms.needs_psi:
         return rate(minds.network, obs)
     n, mask = len(obs), field.now.mask

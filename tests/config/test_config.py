@@ -9,14 +9,11 @@ from gate_slots import view
 from mec_rllib.config.load import (
     build,
     load,
-    parse_override,
     read_values,
-    with_overrides,
     with_values,
 )
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study_file import load_study
-from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
 from mec_rllib.launch.pretraining import pretraining_of
 from mec_rllib.launch.search.search import _sampled, cores_of_sample
@@ -152,66 +149,6 @@ def test_overrides_are_yaml_and_reach_into_lists(config):
     experiment = load(config, overrides)
     assert experiment.env.load == [(0, 0.1), (100, 0.3)]
     assert resolve(experiment).strategies[1].args == {"period": 50}
-
-
-OWN = """
-from mec_rllib.rl.exploration import Greedy
-
-class Timid(Greedy):
-    def __init__(self, fear: float = 0.5): ...
-"""
-
-
-@pytest.mark.parametrize(
-    ("values", "name", "args"),
-    [
-        (["exploration=noisy"], "noisy", {"sigma0": 0.5}),
-        (["exploration={noisy: }"], "noisy", {"sigma0": 0.5}),
-        (["exploration={noisy: {sigma0: 0.3}}"], "noisy", {"sigma0": 0.3}),
-        (["exploration=noisy", "exploration.noisy.sigma0=0.3"], "noisy", {"sigma0": 0.3}),
-        (["exploration=noisy", "learner.sigma0=0.3"], "noisy", {"sigma0": 0.3}),
-        (["exploration=timid:Timid"], "timid:Timid", {"fear": 0.5}),
-        (["exploration={'timid:Timid': {fear: 2}}"], "timid:Timid", {"fear": 2.0}),
-    ],
-)
-def test_an_exploration_is_a_name_or_a_name_with_its_keys(
-    tmp_path, monkeypatch, values, name, args
-):
-    (tmp_path / "timid.py").write_text(OWN)
-    monkeypatch.syspath_prepend(tmp_path)
-    (strategy,) = resolve(build(with_set(*values), "c.yaml")).strategies
-    assert (strategy.exploration, strategy.exploration_args) == (name, args)
-
-
-def with_set(*overrides):
-    return with_overrides({"strategies": ["ats"]}, map(parse_override, overrides))
-
-
-def test_both_spellings_of_an_exploration_are_one():
-    """What a strategy is does not hang on how it was written down."""
-    newer = resolve(build(with_set("exploration.epsilon_greedy.floor=0.02"), "c")).strategies[0]
-    older = resolve(build(with_set("learner.epsilon.floor=0.02"), "c")).strategies[0]
-    other = resolve(build(with_set("learner.epsilon.floor=0.03"), "c")).strategies[0]
-    assert newer.identity == older.identity != other.identity
-
-
-def test_a_training_job_is_keys_and_values_or_a_list_of_them(config):
-    (only,) = load(config, ["env.training_job={share: 0.5}"]).env.training_job
-    assert (only.name, only.share, only.slots, only.mode) == ("training", 0.5, 1, "drain")
-    assert load(config, ["env.training_job="]).env.training_job == EnvConfig().training_job
-    listed = "env.training_job=[{name: a, share: 0.5, mode: pause}, {name: b}]"
-    assert [job.mode for job in load(config, [listed]).env.training_job] == ["pause", "pause"]
-    with pytest.raises(ConfigError, match="'share' is no index of a list of 2"):
-        load(config, [listed, "env.training_job.share=0.1"])
-    one = load(config, ["env.training_job=[{name: a}]", "env.training_job.share=0.1"])
-    assert [(job.name, job.share) for job in one.env.training_job] == [("a", 0.1)]
-
-
-@pytest.mark.parametrize("given", [{"share": 0.5}, [{"name": "a", "mode": "pause"}, {"name": "b"}]])
-def test_a_training_job_is_written_as_it_was_given(given):
-    env = EnvConfig(training_job=given)
-    assert isinstance(env.model_dump()["training_job"], type(given))
-    assert EnvConfig(**env.model_dump(mode="json")) == env
 
 
 def test_a_strategy_sees_its_own_values(config):

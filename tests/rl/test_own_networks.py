@@ -107,6 +107,34 @@ def test_a_module_says_what_it_acts_with():
     assert acting_function(module)(np.zeros((2, 2), np.float32)).argmax(axis=1).tolist() == [2, 2]
 
 
+class Doubled(DefaultDQNTorchRLModule):
+    """RLlib's layers, and a forward pass of its own."""
+
+    def _qf_forward_helper(self, batch, encoder, head):
+        out = super()._qf_forward_helper(batch, encoder, head)
+        return out | {QF_PREDS: 2.0 * out[QF_PREDS]}
+
+
+def test_a_forward_pass_of_ones_own_is_not_passed_over():
+    """Its layers are those of a plain ReLU network, which compiled code knows."""
+    algorithm = (
+        GatedDQNConfig()
+        .gating("ats", updates_per_job=4)
+        .rl_module(rl_module_spec=RLModuleSpec(module_class=Doubled))
+        .acting(slots_per_iteration=20)
+        .build_algo()
+    )
+    algorithm.train()
+    assert algorithm.plays.startswith("slot by slot: network")
+    assert learner_of(algorithm)._compiled_updates is None
+    module = algorithm.get_module()
+    obs = np.ones((3, algorithm.env_runner.env.encoder.size), np.float32)
+    with torch.no_grad():
+        q = module.compute_q_values({Columns.OBS: torch.from_numpy(obs)})[QF_PREDS]
+    np.testing.assert_allclose(acting_function(module)(obs), q.numpy(), rtol=1e-5)
+    algorithm.stop()
+
+
 class CountingLearner(GatedDQNTorchLearner):
     """A user's learner: it notes how often it was asked."""
 

@@ -9,9 +9,11 @@ import pytest
 
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.gates import ATS, PTS, Always, Budget, Ideal, Idle, Never, Price, ServerEmpty
+from mec_rllib.rl.dqn.afterstates import AfterstateQ
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
+from mec_rllib.schedulers import Reservation
 
 COMPILED = "compiled stretches"
 AFTERSTATES = {"afterstates": True}
@@ -59,10 +61,11 @@ def runner_of(gate, gate_args, **options):
 
 def config_of(gate, gate_args, servers=3, n_step=1, callback=TrainingGateCallback, **options):
     env = {"load": 0.6, "buffer": 6} | options.pop("env", {})
+    gating = options.pop("gating", {})
     acting = {"exploration": EpsilonGreedy, "exploration_args": {"decay_slots": 600}} | options
     return (
         GatedDQNConfig()
-        .gating(gate=gate, gate_args=gate_args)
+        .gating(gate=gate, gate_args=gate_args, **gating)
         .env_runners(num_envs_per_env_runner=servers)
         .environment(env_config=env)
         .replay(learning_starts=50)
@@ -175,6 +178,59 @@ def test_a_stretch_goes_on_where_a_stored_one_ended():
     for state in states:
         del state["exploration"], state["reported"]
     equal(*states)
+
+
+class Cautious(Reservation):
+    """A rule of a user's that is built on one of ours, and starts nothing."""
+
+    def select(self, batch):
+        return np.zeros(batch.num_servers, np.int64)
+
+
+class Telling(PTS):
+    """A gate of a user's that is built on one of ours, and gives a reason."""
+
+    def reasons(self):
+        return {"because": np.ones(self.num_servers, bool)}
+
+
+class Paying(PTS):
+    """... and whose training jobs do not all pay."""
+
+    def credits(self, completed):
+        return np.zeros_like(completed)
+
+
+class OtherQ(AfterstateQ):
+    """A way to act of a user's that is built on one of ours."""
+
+
+def test_what_is_built_on_ours_is_not_taken_for_it():
+    options = {"exploration": Guided, "exploration_args": {"scheduler": f"{__name__}:Cautious"}}
+    runner = runner_of(*RULES["pts"], **options)
+    assert runner.plays.startswith("slot by slot: exploration ")
+    assert not runner.sample(num_slots=200).transitions.actions.any()
+    for gate, asked in ((Telling, {"because"}), (Paying, set())):
+        runner = runner_of(gate, {"period": 9})
+        assert runner.plays.startswith(f"slot by slot: gate {__name__}:{gate.__name__}")
+        fragment = runner.sample(num_slots=200)
+        assert runner.requests.keys() == asked
+        assert fragment.credits.any() == (gate is Telling)
+    assert runner_of(Telling, {"period": 9}).requests == {"because": 0}
+    runner = runner_of(*RULES["pts"], observe=AFTERSTATES)
+    runner._q.__class__ = OtherQ
+    assert runner._q.compiled_network is None
+
+
+@pytest.mark.parametrize("name", ["ats", "pts"])
+def test_the_kind_that_is_asked_for_and_the_end_of_training(name):
+    """Of two kinds the second; no training job from slot 150 on."""
+    kinds = [{"name": "a", "share": 0.5}, {"name": "b", "slots": 3}]
+    gating = {"training_kind": 1, "updates_per_job": [2, 2], "train_until": 150}
+    runner = play_both(*RULES[name], 400, True, env={"training_job": kinds}, gating=gating)
+    jobs = runner.env.servers.tally.training_jobs.sum(axis=0)
+    assert (jobs[0], jobs[1] > 3) == (0, True)
+    assert runner.env.servers.since_training.min() > 200
 
 
 class NotBefore(TrainingGateCallback):

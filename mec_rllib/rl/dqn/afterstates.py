@@ -9,6 +9,7 @@ from ray.rllib.algorithms.dqn.dqn_catalog import DQNCatalog
 from ray.rllib.algorithms.dqn.torch.default_dqn_torch_rl_module import DefaultDQNTorchRLModule
 from ray.rllib.core.columns import Columns
 
+from mec_rllib.compiled import is_ours
 from mec_rllib.envs.observation import Observations
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
 from mec_rllib.rl.dqn.mlp import Array, Layers, fused, predict, represent
@@ -56,8 +57,9 @@ class AfterstateQ(QFunction):
     @property
     def compiled_network(self) -> AfterstateNetwork | None:
         """As for any Q-function."""
-        layers = self._layers
-        return None if layers is None else AfterstateNetwork(layers, self._actions)
+        if self._layers is None or not is_ours(self):
+            return None
+        return AfterstateNetwork(self._layers, self._actions)
 
     def evaluate(self, layers: Layers, obs: Observations) -> Observations:
         """The same, by compiled code."""

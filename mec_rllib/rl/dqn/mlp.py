@@ -21,8 +21,11 @@ fused = compiled(fastmath={"contract"})
 
 
 def relu_mlp(module: RLModule, *parts: str) -> list[nn.Linear] | None:
-    """The linear layers of the module's parts, if together they are a plain ReLU network."""
-    if not all(hasattr(module, part) for part in parts):
+    """The linear layers of the module's parts, if together they are a plain ReLU network.
+
+    A module with a forward pass of a user's own is none, whatever its layers are.
+    """
+    if not all(hasattr(module, part) for part in parts) or _has_own_forward(type(module)):
         return None
     leaves = [
         layer
@@ -35,6 +38,13 @@ def relu_mlp(module: RLModule, *parts: str) -> list[nn.Linear] | None:
         return None
     linears = [leaf for leaf in leaves if isinstance(leaf, nn.Linear)]
     return linears if all(layer.bias is not None for layer in linears) else None
+
+
+def _has_own_forward(module: type) -> bool:
+    theirs = [c for c in module.__mro__ if not c.__module__.startswith(("mec_rllib.", "ray."))]
+    torchs = (nn.Module, object)
+    names = [name for c in theirs if c not in torchs for name in vars(c)]
+    return any("forward" in name or "q_values" in name for name in names)
 
 
 def turned(weights: list[Any]) -> list[Any]:
