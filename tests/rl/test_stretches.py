@@ -222,12 +222,13 @@ def test_what_is_built_on_ours_is_not_taken_for_it():
     assert runner._q.compiled_network is None
 
 
-@pytest.mark.parametrize("name", ["ats", "pts"])
+@pytest.mark.parametrize("name", ["ats", "always"])
 def test_the_kind_that_is_asked_for_and_the_end_of_training(name):
-    """Of two kinds the second; no training job from slot 150 on."""
+    """Of two kinds the second; none is asked for in slot 150, in which some of 16 servers could."""
     kinds = [{"name": "a", "share": 0.5}, {"name": "b", "slots": 3}]
     gating = {"training_kind": 1, "updates_per_job": [2, 2], "train_until": 150}
-    runner = play_both(*RULES[name], 400, True, env={"training_job": kinds}, gating=gating)
+    options = {"env": {"training_job": kinds}, "gating": gating, "servers": 16}
+    runner = play_both(*RULES[name], 400, True, **options)
     jobs = runner.env.servers.tally.training_jobs.sum(axis=0)
     assert (jobs[0], jobs[1] > 3) == (0, True)
     assert runner.env.servers.since_training.min() > 200
