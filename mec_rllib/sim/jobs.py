@@ -58,3 +58,9 @@ class Jobs(NamedTuple):
     def concatenate(tables: "list[Jobs]") -> "Jobs":
         """One table after the other."""
         return Jobs._make(np.concatenate(columns) for columns in zip(*tables, strict=True))
+
+
+def no_jobs(resources: int) -> Jobs:
+    """A table without a row, of D resource kinds."""
+    none = np.zeros(0, np.int64)
+    return Jobs(none, none, np.zeros((0, resources), np.int64), none, none, np.zeros(0))
