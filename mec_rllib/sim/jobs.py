@@ -47,7 +47,7 @@ class Jobs(NamedTuple):
     job_class: Ints  # (n,) index into the workload's class names
     requirement: Ints  # (n, D) units held while it runs
     execution: Ints  # (n,) slots it runs
-    slack: Ints  # (n,) slots it may wait
+    slack: Ints  # (n,) slots it may wait; -1: its deadline cannot be met when it arrives
     weight: Floats  # (n,)
 
     def take(self, rows: slice | Ints) -> "Jobs":
