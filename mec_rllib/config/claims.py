@@ -25,6 +25,11 @@ class ClaimConfig(Section):
     )
     margin: float = Field(0.0, description="bound that the mean is claimed to be above")
     below: bool = Field(False, description="the claim is that the mean is below the margin")
+    primary: bool = Field(
+        False,
+        description="of the few that the project was made for, which `make results` corrects together; "
+        "all others are exploratory",
+    )
 
 
 def _ids_differ(claims: list[ClaimConfig]) -> list[ClaimConfig]:

@@ -21,6 +21,8 @@ from mec_rllib.results.stats import (
 )
 from mec_rllib.results.stored import StoredStudy
 
+Measured = tuple[Mapping[str, Any], Values]  # a claim, and a value per seed
+
 
 def check_claims(claims: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> None:
     """Checks what claims say under `measure` and `of`.
@@ -69,16 +71,25 @@ def decide(study: StoredStudy) -> list[dict[str, Any]]:
     """
     if not study.is_resolved:
         return _stored(study)
+    return decided(measured(study))
+
+
+def measured(study: StoredStudy) -> list[Measured]:
+    """The claims that the experiment can say something about, each with a value per seed."""
     finished = Finished(study)
-    measured = [
+    values = [
         (claim, MEASURES[claim["measure"]](finished, **claim["of"]))
         for claim in study.config.get("claims", [])
     ]
-    measured = [(claim, values) for claim, values in measured if values]
+    return [(claim, of_claim) for claim, of_claim in values if of_claim]
+
+
+def decided(claims: Sequence[Measured]) -> list[dict[str, Any]]:
+    """What the values of claims say, with Holm's correction for all of them."""
     return with_holm(
         [
             conclude(claim, estimate(values), len(known(values)), why_undecided(values))
-            for claim, values in measured
+            for claim, values in claims
         ]
     )
 
@@ -104,6 +115,7 @@ def conclude(claim: Mapping[str, Any], found: Estimate, n: int, note: str) -> di
         "unit": UNITS[claim["measure"]],
         "n": n,
         "p": found.p_value(claim["margin"]),
+        "detectable": found.detectable,
         "note": note,
     }
 

@@ -30,6 +30,12 @@ class Section(NamedTuple):
     rows: list[list[str]]
 
 
+def pipes(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def figures(values: Iterable[float | None]) -> list[str]:
     """The figures of a row under `COLUMNS`; "-" where there is none."""
     return [text(value, pattern) for value, (_, _, pattern) in zip(values, COLUMNS, strict=True)]
