@@ -31,7 +31,8 @@ class Played:
     @cached_property
     def claims(self) -> list[dict[str, Any]]:
         """What its claims have come to."""
-        return decided(self.data.measured(self.study))
+        found = decided(self.data.measured(self.study))
+        return [claim | {"interim": False} for claim in found]  # only what is whole has data
 
     @cached_property
     def stale_by(self) -> str | None:
