@@ -4,7 +4,7 @@ RUN := $(if $(TRACE),runs/demo_$(basename $(notdir $(TRACE))),runs/demo)
 FUZZ_SECONDS := 600
 AGAINST := adbe35e# the last commit that plays slot by slot; tagged before-stretch
 
-.PHONY: help setup demo bench test test-long chaos fuzz mutants lint check image-test cluster-test docs clean
+.PHONY: help setup demo results results-docs bench test test-long chaos fuzz mutants lint check image-test cluster-test docs clean
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 12
 
@@ -24,6 +24,12 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 demo: setup ## the main job into runs/demo (RUN=...); an interrupted one goes on; TRACE=file.csv runs it on a recorded workload; SET="slots=5000 seeds=[0]" changes keys
 	$(VENV)/bin/mec-rllib tune tune_configs/demo.yaml --out '$(RUN)' --resume $(foreach s,$(SET),--set '$(s)') \
 	  $(if $(TRACE),--set env.workload=trace --set env.trace.path='$(TRACE)')
+
+results: setup ## play every shipped experiment whose data are missing or stale, write docs/results (hours; ONLY="demo loads", TRACES=folder of recordings, CORES=1)
+	$(VENV)/bin/python -m mec_rllib.published play $(if $(ONLY),--only $(ONLY)) $(if $(TRACES),--traces '$(TRACES)') $(if $(CORES),--cores $(CORES))
+
+results-docs: setup ## write docs/results.md and docs/results from the data files alone
+	$(VENV)/bin/python -m mec_rllib.published write $(if $(TRACES),--traces '$(TRACES)')
 
 bench: setup ## measure speed beside JAX, sbx, SB3, RLlib's DQN and an older commit (25 minutes; AGAINST=commit)
 	$(VENV)/bin/pip install -q -c requirements.lock -e '.[bench]'

@@ -16,8 +16,8 @@ class ClaimConfig(Section):
     text: str = Field(min_length=1, max_length=200, description="the claim in a sentence")
     measure: str = Field(
         description="what is measured, a value per seed: difference, above_best, worst_above, "
-        "above_equal_share, adapts_faster, training_share, trains_less, fallback_acts, "
-        "fallback_remains (mec_rllib/results/measures.py)"
+        "above_equal_share, adapts_earlier, greedy_while_learning, blocks_less, training_share, "
+        "trains_less, fallback_acts, fallback_remains (mec_rllib/results/measures.py)"
     )
     of: dict[str, Any] = Field(
         description="arguments of the measure, mostly labels of strategies: {better: ats, worse: "
@@ -25,6 +25,11 @@ class ClaimConfig(Section):
     )
     margin: float = Field(0.0, description="bound that the mean is claimed to be above")
     below: bool = Field(False, description="the claim is that the mean is below the margin")
+    primary: bool = Field(
+        False,
+        description="of the few that the project was made for, which `make results` corrects "
+        "together; all others are exploratory",
+    )
 
 
 def _ids_differ(claims: list[ClaimConfig]) -> list[ClaimConfig]:

@@ -23,6 +23,7 @@ class Cluster(NamedTuple):
 
     address: str | None = None  # of a running cluster; None: start one here
     dashboard: bool = False  # of the one started here
+    cores: int | None = None  # of the one started here; None: all of this machine
 
     def check(self) -> None:
         """Looks whether the dashboard is there, if it is asked for.
@@ -89,7 +90,7 @@ def start_ray(
     ray.init(
         address="local",
         # Trials that need more processes than there are cores share them, instead of waiting.
-        num_cpus=max(int(cpus), os.cpu_count() or 1),
+        num_cpus=max(int(cpus), cluster.cores or os.cpu_count() or 1),
         include_dashboard=cluster.dashboard,
         dashboard_host="127.0.0.1",
         # Idle workers for this process would be for nothing: trials have another environment.

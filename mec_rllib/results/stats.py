@@ -9,6 +9,7 @@ from scipy import special  # scipy.stats has the same, but takes a second to loa
 Values = Sequence[float] | np.ndarray
 Verdict = Literal["holds", "fails", "undecided"]
 CONFIDENCE = 0.95
+POWER = 0.8
 ROUNDING = 1e-9  # of the largest value, or of 1: values no further apart are equal
 
 
@@ -44,6 +45,12 @@ class Estimate(NamedTuple):
         """The mean with its 95 % t-interval."""
         half = float(special.stdtrit(self.degrees, 0.5 + CONFIDENCE / 2) * self.error)
         return Interval(self.mean, self.mean - half, self.mean + half)
+
+    @property
+    def detectable(self) -> float:
+        """Distance from a bound that a test at 5 % finds with a chance of 80 % (approximately)."""
+        quantiles = special.stdtrit(self.degrees, [0.5 + CONFIDENCE / 2, POWER])
+        return float(quantiles.sum() * self.error)
 
     def p_value(self, above: float) -> float:
         """Two-sided p of Student's t-test that the mean differs from a bound."""

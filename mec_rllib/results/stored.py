@@ -1,7 +1,7 @@
 """An experiment read back from its folder: on any machine, without the modules of its user."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -176,7 +176,14 @@ def _strategies(folder: Folder, config: Mapping[str, Any]) -> tuple[StoredStrate
     if not folder.study.is_file():
         return tuple(_from_entry(entry, config) for entry in config["strategies"])
     stored = json.loads(folder.study.read_text(encoding="utf-8"))
-    return tuple(_from_stored(strategy, config) for strategy in stored["strategies"])
+    return strategies_of(stored["strategies"], config)
+
+
+def strategies_of(
+    stored: Iterable[Mapping[str, Any]], config: Mapping[str, Any]
+) -> tuple[StoredStrategy, ...]:
+    """The strategies of `study.json`, each with the config as it sees it."""
+    return tuple(_from_stored(strategy, config) for strategy in stored)
 
 
 def _from_stored(strategy: Mapping[str, Any], config: Mapping[str, Any]) -> StoredStrategy:

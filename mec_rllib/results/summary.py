@@ -52,13 +52,14 @@ def summarize(study: StoredStudy, baseline: str | None = None) -> dict[str, Any]
         "versions": {package: version(package) for package in PACKAGES},
         "trace": trace_of_summary(kept_traces(study.folder)),
         "rows": rows,
-        "aggregate": _aggregate(rows),
+        "aggregate": aggregate_of(rows),
         "claims": decide(study),
         "comparisons": compare(study, baseline) if baseline else [],
     }
 
 
-def _aggregate(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def aggregate_of(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Means over the seeds, with intervals; strategies in the order of their rows."""
     aggregate = []
     for strategy in dict.fromkeys(row["strategy"] for row in rows):
         mine = [row for row in rows if row["strategy"] == strategy]

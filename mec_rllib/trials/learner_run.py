@@ -113,6 +113,7 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
             training_kind=strategy.training_kind,
             td_rate=experiment.gate.td_rate,
             train_until=experiment.gate.until,
+            train_free=experiment.gate.free,
         )
         .replay(
             capacity=learner.replay,
@@ -143,4 +144,4 @@ def _learner_of(strategy: Strategy) -> tuple[GatedConfig, dict[str, Any]]:
     config = GatedDQNConfig()
     if learner.experience == "imagined":
         config.imagining(**learner.imagined.model_dump())
-    return config, targets | {"lr": learner.lr}
+    return config, targets | {"lr": learner.lr, "double_q": learner.double_q}

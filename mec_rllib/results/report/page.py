@@ -20,6 +20,7 @@ from mec_rllib.results.compare import check_labels
 from mec_rllib.results.folder import Folder, SuiteFolder
 from mec_rllib.results.gate_health import SIGNATURES, Finding, examine
 from mec_rllib.results.report.plots import PICTURES, Drawn
+from mec_rllib.results.robust import robust_section
 from mec_rllib.results.stored import StoredStudy, TrialResults, read_study
 from mec_rllib.results.suite import read_suite, summarize_suite, world_section
 from mec_rllib.results.summary import summarize
@@ -31,6 +32,7 @@ from mec_rllib.results.tables import (
     compare_section,
     figures,
     front_section,
+    pipes,
     request_section,
     strategy_rows,
 )
@@ -54,7 +56,8 @@ def report(folder: Path, console: Console, baseline: str | None = None) -> None:
     summary, findings = summarize(study, baseline), examine(study)
     claims, requests = claim_section(summary["claims"]), request_section(summary["aggregate"])
     compared, front = compare_section(summary["comparisons"]), front_section(trade_off(study))
-    sections = [section for section in (compared, claims, front, requests) if section.rows]
+    robust = robust_section(summary["rows"])
+    sections = [section for section in (compared, claims, robust, front, requests) if section.rows]
     write_json(study.folder.summary, summary)
     pictures = _draw(study)
     table = strategy_rows(summary["aggregate"])
@@ -231,22 +234,17 @@ def _markdown(shown: _Shown) -> str:
     """Tables for a paper, an issue or `docs/results.md`."""
     parts = [f"# {shown.name}", shown.lead]
     if shown.table.rows:
-        parts += [shown.table.note, _pipes(shown.table.headings, shown.table.rows)]
+        parts += [shown.table.note, pipes(shown.table.headings, shown.table.rows)]
     else:
         parts.append("No trial has finished yet.")
     for section in shown.sections:
-        parts += [section.note, _pipes(section.headings, section.rows)]
+        parts += [section.note, pipes(section.headings, section.rows)]
     if shown.findings:
         parts.append("Gate health:")
         parts.append("\n".join(f"- {_finding(finding)}" for finding in shown.findings))
     if shown.notes:
         parts.append("\n".join(f"- {note}" for note in shown.notes))
     return "\n\n".join(parts) + "\n"
-
-
-def _pipes(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _table(study: StoredStudy, aggregate: Sequence[dict[str, Any]]) -> Table:

@@ -42,7 +42,7 @@ class Drawn:
     @property
     def paying(self) -> list[str]:
         """Strategies in which training jobs have run."""
-        return [s for s, trials in self.trials.items() if any(map(_training_slots, trials))]
+        return [s for s, trials in self.trials.items() if any(map(_has_trained, trials))]
 
 
 def _looks() -> Iterable[Look]:
@@ -56,22 +56,33 @@ def draw_rewards(results: Drawn) -> Figure | None:
     """Reward over slots, one line per strategy, and below it every training job as a mark."""
     if not results.trials:
         return None
-    paying = results.paying
-    figure = Figure(figsize=(10, 5 + 0.3 * len(paying)), layout="constrained")
-    reward, marks = figure.subplots(2, 1, sharex=True, height_ratios=(12, max(len(paying), 1)))
+    marked = [s for s in results.paying if any(map(_training_slots, results.trials[s]))]
+    figure = Figure(figsize=(10, 5 + 0.3 * len(marked)), layout="constrained")
+    rows = figure.subplots(1 + bool(marked), 1, sharex=True, squeeze=False, **_heights(marked))
+    reward = rows[0, 0]
     for strategy, trials in results.trials.items():
         _draw_band(reward, results, strategy, *_curve(trials, "reward", "window"))
     reward.set_ylabel("reward R, moving mean")
     figure.legend(loc="outside right upper", frameon=False)
-    for row, strategy in enumerate(paying):
+    if marked:
+        _draw_marks(rows[1, 0], results, marked)
+    _label_slots(rows[-1, 0])
+    return figure
+
+
+def _heights(marked: list[str]) -> dict[str, Any]:
+    return {"height_ratios": (12, len(marked))} if marked else {}
+
+
+def _draw_marks(marks: Axes, results: Drawn, marked: list[str]) -> None:
+    """Every training job of the first seed; thinned curves have none."""
+    for row, strategy in enumerate(marked):
         fired = _training_slots(results.trials[strategy][0])
         colour = results.looks[strategy][0]
         marks.eventplot(fired, lineoffsets=row, linelengths=0.8, linewidths=0.5, colors=colour)
-    marks.set_yticks(range(len(paying)), paying)
+    marks.set_yticks(range(len(marked)), marked)
     marks.invert_yaxis()
     marks.set_ylabel("training jobs,\nfirst seed")
-    _label_slots(marks)
-    return figure
 
 
 def draw_server_over_time(results: Drawn) -> Figure | None:
@@ -310,6 +321,13 @@ def _draw_band(
 def _label_slots(axes: Axes) -> None:
     axes.set_xlabel("slot")
     axes.xaxis.set_major_formatter(lambda slot, _: f"{slot:,.0f}")
+
+
+def _has_trained(trial: TrialResults) -> bool:
+    """Whether training jobs took slots, as far as the reports tell."""
+    if _training_slots(trial):
+        return True
+    return trial.learns and trial.is_finished and trial.row["share_training"] > 0.0
 
 
 def _training_slots(trial: TrialResults) -> list[int]:
