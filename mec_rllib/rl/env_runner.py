@@ -125,7 +125,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
             Transitions._make(column[:played].copy() for column in rows),
             ends if ends is None else ends[:played],
         )
-        credits, completions = self._memory.credits.copy(), list[int]()
+        credits, completions = self._exploration.settle(self._memory.credits.copy()), list[int]()
         if self._gating.gate.occupies:
             completions = np.repeat(np.arange(start, start + played), earned[:played]).tolist()
         arrivals = self.env.servers.take_arrivals() if self.config.imagines else None
@@ -208,6 +208,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         """One slot of every server, written into the rows given; returns the credits earned."""
         servers, memory = self.env.servers, self._memory
         obs[:] = memory.obs
+        self._exploration.look(servers, self._q)
         self._exploration.prepare(self._q, self._rng)
         q = self._gate_beat(obs)
         if self.config.on_policy:

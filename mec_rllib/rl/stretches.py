@@ -38,6 +38,7 @@ class Stretch:
 
     def __init__(self, runner: Any, minds: Minds, allowed: range):
         self._servers: ServerBatch = runner.env.servers
+        self._look, self._q = runner._exploration.look, runner._q
         self._minds, self._memory = minds, runner._memory
         gate, config = runner._gating.gate, runner.config
         self._terms = Terms(
@@ -82,7 +83,8 @@ class Stretch:
             with once_per_machine(stretch, names):
                 self._call(terms, rows, earned, played=0, slots=0)
         while played < len(earned):
-            slots = min(len(earned) - played, servers.slots_ahead())
+            until = self._look(servers, self._q)
+            slots = min(len(earned) - played, until, servers.slots_ahead())
             done = self._call(terms, rows, earned, played, slots)
             servers.slot += done
             played += done
@@ -121,7 +123,7 @@ def stretch_of(runner: Any) -> Stretch | str:
         sight=runner.env.encoder.sight,
         network=getattr(runner._q, "compiled_network", None),
         gate=getattr(runner._gating.gate, "compiled_rule", None),
-        exploration=runner._exploration.rule_for(servers),
+        exploration=runner._exploration.rule_for(servers, runner._q),
     )
     python = {
         "network": type(runner._q),
