@@ -8,7 +8,7 @@ from pydantic import Field
 from mec_rllib.gates.base import GateView
 from mec_rllib.gates.periodic import slots_of
 from mec_rllib.gates.rule import NO_REASON, RuleGate, reason, wants
-from mec_rllib.sim.jobs import Bools, Ints
+from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 TOLERANCE = 1e-5  # of psi: two rows of one matrix product may differ in their last bits
 
@@ -21,7 +21,7 @@ Ahead = Annotated[
 Apart = Annotated[int, Field(ge=1, le=10**9, description="slots between two training jobs")]
 Patience = Annotated[
     Annotated[int, Field(ge=1, le=10**12)] | None,
-    Field(description="after this many slots an empty server will do; null = never"),
+    Field(description="after this many slots the best psi since then will do; null = never"),
 ]
 Forced = Annotated[
     Annotated[int, Field(ge=1, le=10**12)] | None,
@@ -39,6 +39,7 @@ class CostlessRule(NamedTuple):
     forced_after: int  # slots
     jobs: Ints  # (N,) completed so far
     since: Ints  # (N,) slots since the last one, when it was asked last
+    best: Floats  # (N,) highest psi since then
 
 
 @wants.of(CostlessRule)
@@ -47,10 +48,12 @@ def _costs_nothing(rule: CostlessRule, view: GateView, wanted: Bools) -> None:
         since = view.since_training[i]
         if since <= rule.since[i]:
             rule.jobs[i] += 1
+            rule.best[i] = -np.inf
         rule.since[i] = since
         is_due = since >= rule.apart and rule.jobs[i] < rule.ahead + rule.rate * view.slot
         costs_nothing = abs(view.psi[i]) <= TOLERANCE
-        will_do = since >= rule.longest_wait and view.is_empty[i]
+        will_do = since >= rule.longest_wait and view.psi[i] >= rule.best[i]
+        rule.best[i] = max(rule.best[i], view.psi[i])
         wanted[i] = is_due and (costs_nothing or will_do or since >= rule.forced_after)
 
 
@@ -72,8 +75,8 @@ class Costless(RuleGate):
         rate: training jobs per slot.
         ahead: training jobs that may be ahead of the rate.
         apart: slots between two training jobs, at least.
-        longest_wait: slots after which an empty server will do, if the agent starts a job, too:
-            it starts a slot later; None: never.
+        longest_wait: slots of looking on, after which the first psi that is at least the best one
+            since the last job will do (as in the secretary problem); None: never.
         forced_after: trains anyway after this many slots; None: never forced.
     """
 
@@ -90,5 +93,6 @@ class Costless(RuleGate):
     ):
         super().__init__(num_servers)
         nothing = np.zeros(num_servers, np.int64)
+        unseen = np.full(num_servers, -np.inf)
         waits = slots_of(longest_wait), slots_of(forced_after)
-        self.rule = CostlessRule(rate, ahead, apart, *waits, nothing, nothing - 1)
+        self.rule = CostlessRule(rate, ahead, apart, *waits, nothing, nothing - 1, unseen)

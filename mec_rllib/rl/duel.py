@@ -24,7 +24,7 @@ from mec_rllib.schedulers.rule import select
 from mec_rllib.schedulers.rule_search import RuleSearch, jobs_for
 from mec_rllib.sim.jobs import Floats, Ints
 from mec_rllib.sim.server import ServerBatch
-from mec_rllib.sim.slot import Now, Servers, Tally, play_slot
+from mec_rllib.sim.slot import Now, Rules, Servers, Tally, play_slot
 from mec_rllib.sim.workloads import Silent
 
 RULE, AGENT = range(2)  # who drives
@@ -36,6 +36,7 @@ class Shadow(NamedTuple):
     servers: Servers
     tally: Tally
     now: Now
+    rules: Rules
     cursor: Ints  # (N, 2)
     actions: Ints  # (N,) scratch
 
@@ -85,7 +86,7 @@ def _play_shadows(rule, field):
     """Both decide and play this slot, on the arrivals that come to the real servers next."""
     agents, rules, score, terms = rule.agents, rule.rules, rule.score, rule.terms
     next_slot = field.tally.slots[0] + 1
-    see(rule.sight, field._replace(servers=agents.servers, now=agents.now), rule.obs)
+    see(rule.sight, agents, rule.obs)
     take_best(rate(rule.network, rule.obs), agents.now.mask, agents.actions)
     select(rule.index, rules.servers, rules.now, field.rules, rules.actions)
     for shadow in (agents, rules):
@@ -115,9 +116,9 @@ def _close_bin(score, terms, slot):
     if slot < terms.drives_from:
         return
     lead = lead_of(score)
-    if slot < terms.drives_from + terms.bin_slots:  # nobody has driven before: the better one
-        score.driver[0] = AGENT if lead > 0.0 else RULE
-    elif abs(lead) > terms.clearly:
+    if (
+        slot < terms.drives_from + terms.bin_slots or abs(lead) > terms.clearly
+    ):  # nobody has driven before: the better one
         score.driver[0] = AGENT if lead > 0.0 else RULE
 
 
@@ -276,5 +277,5 @@ class Duel(Greedy):
 
 
 def _shadow_of(batch: ServerBatch) -> Shadow:
-    actions = np.empty(batch.num_servers, np.int64)
-    return Shadow(batch.servers, batch.tally, batch.now, np.empty_like(batch.field.cursor), actions)
+    cursor, actions = np.empty_like(batch.field.cursor), np.empty(batch.num_servers, np.int64)
+    return Shadow(batch.servers, batch.tally, batch.now, batch.rules, cursor, actions)

@@ -6,12 +6,12 @@ from gate_slots import view
 from mec_rllib.gates import GATES, Costless
 
 
-def fired(gate, psis, empty=False):
+def fired(gate, psis):
     """Slots in which server 0 is asked to train; a job runs in the slot in which it is wanted."""
     found, since = [], 0
     for slot, psi in enumerate(psis):
         since = since + 1
-        asked = gate.wants(view(psi, since, slot=slot, empty=empty))
+        asked = gate.wants(view(psi, since, slot=slot))
         if asked[0]:
             found.append(slot)
             since = 0
@@ -23,13 +23,11 @@ def test_it_waits_until_training_costs_nothing():
     assert fired(gate, [-0.1, -0.2, 0.0, -0.3, 1e-6, 0.4]) == [2, 4]
 
 
-def test_jobs_are_apart_and_in_the_end_an_empty_server_will_do_or_any():
-    waits = {"longest_wait": 5, "forced_after": 8}
-    psis = [0.0] * 7 + [-1.0] * 14
-    gate = Costless(1, rate=1.0, ahead=100, apart=3, **waits)
-    assert fired(gate, psis, empty=True) == [2, 5, 10, 15, 20]
-    gate = Costless(1, rate=1.0, ahead=100, apart=3, **waits)
-    assert fired(gate, psis, empty=False) == [2, 5, 13]
+def test_jobs_are_apart_and_in_the_end_the_best_psi_will_do_or_any():
+    gate = Costless(1, rate=1.0, ahead=100, apart=3, longest_wait=5, forced_after=8)
+    psis = [0.0] * 6 + [-3.0, -1.0, -2.0, -2.0, -2.0, -1.0]  # 1 after 5 slots is as good as any
+    psis += [-1.0, -3.0, -3.0, -3.0, -3.0, -3.0, -3.0, -3.0]  # nothing is: forced
+    assert fired(gate, psis) == [2, 5, 11, 19]
 
 
 def test_its_budget_is_so_many_at_once_and_then_a_rate():
@@ -44,4 +42,4 @@ def test_its_budget_is_so_many_at_once_and_then_a_rate():
 
 def test_a_gate_that_is_never_forced_trains_never_where_it_costs():
     gate = GATES["costless"](1, longest_wait=None, forced_after=None)
-    assert fired(gate, [-1.0] * 3000, empty=True) == []
+    assert fired(gate, [-1.0] * 3000) == []
