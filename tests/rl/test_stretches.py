@@ -11,6 +11,7 @@ from mec_rllib.callbacks.training_gate import TrainingGateCallback
 from mec_rllib.gates import ATS, PTS, Always, Budget, Ideal, Idle, Never, Price, ServerEmpty
 from mec_rllib.rl.dqn.afterstates import AfterstateQ
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
+from mec_rllib.rl.duel import Duel
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
 from mec_rllib.schedulers import Reservation
@@ -19,6 +20,15 @@ COMPILED = "compiled stretches"
 AFTERSTATES = {"afterstates": True}
 # Small windows: psi decides from slot 60 on.
 PSI = {"window": 50, "min_history": 20, "refresh": 5, "td_cutoff": 1e9}
+QUICK_DUEL = {
+    "opens": 20,
+    "drives_from": 60,
+    "bin_slots": 20,
+    "bins": 4,
+    "period": 50,
+    "window": 100,
+    "candidates": 4,
+}
 RULES = {
     "ats": (ATS, PSI | {"percentile": 95.0}),
     "ats, unreliable": (ATS, PSI | {"td_cutoff": 0.0, "period": 7, "fallback": "idle"}),
@@ -150,6 +160,11 @@ def test_every_gate_whose_training_is_free(name):
 def test_every_exploration_and_encoder(observe, exploration, args):
     options = {"observe": observe, "exploration": exploration, "exploration_args": args}
     play_both(*RULES["ats"], 150, True, **options)
+
+
+def test_a_duel_among_afterstates():
+    options = {"observe": AFTERSTATES, "exploration": Duel, "exploration_args": QUICK_DUEL}
+    play_both(*RULES["ats"], 300, True, **options)
 
 
 @pytest.mark.parametrize("servers", [1, 3, 64])
