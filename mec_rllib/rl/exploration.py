@@ -12,8 +12,8 @@ from mec_rllib.envs.world import World
 from mec_rllib.gates.periodic import FOR_EVER
 from mec_rllib.lookup import find, seeded
 from mec_rllib.rl.masks import best_allowed, take_best
-from mec_rllib.schedulers import SCHEDULERS, Priority, Reservation, Scheduler, random_actions
-from mec_rllib.schedulers.heuristics import select
+from mec_rllib.schedulers import SCHEDULERS, Index, Scheduler, random_actions
+from mec_rllib.schedulers.rule import select
 from mec_rllib.sim.jobs import Ints
 from mec_rllib.sim.server import ServerBatch
 
@@ -38,7 +38,7 @@ class EpsilonBest(NamedTuple):
 class RuleFirst(NamedTuple):
     """Rule: a scheduler's rule at first, then the best action."""
 
-    guide: Any  # a rule that `mec_rllib.schedulers.heuristics.select` knows
+    guide: Any  # a rule that `mec_rllib.schedulers.rule.select` knows
     slots: int
 
 
@@ -267,7 +267,7 @@ class Guided(Greedy):
     def rule_for(self, batch: ServerBatch, q: Any) -> RuleFirst | None:
         """The same for compiled code, if the guide has a rule."""
         guide = self.guide
-        if type(self) is Guided and isinstance(guide, Priority | Reservation) and is_ours(guide):
+        if type(self) is Guided and isinstance(guide, Index) and is_ours(guide):
             return RuleFirst(guide.rule_for(batch), self._slots)
         return None
 

@@ -23,6 +23,7 @@ class Purpose(IntEnum):
     WEIGHT_NOISE = 8  # of noisy networks
     DAMAGE = 9  # done to Q on purpose
     IMAGINATION = 10  # what arrives in imagined servers
+    RULES = 11  # that a search tries; index: the server
 
 
 def sequence_of(seed: int, purpose: Purpose, index: int = 0) -> np.random.SeedSequence:
