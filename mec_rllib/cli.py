@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.paths import command, path_of
@@ -57,6 +58,39 @@ Dashboard = Annotated[
 Resume = Annotated[
     bool, typer.Option("--resume", help="go on with what is in --out, if it was begun there")
 ]
+
+
+class _Formats(TyperGroup):
+    """The formats of `mec-rllib import`, loaded when one is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        from mec_rllib.importers import IMPORTERS
+
+        return list(IMPORTERS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        from mec_rllib.importers.command import command_of
+        from mec_rllib.lookup import nearest
+
+        if cmd_name not in (formats := self.list_commands(ctx)):
+            raise ConfigError(f"import: unknown format {cmd_name!r}; {nearest(cmd_name, formats)}")
+
+        out = Annotated[Path, typer.Option(help=TRACE_FILE, **PATH)]
+        files = Annotated[list[Path], typer.Argument(help="the log; several share a clock", **PATH)]
+        return command_of(cmd_name, out, files)
+
+
+TRACE_FILE = "the trace to write: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz"
+app.add_typer(
+    typer.Typer(
+        cls=_Formats,
+        no_args_is_help=True,
+        help="Turn a log into a trace (env.trace.path). Every assumption is an option with a "
+        "default; the trace carries them. One line says what was left out or changed.\n\n"
+        "Example: mec-rllib import swf log.swf --out jobs.parquet",
+    ),
+    name="import",
+)
 
 
 @app.command()
