@@ -119,7 +119,7 @@ REQUESTS = (  # share; median and spread (of the logarithm) of prompt and genera
 )
 
 
-def llm_requests(rng: np.random.Generator, requests: int = 12_000) -> str:
+def llm_requests(rng: np.random.Generator, requests: int = 9_800) -> str:
     """An hour of requests to a language model; see the module."""
     arrival = _drawn_times(rng, requests, HOUR, _wandering(rng, 360, 0.45, 0.9))
     share, *shapes = np.array(REQUESTS).T
