@@ -14,6 +14,7 @@ from mec_rllib.published.texts import filled, settings_of, unsupported
 from mec_rllib.published.units import pages
 from mec_rllib.published.write import beside_of, read_shelves, texts
 
+SIDES = ("better", "worse", "strategy", "rivals")
 ROOT = Path(__file__).parents[2]
 RULES = """# Two rules at work.
 #   mec-rllib tune rules.yaml --out runs/rules
@@ -250,6 +251,26 @@ def test_no_shipped_text_names_a_figure_that_its_tables_do_not_have(shipped):
         if beside and shelf.played:
             found = unsupported(beside, page_text(shelf, "", {}), settings_of(shelf))
             assert found == [], shelf.page.name
+
+
+def test_all_have_ten_seeds_but_for_the_demo(shipped):
+    units = [unit for shelf in shipped for unit in shelf.page.units if shelf.page.name != "demo"]
+    for unit in units:
+        assert unit.study.experiment.seeds == list(range(10)), unit.name
+
+
+def test_every_pair_is_compared_greedily_too(shipped):
+    """A claim over the lifetime has one of the final policies beside it."""
+    for unit in (unit for shelf in shipped for unit in shelf.page.units):
+        pairs = {}
+        for claim in unit.study.experiment.claims:
+            if claim.measure in ("difference", "above_best") and not claim.below:
+                sides = {k: v for k, v in claim.of.items() if k in SIDES}
+                metric = claim.of.get("metric", "reward_lifetime")
+                pairs.setdefault(str(sides), set()).add(metric)
+        for sides, metrics in pairs.items():
+            if "reward_lifetime" in metrics:
+                assert "reward_greedy" in metrics, f"{unit.name}: {sides}"
 
 
 def test_every_text_belongs_to_a_page(shipped):
