@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mec_rllib.published.data import DataFile
+from mec_rllib.published.data import DataFile, asked_of
 from mec_rllib.published.units import Page, Unit
 from mec_rllib.results.claims import decided
 from mec_rllib.results.folder import SuiteFolder
@@ -85,6 +85,5 @@ def look_up(page: Page, data: Path) -> Shelf:
     for unit in page.units:
         found = DataFile.read(unit.data_in(data))
         if found is not None:
-            claims = [claim.model_dump(mode="json") for claim in unit.study.experiment.claims]
-            played.append(Played(unit, found, found.study(claims)))
+            played.append(Played(unit, found, found.study(asked_of(unit.study))))
     return Shelf(page, played)

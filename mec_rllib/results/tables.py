@@ -32,9 +32,16 @@ class Section(NamedTuple):
 
 
 def pipes(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
+    """A table in Markdown; columns of figures are aligned to the right."""
+    rows = list(rows)
+    columns = zip(*rows, strict=True) if rows else [()] * len(headings)
+    marks = ["---:" if all(map(_is_figure, column)) else "---" for column in columns]
+    lines = [headings, marks, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _is_figure(cell: str) -> bool:
+    return cell[:1].isdigit() or cell[:1] in "+-[<>"
 
 
 def figures(values: Iterable[float | None]) -> list[str]:

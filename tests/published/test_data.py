@@ -61,7 +61,7 @@ def test_what_is_written_decides_the_same_claims(played, tmp_path):
     path = tmp_path / "data" / "x.json.gz"
     file_of(played).write(path)
     found = DataFile.read(path)
-    again = found.study(played.config["claims"])
+    again = found.study({"claims": played.config["claims"]})
     ours, theirs = decided(found.measured(again)), decide(played)
     for mine, yours in zip(ours, theirs, strict=True):
         assert mine["estimate"] == pytest.approx(yours["estimate"], abs=1e-6)

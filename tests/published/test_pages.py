@@ -10,10 +10,11 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.published.__main__ import main
 from mec_rllib.published.pages import page_text
 from mec_rllib.published.source import read_lines, source_text
-from mec_rllib.published.texts import filled, unsupported
+from mec_rllib.published.texts import filled, settings_of, unsupported
 from mec_rllib.published.units import pages
 from mec_rllib.published.write import beside_of, read_shelves, texts
 
+SIDES = ("better", "worse", "strategy", "rivals")
 ROOT = Path(__file__).parents[2]
 RULES = """# Two rules at work.
 #   mec-rllib tune rules.yaml --out runs/rules
@@ -154,7 +155,7 @@ def test_figures_in_a_text_are_those_of_the_data(project):
         "SJF has {R:sjf}, and {claim:sjf_above_fifo} more: that {verdict:sjf_above_fifo}."
     )
     main(["write"])
-    assert "SJF has (not played yet), and (not" in page(project, "rules")
+    assert "SJF has" not in page(project, "rules")  # there is nothing to say yet
     play("--only", "rules")
     shelf = shelf_of(project, "rules")
     (claim,) = shelf.played[0].claims
@@ -190,6 +191,14 @@ def test_sentences_that_name_a_figure_which_no_table_has(sentence, is_supported)
     tables = "# x\n\n9.999 is no table\n\n| a | 0.812 ± 0.1 | 5.5% |\n| b | [+0.123, +0.2] | 1 |\n"
     found = unsupported(f"All is well. {sentence} That was it.", tables)
     assert found == ([] if is_supported else [sentence])
+
+
+def test_figures_of_the_config_may_be_named(project):
+    path = project / "tune_configs" / "rules.yaml"
+    path.write_text(RULES.replace("slots: 400\n", "slots: 4000\n"))
+    settings = settings_of(shelf_of(project, "rules"))
+    text = "After 4,000 slots. After 5,000 of them."
+    assert unsupported(text, "", settings) == ["After 5,000 of them."]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +249,28 @@ def test_no_shipped_text_names_a_figure_that_its_tables_do_not_have(shipped):
     for shelf in shipped:
         beside = beside_of(shelf.page.name, ROOT / "docs")
         if beside and shelf.played:
-            assert unsupported(beside, page_text(shelf, "", {})) == [], shelf.page.name
+            found = unsupported(beside, page_text(shelf, "", {}), settings_of(shelf))
+            assert found == [], shelf.page.name
+
+
+def test_all_have_ten_seeds_but_for_the_demo(shipped):
+    units = [unit for shelf in shipped for unit in shelf.page.units if shelf.page.name != "demo"]
+    for unit in units:
+        assert unit.study.experiment.seeds == list(range(10)), unit.name
+
+
+def test_every_pair_is_compared_greedily_too(shipped):
+    """A claim over the lifetime has one of the final policies beside it."""
+    for unit in (unit for shelf in shipped for unit in shelf.page.units):
+        pairs = {}
+        for claim in unit.study.experiment.claims:
+            if claim.measure in ("difference", "above_best") and not claim.below:
+                sides = {k: v for k, v in claim.of.items() if k in SIDES}
+                metric = claim.of.get("metric", "reward_lifetime")
+                pairs.setdefault(str(sides), set()).add(metric)
+        for sides, metrics in pairs.items():
+            if "reward_lifetime" in metrics:
+                assert "reward_greedy" in metrics, f"{unit.name}: {sides}"
 
 
 def test_every_text_belongs_to_a_page(shipped):
