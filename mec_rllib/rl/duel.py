@@ -42,7 +42,7 @@ class Shadow(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What the agent's shadow earned beyond the rule's, in bins of slots; the newest bin is open."""
+    """What the agent's shadow earned beyond the rule's, in bins of slots."""
 
     driver: Ints  # (1,) RULE or AGENT
     bins: Floats  # (bins,) a ring
@@ -62,7 +62,7 @@ class DuelTerms(NamedTuple):
 class DuelRule(NamedTuple):
     """Rule: whoever drives; and both play their shadow."""
 
-    index: IndexRule
+    searched: IndexRule
     sight: Any
     network: Any
     obs: Observations  # (N, size) scratch
@@ -78,7 +78,7 @@ def _choose_by_driver(rule, q, field, slot, rng, actions):
     if rule.score.driver[0] == AGENT:
         take_best(q, field.now.mask, actions)
     else:
-        select(rule.index, field.servers, field.now, field.rules, actions)
+        select(rule.searched, field.servers, field.now, field.rules, actions)
 
 
 @compiled
@@ -88,7 +88,7 @@ def _play_shadows(rule, field):
     next_slot = field.tally.slots[0] + 1
     see(rule.sight, agents, rule.obs)
     take_best(rate(rule.network, rule.obs), agents.now.mask, agents.actions)
-    select(rule.index, rules.servers, rules.now, field.rules, rules.actions)
+    select(rule.searched, rules.servers, rules.now, field.rules, rules.actions)
     for shadow in (agents, rules):
         shadow.cursor[:] = field.cursor
         play_slot(
@@ -210,7 +210,7 @@ class Duel(Greedy):
         return actions
 
     def look(self, world: World, q: Any) -> int:
-        """Sees who has arrived, and searches where it is time; returns slots until the next look."""
+        """Sees who has arrived, and searches where it is time; slots until the next look."""
         assert isinstance(world, ServerBatch)
         search = self._search or self._begin(world)
         if self._q is not q:

@@ -81,13 +81,16 @@ def test_the_agent_that_drives_is_the_greedy_policy():
     assert sums(alone) == sums(runner.env.servers)
 
 
-def played(bins, terms=DuelTerms(0, 40, 10, 1.0), size=4):
+TERMS = DuelTerms(opens=0, drives_from=40, bin_slots=10, clearly=1.0)
+
+
+def played(bins, size=4):
     """Who drives after each bin."""
     score = Score(np.array([RULE]), np.zeros(size), np.array([0]), np.zeros(1))
     drivers = []
     for k, value in enumerate(bins, start=1):
         score.open[0] = value
-        _close_bin(score, terms, k * 10)
+        _close_bin(score, TERMS, k * 10)
         drivers.append(int(score.driver[0]))
     return drivers, score
 
