@@ -346,6 +346,21 @@ def list_(
 
 
 @app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="a new folder", parser=_path, metavar="DIR")],
+) -> None:
+    """Write a project to start from: a gate, a rule, a workload, a config and a test that run.
+
+    Example: mec-rllib init my_project
+    """
+    from mec_rllib.project import write_project
+
+    names = ", ".join(path.name for path in write_project(folder))
+    print(f"{folder}: {names}")
+    print(f"next: {command('cd', folder)} && mec-rllib check experiment.yaml")
+
+
+@app.command()
 def bench(
     only: Annotated[
         str | None,

@@ -56,6 +56,8 @@ class LlmServing(gymnasium.Env):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
+    _trains: bool
+
     def __init__(self, variant: str = "plain", share: float | None = None):
         if variant not in VARIANTS:
             raise ValueError(f"unknown variant {variant!r}; {nearest(variant, VARIANTS)}")
@@ -138,8 +140,7 @@ class LlmServing(gymnasium.Env):
         self.queues = Queues(np.zeros(2, np.int64), np.zeros((2, PLACES)), *numbers)
         self._sums = Sums(np.zeros(1), np.zeros(1))
         self._traffic = first_traffic(self._terms)
-        self._slot: int = 0
-        self._trains: bool = False
+        self._slot, self._trains = 0, False
 
     def _arrive(self) -> None:
         if self._terms.drifts and self._slot % WORLD_SLOTS == 0:

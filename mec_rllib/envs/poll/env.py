@@ -40,6 +40,8 @@ class PollingServer(gymnasium.Env):
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
 
+    _trains: bool
+
     def __init__(self, drift: bool = False):
         self._drift = drift
         most = float(np.log(1.0 + PLACES))
@@ -119,8 +121,7 @@ class PollingServer(gymnasium.Env):
             costs=np.array(COSTS),
             means=np.zeros(QUEUES),
         )
-        self._slot: int = 0
-        self._trains: bool = False
+        self._slot, self._trains = 0, False
 
     def _observe(self) -> np.ndarray:
         seen = np.empty(SEEN, np.float32)
