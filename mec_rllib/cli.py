@@ -249,6 +249,53 @@ def evaluate(
 
 
 @app.command()
+def shadow(
+    config: Config,
+    log: Annotated[
+        Path, typer.Option(help="jobs that have arrived: a trace, as env.trace.path takes", **PATH)
+    ],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="a policy to judge, too: a checkpoint or a trial", **PATH)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="new file for the best rule (YAML)", **PATH)
+    ] = None,
+    window: Annotated[
+        int, typer.Option(min=1, help="slots that shadow looks back; the log needs two of them")
+    ] = 15_000,
+    candidates: Annotated[
+        int, typer.Option(min=4, help="rules that are tried on the first half of the log")
+    ] = 960,
+    set_: Sets = None,
+    json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Say what rules would have earned on jobs that really arrived, and which rule is best.
+
+    A rule is looked for in the first half of the log; all are judged on the second one, with
+    intervals over ten blocks of time. The best rule is printed as strategies: takes it.
+
+    Example: mec-rllib shadow mine.yaml --log jobs.csv --checkpoint runs/mine --out rule.yaml
+    """
+    from mec_rllib.files import finite
+    from mec_rllib.results.report.judged import print_judged
+    from mec_rllib.trials.shadow import judge, logged, new_file
+    from mec_rllib.trials.traces import read_traces, tell_trace
+
+    if out is not None:
+        new_file(out)
+    experiment = logged(config, log, list(set_ or []))
+    read_traces([experiment.env], _warn)
+    tell_trace(experiment.env, _warn)
+    verdict = judge(experiment, window, candidates, checkpoint)
+    if out is not None:
+        out.write_text(verdict.to_yaml(), encoding="utf-8")
+    if json_:
+        print(json.dumps(finite(verdict.to_json())))
+    else:
+        print_judged(verdict.to_json()["rows"], verdict.to_yaml(), _console())
+
+
+@app.command()
 def report(
     folder: Folder,
     baseline: Annotated[

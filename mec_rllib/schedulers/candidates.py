@@ -1,7 +1,5 @@
 """Which index rules a search tries: known ones, random ones, and variations of the best."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from mec_rllib.schedulers.heuristics import EDF, FIFO, SJF, Priority, Reservation
@@ -31,6 +29,34 @@ NEVER = -1.0  # patience
 BUILT_IN: tuple[Index, ...] = (Reservation(), Priority(), SJF(), EDF(), FIFO())
 
 
+def held_back(units: float) -> tuple[Index, ...]:
+    """Rules that hold light and long jobs back, for a server of so many units.
+
+    Found at load 0.6 on jobs of seed 5000, which is not reported (*reconstructed*).
+    """
+    share = 0.1 * units
+    return (
+        Index(
+            weight=1.0,
+            by_slack=True,
+            reserve=3 * share,
+            patience=2,
+            reserve_low=6 * share,
+            patience_low=NEVER,
+        ),
+        Index(
+            weight=3.0,
+            slack=-0.7,
+            reserve=-4.7 * share,
+            patience=2,
+            reserve_low=-9.5 * share,
+            patience_low=NEVER,
+            long=5 * share,
+            ahead=0.2,
+        ),
+    )
+
+
 class Candidates:
     """Draws vectors of index rules that suit a workload (reconstructed).
 
@@ -43,10 +69,12 @@ class Candidates:
         self._rng = rng
         self._units = float(min(workload.capacity))
         self._slack = float(workload.max_slack)
-        self._known = np.array([rule.vector(float(workload.max_weight)) for rule in BUILT_IN])
+        self._logarithm = float(np.log(workload.max_execution))
+        known = [*BUILT_IN, *held_back(self._units)]
+        self._known = np.array([rule.vector(float(workload.max_weight)) for rule in known])
 
     def known(self) -> Floats:
-        """(K, columns): the built-in rules that are members of the family."""
+        """(K, columns): the built-in rules of the family, and those that hold more back."""
         return self._known.copy()
 
     def drawn(self, count: int) -> Floats:
@@ -61,13 +89,14 @@ class Candidates:
         is_patient = rng.random(size) < 0.5
         patience = np.expm1(rng.uniform(0.0, np.log1p(self._slack), size)).round()
         vectors[:, PATIENCE : PATIENCE + TIERS] = np.where(is_patient, patience, NEVER)
-        for column, spread in ((LONG, 0.15), (CROWD, 0.2)):
-            is_used = rng.random(count) < 0.5
-            vectors[:, column] = is_used * rng.normal(0.0, spread, count) * self._units
+        is_used = rng.random((count, 2)) < 0.5
+        vectors[:, CROWD] = is_used[:, 0] * rng.normal(0.0, 0.2, count) * self._units
+        vectors[:, LONG] = is_used[:, 1] * rng.uniform(0.0, 0.5, count) * self._units
+        self._keep_reserves(vectors, vectors[:, LONG])
         vectors[:, AHEAD] = (rng.random(count) < 0.5) * rng.uniform(0.0, 1.0, count)
         return vectors
 
-    def varied(self, parents: Sequence[Floats], count: int) -> Floats:
+    def varied(self, parents: Floats, count: int) -> Floats:
         """(count, columns): variations of the parents, of the first ones most."""
         chosen = np.minimum(self._rng.geometric(0.3, (count, 2)) - 1, len(parents) - 1)
         return np.array([self._varied(parents[a], parents[b]) for a, b in chosen])
@@ -89,8 +118,16 @@ class Candidates:
         )
         steps[[LONG, CROWD]] = 0.5 * tenth, tenth
         steps[AHEAD] = 0.2
-        vector += changes * steps * rng.normal(size=len(vector))
+        step = changes * steps * rng.normal(size=len(vector))
+        vector += step
+        self._keep_reserves(vector[None], step[LONG : LONG + 1])
         return _in_bounds(vector)
+
+    def _keep_reserves(self, vectors: Floats, more: Floats) -> None:
+        """What `long` holds back is more (count,); jobs of some length are held back as before."""
+        size = (len(vectors), TIERS)
+        logarithms = self._rng.uniform(0.0, self._logarithm, size)  # of execution times
+        vectors[:, RESERVE : RESERVE + TIERS] -= more[:, None] * logarithms
 
 
 def _in_bounds(vector: Floats) -> Floats:

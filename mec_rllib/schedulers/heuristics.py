@@ -1,6 +1,9 @@
 """Rules that look at what waits: random, by arrival, length, deadline, weight, or packing."""
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from mec_rllib.compiled import compiled
 from mec_rllib.schedulers.base import Playable, random_actions
@@ -24,29 +27,37 @@ class RandomScheduler:
 class FIFO(Index):
     """Head of line only: if the first job does not fit, nobody starts."""
 
+    keys = Index(head=True).keys
+
     def __init__(self) -> None:
-        super().__init__(head=True)
+        """Takes no arguments."""
 
 
 class SJF(Index):
     """Shortest execution time among the jobs that fit."""
 
+    keys = Index(execution=-1.0).keys
+
     def __init__(self) -> None:
-        super().__init__(execution=-1.0)
+        """Takes no arguments."""
 
 
 class EDF(Index):
     """Nearest deadline among the jobs that fit."""
 
+    keys = Index(deadline=-1.0).keys
+
     def __init__(self) -> None:
-        super().__init__(deadline=-1.0)
+        """Takes no arguments."""
 
 
 class Priority(Index):
     """Highest weight, then least remaining slack, among the jobs that fit."""
 
+    keys = Index(weight=1.0, by_slack=True).keys
+
     def __init__(self) -> None:
-        super().__init__(weight=1.0, by_slack=True)
+        """Takes no arguments."""
 
 
 class Reservation(Index):
@@ -64,10 +75,21 @@ class Reservation(Index):
 
     def __init__(
         self,
-        reserve: int = 3,
-        patience: int = 10,
-        reserve_low: int | None = None,
-        patience_low: int | None = None,
+        reserve: Annotated[
+            int, Field(ge=0, le=100_000, description="units that a job below the top leaves free")
+        ] = 3,
+        patience: Annotated[
+            int,
+            Field(ge=-1, le=100_000, description="slots of slack left up to which it need not"),
+        ] = 10,
+        reserve_low: Annotated[
+            int | None,
+            Field(ge=0, le=100_000, description="reserve of jobs of low weight; null: the same"),
+        ] = None,
+        patience_low: Annotated[
+            int | None,
+            Field(ge=-1, le=100_000, description="patience of jobs of low weight; null: the same"),
+        ] = None,
     ):
         super().__init__(
             weight=1.0,
@@ -93,7 +115,12 @@ class Tetris:
             source's, far above 1: the least work first.
     """
 
-    def __init__(self, remaining_work: float = 1.0):
+    def __init__(
+        self,
+        remaining_work: Annotated[
+            float, Field(description="weight of the remaining work against the alignment")
+        ] = 1.0,
+    ):
         if not 0 <= remaining_work < np.inf:
             raise ValueError(f"remaining_work must be 0 or more, not {remaining_work}")
         self._remaining_work = remaining_work

@@ -10,6 +10,8 @@ from mec_rllib.schedulers.rule import asked
 from mec_rllib.sim.jobs import Floats, Ints
 from mec_rllib.sim.server import ServerBatch
 
+Keys = dict[str, float | None]
+
 MOST = 1000.0  # of an exponent
 NEVER = -1.0  # patience of jobs that are never urgent
 
@@ -28,7 +30,7 @@ def _patience(jobs: str) -> object:
     return Field(
         ge=-1,
         le=1e5,
-        description=f"slots of slack left from which on {jobs} is urgent; -1: never",
+        description=f"slots of slack left up to which {jobs} is urgent; -1: never",
     )
 
 
@@ -64,6 +66,9 @@ class Index:
         by_slack: equal indices go to the job with the least slack left, before arrival.
         head: only the head of the line may start.
     """
+
+    keys: Keys
+    _made: tuple[float, IndexRule] | None = None  # for the last workload's largest weight
 
     def __init__(
         self,
@@ -109,14 +114,13 @@ class Index:
         head: Annotated[bool, Field(description="only the head of the line may start")] = False,
     ):
         given = locals()
-        self.keys: dict[str, float | None] = {name: given[name] for name in COLUMNS}
-        self._made: dict[float, IndexRule] = {}
+        self.keys = {name: given[name] for name in COLUMNS}
 
     @classmethod
     def of(cls, vector: Floats) -> Self:
         """The rule with this vector."""
         rule = cls.__new__(cls)
-        rule.keys, rule._made = dict(zip(COLUMNS, vector.tolist(), strict=True)), {}
+        rule.keys = dict(zip(COLUMNS, vector.tolist(), strict=True))
         return rule
 
     def vector(self, max_weight: float) -> Floats:
@@ -134,9 +138,9 @@ class Index:
     def rule_for(self, batch: ServerBatch) -> IndexRule:
         """The rule for compiled code."""
         top = float(batch.workload.max_weight)
-        if top not in self._made:
-            self._made = {top: IndexRule(self.vector(top)[None])}
-        return self._made[top]
+        if self._made is None or self._made[0] != top:
+            self._made = (top, IndexRule(self.vector(top)[None]))
+        return self._made[1]
 
     def select(self, batch: ServerBatch) -> Ints:
         """Actions (N,)."""

@@ -116,6 +116,7 @@ class RuleSearch:
     ):
         self._workload, self._buffer = workload, buffer
         self._period, self._count = period, candidates
+        self._step = math.ceil(candidates / GENERATIONS)
         self._rng = generator(seed, Purpose.RULES, index)
         self._candidates = Candidates(workload, self._rng)
         self._best: list[Floats] = []
@@ -133,16 +134,13 @@ class RuleSearch:
         """Looks for a rule in the jobs of the window; returns the slots that all rules played."""
         jobs, slots = self.log.window()
         self.next_slot = self.log.slot + self._period
-        vectors, rewards = self._first_generation(), np.zeros(0)
-        sizes = [len(part) for part in np.array_split(np.arange(self._count), GENERATIONS)]
-        tried = vectors[: sizes[0]]
+        tried = self._first_generation()
         rewards = self._rate(tried, jobs, slots)
-        for size in sizes[1:]:
-            if size:
-                best = tried[np.argsort(-rewards, kind="stable")[:KEPT]]
-                more = self._candidates.varied(list(best), size)
-                tried = np.concatenate([tried, more])
-                rewards = np.concatenate([rewards, self._rate(more, jobs, slots)])
+        while len(tried) < self._count:
+            best = tried[np.argsort(-rewards, kind="stable")[:KEPT]]
+            more = self._candidates.varied(best, min(self._step, self._count - len(tried)))
+            tried = np.concatenate([tried, more])
+            rewards = np.concatenate([rewards, self._rate(more, jobs, slots)])
         order = np.argsort(-rewards, kind="stable")
         self._best = list(tried[order[:KEPT]])
         self.found = tried[order[0]]
@@ -155,11 +153,10 @@ class RuleSearch:
 
     def _first_generation(self) -> Floats:
         """The rule that acts, the best of the last search, the built-in ones, and drawn ones."""
-        known = [self.rule, *self._best, *self._candidates.known()]
-        vectors = np.unique(np.array(known), axis=0, return_index=True)[1]
-        kept = np.array(known)[np.sort(vectors)]
-        first = -(-self._count // GENERATIONS)
-        return np.concatenate([kept, self._candidates.drawn(max(first - len(kept), 0))])
+        known = np.array([self.rule, *self._best, *self._candidates.known()])
+        once = known[np.sort(np.unique(known, axis=0, return_index=True)[1])]
+        drawn = self._candidates.drawn(max(self._step - len(once), 0))
+        return np.concatenate([once, drawn])[: self._step]
 
     def _rate(self, vectors: Floats, jobs: Jobs, slots: int) -> Floats:
         return earned(replay(vectors, jobs, self._workload, self._buffer, slots))

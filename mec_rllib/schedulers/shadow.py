@@ -34,6 +34,7 @@ class Shadow:
             computes in proportion to 32 updates of a batch of 32).
         price: times that; 0: searches are free.
         longest_wait: slots after which a training job is inserted anyway.
+        kind: index of the kind of training jobs that pay, where the servers have several.
     """
 
     occupies = True  # it inserts training jobs
@@ -61,14 +62,23 @@ class Shadow:
             int,
             Field(ge=0, le=10**9, description="slots that its training jobs wait for a free slot"),
         ] = 200,
+        kind: Annotated[
+            int, Field(ge=0, le=99, description="index of the kind of training jobs that it takes")
+        ] = 0,
     ):
         self._seed, self._longest_wait = seed, longest_wait
         self._period, self._window, self._candidates = period, window, candidates
-        self._slots_per_job, self._price = slots_per_job, price
+        self._slots_per_job, self._price, self._kind = slots_per_job, price, kind
         self._batch: ServerBatch | None = None
 
     def prepare(self, batch: ServerBatch) -> None:
-        """Begins anew with these servers; done by itself when they are first seen."""
+        """Begins anew with these servers; done by itself when they are first seen.
+
+        Raises:
+            ValueError: there is no such kind of training jobs.
+        """
+        if self._kind >= batch.kinds:
+            raise ValueError(f"kind {self._kind}: training jobs have kinds 0..{batch.kinds - 1}")
         first, n = batch.first_index, batch.num_servers
         self._batch = batch
         self.searches = [
@@ -96,7 +106,7 @@ class Shadow:
         wanted = self._moments(batch, actions)
         if not wanted.any():
             return actions
-        batch.request_training(wanted)
+        batch.request_training(np.where(wanted, self._kind, NO_KIND))
         return asked(self._rule, batch)
 
     def play(self, batch: ServerBatch, slots: int) -> None:
@@ -120,7 +130,7 @@ class Shadow:
         """Sees who has arrived and which training job has run; searches where it is time."""
         if batch is not self._batch:
             self.prepare(batch)
-        paid = (batch.completed != NO_KIND) & (self._owed > 0)
+        paid = (batch.completed == self._kind) & (self._owed > 0)
         for i, search in enumerate(self.searches):
             if search.log.slot == batch.slot:
                 continue  # has looked

@@ -1,17 +1,24 @@
 """The search for an index rule: what it sees, what it pays, and what it finds."""
 
 import copy
+import re
 
 import numpy as np
 import pytest
+import yaml
 
+from mec_rllib.config.load import build
+from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.config import EnvConfig
+from mec_rllib.errors import ConfigError
 from mec_rllib.schedulers import SCHEDULERS, Index, Shadow, run
 from mec_rllib.schedulers.rule_search import Log, RuleSearch, earned, jobs_for, replay
 from mec_rllib.sim.jobs import Jobs
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
 from mec_rllib.sim.workloads import BernoulliWorkload, ScriptedWorkload
+from mec_rllib.trials.runs import start_run
+from mec_rllib.trials.trial import Trial
 
 SMALL = {"period": 300, "window": 700, "candidates": 12, "slots_per_job": 2000}
 
@@ -168,9 +175,9 @@ def test_a_search_pays_for_every_slot_that_a_rule_has_played():
     assert batch.tally.training_jobs.sum() == 6 + jobs_for(12 * 700, 2000, 1.0) == 11
 
 
-def test_a_search_of_the_defaults_takes_28_slots():
-    assert jobs_for(96 * 15_000, 51_000, 1.0) + 1 == 30
-    assert jobs_for(94 * 15_000, 51_000, 1.0) == 28
+def test_a_search_of_the_defaults_takes_29_training_jobs():
+    assert pytest.approx(28.2, abs=0.1) == 96 * 15_000 / 51_000
+    assert jobs_for(96 * 15_000, 51_000, 1.0) == 29
 
 
 @pytest.mark.parametrize(("price", "jobs"), [(0, 0), (1, 11), (4, 8 + 15 + 17)])
@@ -259,3 +266,43 @@ def test_the_search_draws_from_a_stream_of_its_own():
     first = [search._candidates.drawn(3) for search in drawn]
     assert not np.array_equal(first[0], first[1])
     assert not np.array_equal(first[0], first[2])
+
+
+def test_a_kind_of_its_own_pays_where_there_are_several():
+    kinds = [{"name": "training"}, {"name": "search", "share": 0.5, "slots": 2}]
+    batch = servers(load=0.3, training_job=kinds)
+    run(batch, Shadow(kind=1, **SMALL), 999)
+    assert batch.tally.training_jobs.tolist() == [[0, 11]]
+    with pytest.raises(ValueError, match=r"kind 2: training jobs have kinds 0\.\.1"):
+        Shadow(kind=2).select(batch)
+
+
+def test_a_trial_tells_the_kinds_apart_and_judges_the_rule_that_was_found():
+    kinds = [{"name": "training"}, {"name": "search", "share": 0.5, "slots": 2}]
+    strategy = {"scheduler": "shadow", "args": SMALL | {"kind": 1}}
+    keys = {"env": {"load": 0.9, "training_job": kinds}, "slots": 3000, "strategies": [strategy]}
+    experiment = build(keys | {"evaluation": {"slots": 500, "servers": 2}}, "here")
+    (played,) = resolve(experiment).strategies
+    trial = Trial("shadow", 0, played.experiment, start_run(played, 0))
+    while not trial.is_done:
+        row = trial.play_report().get("row")
+    jobs, share = row["training_jobs_by_kind"], row["share_training_by_kind"]
+    assert jobs["training"] == share["training"] == 0
+    assert share["search"] == pytest.approx(2 * jobs["search"] / 3000)
+    assert row["share_training"] == pytest.approx(share["search"], abs=2 / 3000)
+    assert np.isfinite(row["reward_greedy"])
+
+
+BAD = {
+    "{scheduler: shadow, args: {period: 0}}": "args.period: Input should be greater than or equal",
+    "{scheduler: shadow, args: {perod: 9}}": "args: got an unexpected keyword argument 'perod'",
+    "{scheduler: index, args: {weight: heavy}}": "args.weight: Input should be a valid number",
+    "{scheduler: index, args: {patience: -2}}": "args.patience: Input should be greater than or",
+    "{gate: pts, set: {exploration: {guided: {scheduler: shadow}}}}": "it guides nobody",
+}
+
+
+@pytest.mark.parametrize("entry", BAD)
+def test_wrong_arguments_are_named_in_one_line(entry):
+    with pytest.raises(ConfigError, match=re.escape(BAD[entry])):
+        resolve(build({"strategies": [yaml.safe_load(entry)]}, "here"))
