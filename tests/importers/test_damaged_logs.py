@@ -3,11 +3,14 @@
 import gzip
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from logs import LOGS, SETTINGS, swf
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.importers import IMPORTERS
 from mec_rllib.importers.run import import_log
+from mec_rllib.sim.traces.files import read_trace
 
 FILES = {  # whatever the format: what is no text, or no log
     "empty": (b"", ""),
@@ -326,3 +329,56 @@ def test_of_several_logs_the_damaged_one_is_named(tmp_path, name):
     importer = IMPORTERS[name](**SETTINGS.get(name, {}))
     with pytest.raises(ConfigError, match=r"two\.log: line"):
         import_log(importer, [tmp_path / "one.log", tmp_path / "two.log"], tmp_path / "jobs.csv")
+
+
+EDITS = st.lists(
+    st.tuples(
+        st.integers(0, 400),
+        st.sampled_from([0, 0, 1, 5]),
+        st.sampled_from(
+            [
+                b"",
+                b"-",
+                b"0",
+                b"9e9",
+                b"1e400",
+                b"nan",
+                b",",
+                b",,",
+                b"\n",
+                b'"',
+                b"{",
+                b" ",
+                b"\xe9",
+            ]
+        ),
+    ),
+    max_size=3,
+)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(edits=EDITS)
+@pytest.mark.parametrize("name", IMPORTERS)
+def test_whatever_a_log_holds_it_becomes_a_trace_or_one_line(tmp_path, name, edits):
+    content = LOGS[name].encode()
+    for place, length, text in edits:
+        content = content[:place] + text + content[place + length :]
+    file, out = tmp_path / "any.log", tmp_path / "jobs.parquet"
+    file.write_bytes(content)
+    fault = fault_of(name, file, out)
+    if fault is None:
+        assert len(read_trace(out).arrival_s) > 0
+    else:
+        assert fault.startswith(f"{file}: ")
+        assert "\n" not in fault
+
+
+def fault_of(name, file, out):
+    try:
+        import_log(IMPORTERS[name](**SETTINGS.get(name, {})), [file], out, overwrite=True)
+    except ConfigError as error:
+        return str(error)
+    return None
