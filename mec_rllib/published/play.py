@@ -13,8 +13,9 @@ from typing import Any
 
 from rich.console import Console
 
+from mec_rllib.files import write_json
 from mec_rllib.published.data import DataFile, asked_anew
-from mec_rllib.published.identity import digest
+from mec_rllib.published.identity import digest, made_of, stale_by
 from mec_rllib.published.units import Page, Unit
 from mec_rllib.results.folder import Folder
 from mec_rllib.results.stored import read_study
@@ -28,7 +29,8 @@ def play_pages(
 ) -> list[str]:
     """Plays every unit whose data are missing or stale, and writes its data file.
 
-    What was interrupted goes on from where it stopped: a folder below `runs` belongs to one config.
+    What was interrupted goes on from where it stopped: a folder below `runs` belongs to one config,
+    and NAME.json beside it says to which.
 
     Args:
         pages: whose units.
@@ -63,7 +65,7 @@ def why_play(found: DataFile | None, unit: Unit) -> str | None:
 
 
 def _play(unit: Unit, path: Path, runs: Path, cores: int | None) -> list[str]:
-    folder = Folder(runs / f"{unit.name}-{digest(unit.study)}")
+    folder = _folder_of(unit, runs)
     commit = commit_here()
     try:
         failures = _play_rest(unit, folder, cores)
@@ -73,6 +75,18 @@ def _play(unit: Unit, path: Path, runs: Path, cores: int | None) -> list[str]:
         played = asked_anew(read_study(folder.path), unit.study)
         DataFile.of(unit.study, played, origin(commit, searched(folder))).write(path)
     return failures
+
+
+def _folder_of(unit: Unit, runs: Path) -> Folder:
+    """Where the unit was begun, or will be: what has changed since is played in another folder."""
+    for path in sorted(runs.glob(f"{unit.name}-*.json")):
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        if stale_by(begun, unit.study) is None:
+            return Folder(path.with_suffix(""))
+    name = f"{unit.name}-{digest(unit.study)}"
+    runs.mkdir(parents=True, exist_ok=True)
+    write_json(runs / f"{name}.json", made_of(unit.study))
+    return Folder(runs / name)
 
 
 def _play_rest(unit: Unit, folder: Folder, cores: int | None) -> list[str]:

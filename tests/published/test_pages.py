@@ -1,5 +1,6 @@
 """Pages from data files; the texts beside them; the source line by line."""
 
+import json
 import re
 from pathlib import Path
 
@@ -103,6 +104,25 @@ def test_what_is_stale_is_shown_as_such_and_played_again(project, capsys):
     assert "(stale: strategies.sjf.config.slots)" in capsys.readouterr().out
     assert "500 slots a trial" in page(project, "rules")
     assert "Stale" not in page(project, "rules")
+
+
+def test_what_was_begun_goes_on_though_the_config_has_grown_keys_since(project, capsys):
+    """A key of today that has its default: the trials that are there are not played again."""
+    play("--only", "rules")
+    runs = project / "runs" / "results"
+    (begun,) = runs.glob("*.json")
+    older = json.loads(begun.read_text())
+    for strategy in older["identity"]["strategies"].values():
+        del strategy["config"]["evaluation"]["interval"]
+    begun.write_text(json.dumps(older))
+    (project / "docs" / "results" / "data" / "rules.json.gz").unlink()
+    results = sorted(runs.glob("rules-*/*/result.json"))
+    before = [path.stat().st_mtime_ns for path in results]
+    assert len(results) == 6
+    assert play("--only", "rules") == 0
+    assert sorted(runs.glob("rules-*/*/result.json")) == results
+    assert [path.stat().st_mtime_ns for path in results] == before
+    assert "| sjf | 3 |" in page(project, "rules")
 
 
 def test_a_new_claim_is_decided_without_playing_anything(project, capsys):
