@@ -50,8 +50,9 @@ def played(world, score):
 def test_chance_is_as_good_as_a_clock_and_all_spend_the_same(world):
     clock, jobs = played(world, "clock")
     for score in ("random", "use", "queue"):
-        assert played(world, score)[1] == pytest.approx(jobs, rel=0.02)
-    assert played(world, "random")[0] == pytest.approx(clock, abs=0.01)
+        assert played(world, score)[1] == pytest.approx(jobs, abs=2 * SERVERS)  # saved at the end
+    near = 0.01 if world == "llm" else 0.02  # of rewards ten times as large: 0.002
+    assert played(world, "random")[0] == pytest.approx(clock, abs=near)
 
 
 @pytest.mark.compiled
