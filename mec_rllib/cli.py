@@ -218,6 +218,35 @@ def report(
 
 
 @app.command()
+def probe(
+    folder: Folder,
+    strategy: Annotated[
+        str | None, typer.Option(help="label of the only strategy; default: all that learn")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="slots between two looks")] = 50,
+    futures: Annotated[
+        int, typer.Option(min=2, help="futures that a training job is priced in")
+    ] = 16,
+    ahead: Annotated[int, typer.Option(min=1, help="slots that a future is played")] = 120,
+) -> None:
+    """Does psi know what a training job costs? Finished trials of gates, played again and priced.
+
+    Every so many slots futures are played with a training job and without; psi, use and queue are
+    compared with what the job took away. Of a trial nothing changes by it. The report shows it.
+
+    Example: mec-rllib probe runs/llm --strategy psi
+    """
+    from mec_rllib.results.probe import probe_section
+    from mec_rllib.results.report import print_section
+    from mec_rllib.results.stored import read_study
+    from mec_rllib.trials.probe import Terms
+    from mec_rllib.trials.probe import probe as look
+
+    look(folder, Terms(every, futures, ahead), strategy, _warn)
+    print_section(probe_section(read_study(folder)), _console())
+
+
+@app.command()
 def status(
     folder: Folder,
     json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,

@@ -23,6 +23,7 @@ from mec_rllib.section import section_of
 LABEL = re.compile(r"[^\W_][\w.+=-]{0,59}")
 FORMER = {
     "ats_kinds": "ats: without `kind` it chooses among several kinds of training jobs",
+    "price": "a score of budget: {gate: budget, score: worth, rate: decaying}",
     "td_slope": "a gate of one's own: examples/gates/td_slope.py",
     "bandit": "a gate of one's own: examples/gates/bandit.py",
 }

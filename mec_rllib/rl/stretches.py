@@ -61,6 +61,8 @@ class Stretch:
             wanted=np.empty(n, bool),
             can_ask=np.empty(n, bool),
             kinds=np.empty(n, np.int64),
+            use=np.empty(n),
+            unknown=np.full(n, np.nan),
         )
         self._is_new = True  # not compiled, or not read yet
         # To hand a generator over takes longer than a slot: only where it is drawn from.
@@ -114,6 +116,10 @@ def stretch_of(runner: Any) -> Stretch | str:
         return f"{type(servers).__name__} is Python"
     if config.on_policy:
         return "the learner is on-policy"
+    if runner._gating.gate.needs_agreement:
+        return "a second network is asked"
+    if runner._gating.gate.needs_price:
+        return "the world is stored and played on"
     allowed = runner._gating.slots_allowed(runner)
     if allowed is None:
         return f"callback {type(runner._gating).__name__} is asked"

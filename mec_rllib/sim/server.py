@@ -316,6 +316,17 @@ class ServerBatch:
         return self.servers.training == 0
 
     @property
+    def use(self) -> Floats:
+        """(N,) share of the units in use, of the resource kind that is used most."""
+        used: Floats = (self.units_in_use / self.rules.capacity).max(axis=1)
+        return used
+
+    @property
+    def queue(self) -> Ints:
+        """(N,) jobs that wait."""
+        return self.servers.waiting
+
+    @property
     def since_training(self) -> Ints:
         """(N,) slots since the last training job completed (or since slot 0)."""
         return self.servers.since_training

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
-from mec_rllib.gates import ATS, PTS, Always, Budget, Ideal, Idle, Never, Price, ServerEmpty
+from mec_rllib.gates import ATS, PTS, Always, Budget, Ideal, Idle, Never, ServerEmpty
 from mec_rllib.rl.dqn.afterstates import AfterstateQ
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.env_runner import MecEnvRunner
@@ -23,9 +23,10 @@ RULES = {
     "ats": (ATS, PSI | {"percentile": 95.0}),
     "ats, unreliable": (ATS, PSI | {"td_cutoff": 0.0, "period": 7, "fallback": "idle"}),
     "ats, ties never": (ATS, PSI | {"ties": "gt", "fallback": "server_empty", "longest_wait": 30}),
-    "budget": (Budget, PSI | {"first_share": 0.1, "last_share": 0.02, "half_life": 100}),
-    "budget that follows": (Budget, PSI | {"first_share": 0.1, "drift_boost": 2.0}),
-    "price": (Price, {"td_cutoff": 1e9, "worth": 0.5, "most": 0.2}),
+    "budget": (Budget, PSI | {"rate": {"first": 0.1, "last": 0.02, "half_life": 100}}),
+    "budget, unreliable": (Budget, PSI | {"rate": 0.05, "td_cutoff": 0.0, "fallback": "use"}),
+    "budget, warm": (Budget, PSI | {"warm_up": {"start": 60, "until": 200, "jobs": 20}}),
+    "budget, queue": (Budget, PSI | {"score": "queue", "rate": 0.1}),
     "pts": (PTS, {"period": 9}),
     "idle": (Idle, {"period": 5, "longest_wait": 40}),
     "server_empty": (ServerEmpty, {"period": 5}),
