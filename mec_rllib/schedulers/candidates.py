@@ -47,6 +47,7 @@ def held_back(units: float) -> tuple[Index, ...]:
         Index(
             weight=3.0,
             slack=-0.7,
+            reserve_top=-10 * share,
             reserve=-4.7 * share,
             patience=2,
             reserve_low=-9.5 * share,
