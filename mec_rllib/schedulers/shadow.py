@@ -21,9 +21,9 @@ class Shadow:
     the reservation rule acts. Each server searches for itself, in what has arrived at it.
 
     A search computes, and pays as training does: one training job for every `slots_per_job` slots
-    that a rule has played, one after the other. Each waits for a slot in which it costs nothing,
-    no unit is in use and the rule would start nothing, or until it has waited for `longest_wait`
-    slots. The rule that was found acts when all of them have run.
+    that a rule has played, one after the other. Each waits for a slot in which it costs nothing:
+    the units that it needs are free, and the rule would start nothing; or until it has waited for
+    `longest_wait` slots. The rule that was found acts when all of them have run.
 
     Args:
         seed: of the rules that are tried.
@@ -156,7 +156,8 @@ class Shadow:
 
     def _moments(self, batch: ServerBatch, actions: Ints) -> Bools:
         """(N,) where a training job is owed, and costs nothing or has waited long enough."""
-        is_free = batch.is_empty & (actions == 0)
+        units = batch.units_in_use + batch.rules.demand[self._kind]
+        is_free = (units <= batch.rules.capacity).all(axis=1) & (actions == 0)
         waited = batch.slot - self._waits_from
         moment: Bools = (self._owed > 0) & (is_free | (waited >= self._longest_wait))
         return moment

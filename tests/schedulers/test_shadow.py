@@ -207,6 +207,17 @@ def test_a_training_job_is_forced_after_the_longest_wait():
         assert batch.tally.training_jobs.sum() == paid
 
 
+def test_a_small_training_job_needs_its_own_units_only():
+    """Three of ten units are always in use, by a job that the rule starts at once."""
+    jobs = [(slot, 3, 5, 9, 1.0) for slot in range(0, 3000, 5)]
+    keys = {"period": 500, "window": 100, "candidates": 4, "slots_per_job": 400}
+    for share, paid in ((0.7, 1), (0.8, 0)):
+        batch = ServerBatch(ScriptedWorkload(jobs), training_share=share)
+        run(batch, Shadow(longest_wait=10**6, **keys), 720)
+        assert batch.tally.training_jobs.sum() == paid
+        assert batch.tally.blocked_slots.sum() == 0
+
+
 def test_it_finds_a_far_better_rule_than_the_one_it_begins_with():
     fixed, searched = servers(load=0.9), servers(load=0.9)
     run(fixed, SCHEDULERS["reservation"](), 30_000)
