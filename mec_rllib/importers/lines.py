@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from mec_rllib.sim.jobs import Bools, Floats
-from mec_rllib.sim.traces.columns import dates
+from mec_rllib.sim.traces.dates import dates
 from mec_rllib.sim.traces.form import normal, one_line, short
 from mec_rllib.sim.traces.text_blocks import BOM, text_blocks
 

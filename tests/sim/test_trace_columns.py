@@ -63,8 +63,10 @@ def test_a_deadline_leaves_what_the_execution_leaves(trace_of):
 
 
 def test_a_deadline_counts_the_execution_before_its_cap(trace_of):
-    trace = trace_of(f"{NEEDED},deadline_s", "0,50,0.2,elastic,60", "1,50,0.2,elastic,")
-    assert slack_and_weight(trace, max_execution=4)[0] == [10, 14]  # 60 - 50, 2 + 3 * 4
+    rows = ["0,50,0.2,elastic,60", "1,50,0.2,elastic,", "2,50,0.2,elastic,2"]
+    trace = trace_of(f"{NEEDED},deadline_s", *rows)
+    # 60 - 50; 2 + 3 * 4; 0 - 50: how much too late a job comes makes no difference
+    assert slack_and_weight(trace, max_execution=4)[0] == [10, 14, -1]
 
 
 @pytest.mark.parametrize("load", [None, 0.001, 0.5])
@@ -270,6 +272,11 @@ def test_what_a_job_cannot_be_is_refused_with_its_line(trace_of, name):
     assert "\n" not in str(caught.value)
 
 
+def test_of_two_faults_the_first_is_named(trace_of):
+    with pytest.raises(ValueError, match="line 2: duration_s must be above 0"):
+        trace_of(NEEDED, "0,0,0.2,elastic", "1,1,0.2,elastic,5")
+
+
 @pytest.mark.parametrize(
     ("header", "message"),
     [
@@ -367,6 +374,15 @@ def test_dates_are_read_to_the_seventh_digit_and_in_any_zone(trace_of):
     assert trace.arrival_s - base == pytest.approx([0.97996, 1.5, 2], abs=1e-6)
     assert trace.duration_s.tolist() == [2, 2.5, 1]
     assert slack_and_weight(trace)[0] == [4, 11, -1]  # floor(6.02) - 2, the rule, 0 - 1
+
+
+def test_a_date_of_another_age_is_a_date(trace_of):
+    row = "{},2,0.2,elastic"
+    trace = trace_of(NEEDED, row.format("1970-01-02"), row.format("3000-01-01"), unit="iso8601")
+    assert trace.arrival_s[0] == 86400
+    assert trace.arrival_s[1] / (365.2425 * 86400) == pytest.approx(1030, abs=0.01)
+    with pytest.raises(ValueError, match="line 2: arrival_s must be 0 or more, not 1066-10-14"):
+        trace_of(NEEDED, row.format("1066-10-14"), unit="iso8601")
 
 
 @pytest.mark.parametrize("value", ["5", "2024", "yesterday", "", "2023-13-01", "1700000000.5"])

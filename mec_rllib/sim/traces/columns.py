@@ -5,9 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.traces.form import (
@@ -159,33 +157,11 @@ def _seconds(values: pa.ChunkedArray, column: Column, unit: Unit) -> Floats | No
         found = values.to_numpy() / column.per_second(unit)
         empty = values.is_null().to_numpy()
         return np.where(np.isnan(found) & ~empty, np.inf, found)
+    from mec_rllib.sim.traces.dates import dates_of, since_1970
+
     if pa.types.is_timestamp(values.type):
-        return _since_1970(values.to_pandas())
-    return (
-        None if pc.any(pc.utf8_is_decimal(values)).as_py() else _dates(values.to_pandas(), "raise")
-    )
-
-
-def dates(texts: Iterable[str | None]) -> Floats:
-    """Seconds since 1970 (UTC, unless a date says otherwise); NaN where a text is no date."""
-    known = [text if text is None or not text.strip().isdecimal() else "" for text in texts]
-    found = _dates(pd.Series(known, dtype=object), "coerce")
-    assert found is not None
-    return found
-
-
-def _dates(texts: pd.Series, errors: str) -> Floats | None:
-    try:
-        found = pd.to_datetime(texts.str.strip(), format="ISO8601", utc=True, errors=errors)
-    except ValueError:
-        return None
-    return _since_1970(found)
-
-
-def _since_1970(moments: pd.Series) -> Floats:
-    nanoseconds = moments.astype("datetime64[ns, UTC]" if moments.dt.tz else "datetime64[ns]")
-    found = nanoseconds.astype("int64").to_numpy() / 1e9
-    return np.where(moments.isna(), np.nan, found)
+        return since_1970(values.to_pandas())
+    return dates_of(values)
 
 
 def first_fault(part: Part, columns: Sequence[Column], last: float, form: Form) -> int | None:
@@ -218,8 +194,8 @@ def part_by_row(
         last: arrival of the job before.
         form: of the file.
     """
-    rows = list(rows)
-    days = {c.name: dates(r.get(c.name) for _, r in rows) for c in columns if c.is_date(form.unit)}
+    rows, broken = _until_broken(rows)
+    days = _dates(rows, columns, form)
     numbers: dict[str, list[float]] = {column.name: [] for column in columns}
     names = list[str]()
     for k, (place, row) in enumerate(rows):
@@ -237,10 +213,37 @@ def part_by_row(
         except ValueError as error:
             raise ValueError(f"{place}: {error}") from None
         last = numbers[ARRIVAL][-1]
+    if broken is not None:
+        raise broken
     codes = {name: k for k, name in enumerate(dict.fromkeys(names))}
     job_class = np.array([codes[name] for name in names], np.int64)
     arrays = {name: np.array(values, float) for name, values in numbers.items()}
     return Part(arrays, job_class, list(codes))
+
+
+def _until_broken(
+    rows: Iterable[tuple[str, Row]],
+) -> tuple[list[tuple[str, Row]], ValueError | None]:
+    """The rows up to the first that is none, and what is wrong with that one."""
+    found = list[tuple[str, Row]]()
+    try:
+        for row in rows:
+            found.append(row)
+    except ValueError as error:
+        return found, error
+    return found, None
+
+
+def _dates(
+    rows: Sequence[tuple[str, Row]], columns: Sequence[Column], form: Form
+) -> dict[str, Floats]:
+    """Fields that should be dates, in seconds, by column."""
+    names = [column.name for column in columns if column.is_date(form.unit)]
+    if not names:
+        return {}
+    from mec_rllib.sim.traces.dates import dates  # pandas: a fifth of a second
+
+    return {name: dates(row.get(name) for _, row in rows) for name in names}
 
 
 def _check_row(values: dict[str, float], job_class: str) -> None:
