@@ -6,6 +6,7 @@ import math
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.envs.llm.env import LlmServing
@@ -286,7 +287,7 @@ def test_seats_are_hardly_ever_empty():
 
 def test_it_is_a_plain_gymnasium_environment():
     env = gymnasium.make("LlmServing-v0", variant="drift")
-    gymnasium.utils.env_checker.check_env(env.unwrapped, skip_render_check=True)
+    check_env(env.unwrapped, skip_render_check=True)
     env.reset(seed=0)
     assert all(map(math.isfinite, env.step(0)[0]))
 

@@ -5,6 +5,7 @@ import copy
 import gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import check_env
 
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.envs.poll.env import PollingServer
@@ -121,4 +122,4 @@ def test_the_rule_is_worth_what_the_prototype_measured(job, anchor):
 
 def test_it_is_a_plain_gymnasium_environment():
     env = gymnasium.make("Polling-v0", drift=True)
-    gymnasium.utils.env_checker.check_env(env.unwrapped, skip_render_check=True)
+    check_env(env.unwrapped, skip_render_check=True)

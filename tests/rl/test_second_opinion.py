@@ -38,11 +38,10 @@ def same(one, other):
     return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
-@pytest.mark.parametrize("observe", [{}, {"afterstates": True}])
-def test_it_takes_as_many_updates_and_changes_nothing_of_the_agent(observe):
+def test_it_takes_as_many_updates_and_changes_nothing_of_the_agent():
     """While nobody trusts psi the gates are the same, whether a second network learns or not."""
     gating = {"td_cutoff": 0.0}
-    alone, two = (algorithm_of(r, gating=gating, observe=observe) for r in ("td", "agreement"))
+    alone, two = (algorithm_of(r, gating=gating) for r in ("td", "agreement"))
     for algorithm in (alone, two):
         algorithm.train()
     assert two._advisers["second"].updates == two.learner_updates == alone.learner_updates > 100
@@ -53,6 +52,15 @@ def test_it_takes_as_many_updates_and_changes_nothing_of_the_agent(observe):
     assert two.env_runner.plays == "slot by slot: a second network is asked"
     for algorithm in (alone, two):
         algorithm.stop()
+
+
+def test_afterstates_have_a_second_network_too():
+    algorithm = algorithm_of(observe={"afterstates": True})
+    algorithm.train()
+    second = algorithm._advisers["second"]
+    assert second.updates == algorithm.learner_updates > 100
+    assert not same(weights(algorithm.get_module()), weights(second.module))
+    algorithm.stop()
 
 
 def test_agreement_is_the_rank_correlation_of_the_last_slots_without_a_job():

@@ -55,6 +55,7 @@ class LlmServing(gymnasium.Env):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    _trains: bool  # the next slot is one of training
 
     _trains: bool
 

@@ -39,6 +39,7 @@ class PollingServer(gymnasium.Env):
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
+    _trains: bool  # the next slot is one of training
 
     _trains: bool
 
