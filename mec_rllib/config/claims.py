@@ -27,8 +27,8 @@ class ClaimConfig(Section):
     below: bool = Field(False, description="the claim is that the mean is below the margin")
     primary: bool = Field(
         False,
-        description="of the few that the project was made for; `make results` corrects them together, "
-        "all others are exploratory",
+        description="of the few that the project was made for, which `make results` corrects "
+        "together; all others are exploratory",
     )
 
 

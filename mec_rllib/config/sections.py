@@ -19,6 +19,11 @@ class GateConfig(Section):
         description="kind of training job it asks for, where env.training_job has several; "
         "null = it chooses, as ats does",
     )
+    free: bool = Field(
+        False,
+        description="its training jobs hold nothing and complete at once, as ideal's do; all else "
+        "is as usual",
+    )
     until: int | None = Field(
         None,
         ge=0,

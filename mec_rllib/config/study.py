@@ -56,6 +56,12 @@ class Strategy:
         return None if self.learns else load_path(self.path)
 
     @property
+    def occupies(self) -> bool:
+        """Whether its training jobs take slots."""
+        gate = self.gate
+        return gate is not None and gate.occupies and not self.experiment.gate.free
+
+    @property
     def exploration(self) -> str:
         """Name or import path of the exploration."""
         return name_and_keys(self.experiment.exploration)[0]
@@ -98,7 +104,7 @@ class Strategy:
             "rule": self.rule,
             "path": self.path,
             "args": self.identity["args"],
-            "occupies": gate is not None and gate.occupies,
+            "occupies": self.occupies,
             "has_fallback": gate is not None and issubclass(gate, PsiGate),
             "settings": dict(
                 differences(study.model_dump(**own), self.experiment.model_dump(**own))

@@ -70,7 +70,12 @@ class GatePerKind(Gate):
 
 
 def build_gate(
-    gate: Any, num_servers: int, kind_costs: Floats, kind: int | None, **keys: Any
+    gate: Any,
+    num_servers: int,
+    kind_costs: Floats,
+    kind: int | None,
+    free: bool = False,
+    **keys: Any,
 ) -> Gate:
     """A gate for N servers.
 
@@ -79,6 +84,7 @@ def build_gate(
         num_servers: N.
         kind_costs: (J,) slots of the whole server that a training job of each kind takes.
         kind: of training job that it asks for; None: the only one, or the gate chooses.
+        free: its training jobs hold nothing and complete at once.
         **keys: of the gate.
 
     Raises:
@@ -88,4 +94,6 @@ def build_gate(
     built: Gate = (
         gate.of_kinds(num_servers, kind_costs, **keys) if has_choice else gate(num_servers, **keys)
     )
+    if free:
+        built.occupies = False
     return built

@@ -65,7 +65,7 @@ def _too_often(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iter
 
 def _never(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator[str]:
     """Not once in the whole life, though there was experience and its own rate means some jobs."""
-    if strategy.rule == "ideal":
+    if not strategy.occupies:
         return
     slots = trials[0].reports[-1]["timesteps_total"]
     to_learn_in = slots - strategy.setting("learner.learning_starts")
@@ -79,7 +79,7 @@ def _never(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator
 
 def _stops(strategy: StoredStrategy, trials: Sequence[TrialResults]) -> Iterator[str]:
     """Silent at the end, for much longer than it ever was before."""
-    if strategy.rule == "ideal" or strategy.setting("gate.until") is not None:
+    if not strategy.occupies or strategy.setting("gate.until") is not None:
         return
     for trial in trials:
         slots, jobs = trial.reports[-1]["timesteps_total"], trial.reports[-1]["training"]["jobs"]

@@ -93,6 +93,8 @@ def _is_one_of(strategy: StoredStrategy, rivals: Mapping[str, Any]) -> bool:
     names = [wanted] if isinstance(wanted, str) else wanted
     if "paying" in names:  # for its training; a gate that never trains pays for nothing
         return strategy.occupies and strategy.rule != "never"
+    if strategy.learns and not strategy.occupies and strategy.rule != "ideal":
+        return False  # a rival by its name pays, as the name alone does
     return strategy.rule in names or "any" in names
 
 

@@ -219,8 +219,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         """Credits of this slot, which are noted for their kind."""
         gate, completed = self._gating.gate, self.env.servers.completed
         if not gate.occupies:
-            self._memory.credits[self._kinds[0]] += self._granted
-            return self._granted
+            return self._granted  # noted when it was granted
         if (completed == NO_KIND).all():
             return 0
         kinds = completed[gate.credits(completed != NO_KIND)]
@@ -253,7 +252,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
                 self._note_td_error(q)
         kinds = self._gating.want_training(self, self._view(psi))
         wanted = kinds != NO_KIND
-        self._granted = 0 if gate.occupies else int(wanted.sum())
+        self._granted = 0 if gate.occupies else self._train_for_free(wanted, kinds)
         if gate.occupies and wanted.any():
             self._count_requests(wanted)
             servers.request_training(kinds)
@@ -265,6 +264,17 @@ class MecEnvRunner(SingleAgentEnvRunner):
             else:
                 q = self._q(obs)
         return q
+
+    def _train_for_free(self, wanted: Bools, kinds: Ints) -> int:
+        """Training jobs that hold nothing and complete at once; returns their credits."""
+        if not wanted.any():
+            return 0
+        self._count_requests(wanted)
+        credits, servers = self._memory.credits, self.env.servers
+        credits += np.bincount(kinds[wanted], minlength=len(credits))
+        servers.since_training[wanted] = 0
+        servers.since_kind[wanted, kinds[wanted]] = 0
+        return int(wanted.sum())
 
     def _count_requests(self, wanted: Bools) -> None:
         """Where no training job waits or runs one is inserted: notes why it was asked for."""

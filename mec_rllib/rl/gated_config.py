@@ -37,6 +37,7 @@ class GatedConfig(AlgorithmConfig):
         self.batch_per_job: Sequence[int] | None = None
         self.training_kind: int | None = None
         self.train_until: int | None = None
+        self.train_free = False
         self.td_rate = 5e-4
         self.observe: dict[str, Any] = {}
         self.exploration: type[Greedy] = EpsilonGreedy
@@ -92,6 +93,7 @@ class GatedConfig(AlgorithmConfig):
         training_kind: int | None = NotProvided,
         td_rate: float = NotProvided,
         train_until: int | None = NotProvided,
+        train_free: bool = NotProvided,
         **keys: Any,
     ) -> Self:
         """Sets the gate and what its training jobs are worth.
@@ -106,6 +108,7 @@ class GatedConfig(AlgorithmConfig):
                 gate chooses.
             td_rate: of the TD statistic.
             train_until: no training job is inserted from this slot (of each server) on.
+            train_free: training jobs hold nothing and complete at once, whatever the gate.
             **keys: keys of the gate.
 
         Raises:
@@ -123,6 +126,7 @@ class GatedConfig(AlgorithmConfig):
             training_kind=training_kind,
             td_rate=td_rate,
             train_until=train_until,
+            train_free=train_free,
         )
 
     def replay(
@@ -198,9 +202,8 @@ class GatedConfig(AlgorithmConfig):
                 f"the world has {kinds} kinds of training jobs: gating() wants updates_per_job for "
                 f"each of them, and a training_kind below {kinds}"
             )
-        return build_gate(
-            self.gate_class, world.num_servers, world.kind_costs, kind, **self.gate_args
-        )
+        where = world.num_servers, world.kind_costs, kind
+        return build_gate(self.gate_class, *where, free=self.train_free, **self.gate_args)
 
     def can_learn(self, slots: int) -> bool:
         """Whether so many slots, of all servers together, are enough experience for an update."""

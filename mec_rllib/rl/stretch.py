@@ -102,8 +102,12 @@ def _beat(field, minds, terms, memory, scratch, rows, k, slot, rng):
     obs[:] = memory.obs
     q = _look(field, minds, terms, memory, scratch, obs)
     granted = _ask(field, minds, terms, memory, scratch, slot)
-    if terms.occupies and granted > 0:
-        q = _insert(field, minds, terms, memory, scratch, obs, q)
+    if granted > 0:
+        _count_requests(field, minds, memory, scratch)
+        if terms.occupies:
+            q = _insert(field, minds, terms, memory, scratch, obs, q)
+        else:
+            _train_for_free(field, terms, memory, scratch)
     q = q[: len(actions)]
     choose(minds.exploration, q, field, slot * terms.servers, rng, actions)
     play_slot(
@@ -175,13 +179,29 @@ def _ask(field, minds, terms, memory, scratch, slot):
 
 
 @inlined
-def _insert(field, minds, terms, memory, scratch, obs, q):
-    """Training jobs wait from now on; returns Q of what is seen then."""
+def _count_requests(field, minds, memory, scratch):
+    """Where no training job waits or runs one is inserted: notes why it was asked for."""
     for i in range(len(scratch.kinds)):
         if scratch.kinds[i] != NO_KIND and scratch.can_ask[i]:
             why = reason(minds.gate, i)
             if why >= 0:
                 memory.requests[why] += 1
+
+
+@inlined
+def _train_for_free(field, terms, memory, scratch):
+    """Training jobs that hold nothing and complete at once."""
+    servers = field.servers
+    for i in range(len(scratch.kinds)):
+        if scratch.kinds[i] != NO_KIND:
+            memory.credits[terms.kind] += 1
+            servers.since_training[i] = 0
+            servers.since_kind[i, terms.kind] = 0
+
+
+@inlined
+def _insert(field, minds, terms, memory, scratch, obs, q):
+    """Training jobs wait from now on; returns Q of what is seen then."""
     insert_training(field.servers, field.tally, field.rules, scratch.kinds, field.now.mask)
     see(minds.sight, field, obs)
     if not terms.needs_psi:
@@ -198,8 +218,7 @@ def _insert(field, minds, terms, memory, scratch, obs, q):
 def _earn(field, terms, memory, granted):
     """Credits of this slot, noted for their kind."""
     if not terms.occupies:
-        memory.credits[terms.kind] += granted
-        return granted
+        return granted  # noted when they were granted
     earned = 0
     for kind in field.now.completed:
         if kind != NO_KIND:

@@ -51,7 +51,8 @@ def dry_run(strategy: Strategy) -> None:
         world = experiment.env.build_world(runners.servers)  # of one runner
         guide = Guided(**strategy.exploration_args).guide if strategy.guide else None
         costs, kind = world.kind_costs, strategy.training_kind
-        gate = build_gate(strategy.gate, world.num_servers, costs, kind, **strategy.args)
+        where, free = (world.num_servers, costs, kind), experiment.gate.free
+        gate = build_gate(strategy.gate, *where, free=free, **strategy.args)
         _play_gate(gate, guide, world)
 
 

@@ -113,6 +113,7 @@ def algorithm_config(strategy: Strategy, seed: int) -> GatedConfig:
             training_kind=strategy.training_kind,
             td_rate=experiment.gate.td_rate,
             train_until=experiment.gate.until,
+            train_free=experiment.gate.free,
         )
         .replay(
             capacity=learner.replay,

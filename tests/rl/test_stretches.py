@@ -129,6 +129,14 @@ def test_every_gate(name, until_credit):
     assert name != "ats" or runner.requests["psi"] > 3
 
 
+@pytest.mark.parametrize("name", ["ats", "pts", "price"])
+def test_every_gate_whose_training_is_free(name):
+    gate, gate_args = RULES[name]
+    runner = play_both(gate, gate_args, 400, False, gating={"train_free": True})
+    assert runner.env.servers.tally.training_jobs.sum() == 0
+    assert runner.env.servers.since_training.max() < 400  # counted from the last free one
+
+
 @pytest.mark.parametrize("observe", [{}, {"free_ahead": 2, "job_class": True}, AFTERSTATES])
 @pytest.mark.parametrize(
     ("exploration", "args"),

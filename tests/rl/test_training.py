@@ -13,6 +13,7 @@ from updates import by_autograd_and_compiled
 
 from mec_rllib.callbacks.corrupt_q import CorruptQCallback
 from mec_rllib.envs.config import EnvConfig
+from mec_rllib.gates import PTS
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
 from mec_rllib.rl.dqn.bootstrapped import Bootstrapped, BootstrappedModule
 from mec_rllib.rl.dqn.noisy import Noisy, NoisyModule
@@ -26,10 +27,19 @@ pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("cluster")]
 TD_SLOPE = "examples.gates.td_slope:TDSlope"
 
 
-def build_algorithm(gate, runners=0, servers=1, updates=4, slots=500, seed=0, activation="relu"):
+class OwnPTS(PTS):
+    """Asked slot by slot, for it decides itself."""
+
+    def wants(self, view):
+        return super().wants(view)
+
+
+def build_algorithm(
+    gate, runners=0, servers=1, updates=4, slots=500, seed=0, activation="relu", free=False
+):
     return (
         GatedDQNConfig()
-        .gating(gate, updates_per_job=updates)
+        .gating(gate, updates_per_job=updates, train_free=free)
         .env_runners(num_env_runners=runners, num_envs_per_env_runner=servers)
         .acting(slots_per_iteration=slots)
         .debugging(seed=seed)
@@ -92,6 +102,19 @@ def test_ideal_trains_in_every_slot_and_occupies_none(build):
     assert algorithm.learner_updates == 1000  # from the 500th transition on
     assert algorithm.totals.training_slots == algorithm.totals.blocked_slots == 0
     assert result["server"]["share_training"] == 0
+
+
+@pytest.mark.parametrize(
+    ("gate", "plays"), [("pts", "compiled stretches"), (OwnPTS, "slot by slot")]
+)
+def test_pts_that_trains_for_free_keeps_its_clock_and_its_updates(build, gate, plays):
+    """Slots 500, 600, ... 1400: ten training jobs of four updates, none of which takes a slot."""
+    algorithm = build(gate, slots=1500, free=True)
+    assert algorithm.plays.startswith(plays)
+    algorithm.train()
+    assert algorithm.learner_updates == 4 * 10
+    totals = algorithm.totals
+    assert totals.training_jobs == totals.training_slots == totals.blocked_slots == 0
 
 
 @pytest.mark.parametrize(
