@@ -16,8 +16,8 @@ class ClaimConfig(Section):
     text: str = Field(min_length=1, max_length=200, description="the claim in a sentence")
     measure: str = Field(
         description="what is measured, a value per seed: difference, above_best, worst_above, "
-        "above_equal_share, adapts_faster, training_share, trains_less, fallback_acts, "
-        "fallback_remains (mec_rllib/results/measures.py)"
+        "above_equal_share, adapts_earlier, greedy_while_learning, blocks_less, training_share, "
+        "trains_less, fallback_acts, fallback_remains (mec_rllib/results/measures.py)"
     )
     of: dict[str, Any] = Field(
         description="arguments of the measure, mostly labels of strategies: {better: ats, worse: "

@@ -85,6 +85,11 @@ class LearnerConfig(Section):
     )
 
     n_step: int = Field(1, ge=1, le=100, description="slots that a return looks ahead")
+    double_q: bool = Field(
+        True,
+        description="the trained network chooses the action that the target network values; false "
+        "= the target network chooses, too",
+    )
     act_with: Literal["online", "target"] = Field(
         "online", description="network that acts: online (the trained one) or target (its average)"
     )
@@ -124,10 +129,18 @@ class RunnersConfig(Section):
 
 
 class EvaluationConfig(Section):
-    """The greedy evaluation at the end: no exploration, no training, a stream of its own."""
+    """The greedy evaluation: no exploration, no training, a stream of its own."""
 
     slots: int = Field(80_000, ge=1, le=10**12, description="slots, all servers together")
     servers: int = Field(8, ge=1, le=100_000, description="servers (a trace is replayed on one)")
+    interval: int | None = Field(
+        None,
+        ge=1,
+        le=10**12,
+        description="evaluate while it learns, too: about every so many slots, always on the same "
+        "jobs; null = at the end only",
+    )
+    duration: int = Field(8_000, ge=1, le=10**12, description="slots of each such evaluation")
 
 
 class PretrainConfig(Section):

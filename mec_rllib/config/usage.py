@@ -17,6 +17,7 @@ from mec_rllib.section import section_of
 OF_ALGORITHMS = {
     "n_step": ("dqn",),
     "act_with": ("dqn",),
+    "double_q": ("dqn",),
     "tau": ("dqn", "sac"),
     "alpha": ("dqn", "sac"),
     "beta": ("dqn", "sac"),

@@ -42,8 +42,8 @@ class Gate:
 
     needs_psi = False  # psi costs a second row in every forward pass
     needs_td = False  # TD errors and their statistic alone; they come with psi anyway
-    # False: training is free: a job holds nothing and completes at once. Of a class (`ideal`), or of
-    # any gate that is built so (`gate.free`).
+    # False: training is free, a job holds nothing and completes at once. So it is for a class
+    # (`ideal`), or for any gate that is built so (`gate.free`).
     occupies = True
     chooses_kind = False  # True: it answers a kind of training job, 0..J-1, or -1 for none
     updates_per_job = 32  # K that a training job pays for, unless a config says otherwise

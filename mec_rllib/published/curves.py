@@ -33,7 +33,7 @@ def thinned(trial: TrialResults, points: int = POINTS) -> Curves:
         curves[figure] = [_point([value_at(r, figure) for r in group], last) for group in groups]
     if any("greedy" in report for report in trial.reports):
         evaluated = [r for r in trial.reports if "greedy" in r]
-        curves["greedy.slots"] = [r["timesteps_total"] for r in evaluated]
+        curves["greedy.slots"] = [r["greedy"]["slot"] for r in evaluated]
         curves["greedy.reward"] = [short(r["greedy"]["reward"]) for r in evaluated]
     return curves
 

@@ -7,7 +7,7 @@ minutes.
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import Any
@@ -89,13 +89,13 @@ class DataFile:
             return f"BEHAVIOUR_VERSION {self.content['behaviour']}, now {BEHAVIOUR_VERSION}"
         return difference(self.content["identity"], study)
 
-    def study(self, claims: Sequence[Mapping[str, Any]]) -> StoredStudy:
+    def study(self, asked: Mapping[str, Any]) -> StoredStudy:
         """The experiment as it would be read back from its folder, with thinned curves.
 
         Args:
-            claims: that are decided on it: those of the config as it is now.
+            asked: what it is asked, `claims` and `compare` of the config as it is now.
         """
-        config = {**self.content["config"], "claims": list(claims)}
+        config = {**self.content["config"], **asked}
         strategies = strategies_of(self.content["strategies"], config)
         learns = {s.label: s.learns for s in strategies}
         trials = []
@@ -144,8 +144,8 @@ def _content(study: Study, played: StoredStudy, points: int) -> dict[str, Any]:
 
 def _of_whole_curves(thin: DataFile, played: StoredStudy) -> list[dict[str, Any]]:
     """The values of claims that thinned curves would tell otherwise."""
-    claims = played.config.get("claims", [])
-    found = {_key(claim): values for claim, values in measured(thin.study(claims))}
+    asked = {"claims": played.config.get("claims", [])}
+    found = {_key(claim): values for claim, values in measured(thin.study(asked))}
     return [
         {
             "measure": claim["measure"],
@@ -195,6 +195,11 @@ def _without_folders(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "env": {**env, "trace": {**env["trace"], "path": name}}}
 
 
-def with_claims(played: StoredStudy, claims: Sequence[Mapping[str, Any]]) -> StoredStudy:
-    """The same experiment, asked about the claims of its config as it is now."""
-    return replace(played, config={**played.config, "claims": list(claims)})
+def asked_of(study: Study) -> dict[str, Any]:
+    """What an experiment is asked, but not made of: it may change, and nothing is played again."""
+    return study.experiment.model_dump(mode="json", include={"claims", "compare"})
+
+
+def asked_anew(played: StoredStudy, study: Study) -> StoredStudy:
+    """The same experiment, asked what its config asks now."""
+    return replace(played, config={**played.config, **asked_of(study)})

@@ -11,6 +11,7 @@ from mec_rllib.results.suite import world_section
 from mec_rllib.results.summary import aggregate_of
 from mec_rllib.results.tables import (
     HEADINGS,
+    PATTERNS,
     Section,
     claim_section,
     compare_section,
@@ -39,6 +40,7 @@ def page_text(shelf: Shelf, beside: str, pictures: Mapping[str, Sequence[str]]) 
         f"# {page.name}",
         f"Written by `make results-docs` from the data files. `{page.config}`",
     ]
+    parts += [page.about] if page.about else []
     parts += [filled(beside, shelf)] if beside else []
     if not shelf.played:
         parts.append(_why_nothing(shelf))
@@ -139,7 +141,7 @@ def detectable(claims: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _effect(claim: Mapping[str, Any]) -> str:
-    return text(claim["detectable"], ".2%" if claim["unit"] == "share" else ".3f")
+    return text(claim["detectable"], PATTERNS[claim["unit"]]).lstrip("+")
 
 
 def how_played(played: Played) -> list[str]:

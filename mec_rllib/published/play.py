@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from mec_rllib.published.data import DataFile, with_claims
+from mec_rllib.published.data import DataFile, asked_anew
 from mec_rllib.published.identity import digest
 from mec_rllib.published.units import Page, Unit
 from mec_rllib.results.folder import Folder
@@ -70,8 +70,7 @@ def _play(unit: Unit, path: Path, runs: Path, cores: int | None) -> list[str]:
     except RuntimeError as error:  # the others can still be played
         return [str(error)]
     if not failures:
-        claims = [claim.model_dump(mode="json") for claim in unit.study.experiment.claims]
-        played = with_claims(read_study(folder.path), claims)
+        played = asked_anew(read_study(folder.path), unit.study)
         DataFile.of(unit.study, played, origin(commit, searched(folder))).write(path)
     return failures
 

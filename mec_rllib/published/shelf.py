@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from mec_rllib.published.data import DataFile
+from mec_rllib.published.data import DataFile, asked_of
 from mec_rllib.published.units import Page, Unit
 from mec_rllib.results.claims import decided
 from mec_rllib.results.folder import SuiteFolder
@@ -31,7 +31,8 @@ class Played:
     @cached_property
     def claims(self) -> list[dict[str, Any]]:
         """What its claims have come to."""
-        return decided(self.data.measured(self.study))
+        found = decided(self.data.measured(self.study))
+        return [claim | {"interim": False} for claim in found]  # only what is whole has data
 
     @cached_property
     def stale_by(self) -> str | None:
@@ -84,6 +85,5 @@ def look_up(page: Page, data: Path) -> Shelf:
     for unit in page.units:
         found = DataFile.read(unit.data_in(data))
         if found is not None:
-            claims = [claim.model_dump(mode="json") for claim in unit.study.experiment.claims]
-            played.append(Played(unit, found, found.study(claims)))
+            played.append(Played(unit, found, found.study(asked_of(unit.study))))
     return Shelf(page, played)

@@ -1,13 +1,17 @@
 """The page on top of all results: what was claimed, what came out, and where it stands."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from inspect import signature
 from typing import Any, NamedTuple
 
+from mec_rllib.files import number
+from mec_rllib.gates import ATS
 from mec_rllib.published.pages import NOT_HERE, NOT_PLAYED
 from mec_rllib.published.shelf import Played, Shelf
 from mec_rllib.published.texts import estimate_text
 from mec_rllib.results.claims import with_holm
-from mec_rllib.results.tables import p_text, pipes
+from mec_rllib.results.summary import aggregate_of
+from mec_rllib.results.tables import p_text, pipes, text
 
 PRIMARY = (
     "The few claims that the project was made for, named in the configs before the runs "
@@ -17,6 +21,8 @@ EXPLORATORY = (
     "All other claims explore: Holm's correction is for the claims of one experiment, and with so "
     "many experiments some of them hold by chance."
 )
+CUTOFF = signature(ATS).parameters["td_cutoff"].default
+MOST = 0.5  # of the requests
 
 
 class Decided(NamedTuple):
@@ -41,6 +47,7 @@ def summary_text(shelves: Sequence[Shelf], beside: str) -> str:
     parts = ["# Results", beside.strip()]
     parts += ["## Primary claims", PRIMARY, _claims(_corrected(primary), with_p=True)]
     parts += ["## Experiments", _experiments(shelves)]
+    parts += _where_psi_decides(shelves)
     parts += ["## Exploratory claims", EXPLORATORY, _claims(other)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
@@ -79,6 +86,32 @@ def _claims(decided: Iterable[Decided], with_p: bool = False) -> str:
         return NOT_PLAYED
     p = ["p"] if with_p else []
     return pipes(["claim", "verdict", "estimate, 95 % CI", "n", *p, "Holm", "where"], rows)
+
+
+def _where_psi_decides(shelves: Sequence[Shelf]) -> list[str]:
+    """What the requests of `ats` rest on, as it is by default, in every experiment that has it."""
+    rows = [row for shelf in shelves for played in shelf.played for row in _requests(shelf, played)]
+    if not rows:
+        return []
+    decided = sum(is_psi for _, is_psi in rows)
+    note = (
+        f"What the requests of `ats` rest on, with its default TD cutoff of {CUTOFF:g}. Psi "
+        f"decides most of them in {decided} of {len(rows)} cases; elsewhere Q is held for "
+        "unreliable, and a fallback decides."
+    )
+    table = pipes(["experiment", "strategy", "psi above", "tie", "fallback"], [r for r, _ in rows])
+    return ["## Where psi decides", note, table]
+
+
+def _requests(shelf: Shelf, played: Played) -> Iterator[tuple[list[str], bool]]:
+    settings = {strategy.label: strategy for strategy in played.study.strategies}
+    for entry in aggregate_of(played.rows):
+        strategy = settings[entry["strategy"]]
+        if strategy.rule == "ats" and strategy.args["td_cutoff"] == CUTOFF and "requests" in entry:
+            shares = {name: number(s["mean"]) for name, s in entry["requests"]["shares"].items()}
+            cells = [text(shares[name], ".1%") for name in ("psi", "tie", "fallback")]
+            link = f"[{played.unit.name}](results/{shelf.page.name}.md)"
+            yield [link, strategy.label, *cells], shares["psi"] > MOST
 
 
 def _experiments(shelves: Sequence[Shelf]) -> str:

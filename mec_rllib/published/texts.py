@@ -13,7 +13,7 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.lookup import nearest
 from mec_rllib.published.shelf import Played, Shelf
 from mec_rllib.results.summary import aggregate_of
-from mec_rllib.results.tables import COLUMNS, figures, text
+from mec_rllib.results.tables import COLUMNS, PATTERNS, figures, text
 
 NAMES = ("R", "last20", "greedy", "missed", "training", "blocked", "updates")  # of COLUMNS
 PLACE = re.compile(r"\{(\w+):([^}]+)\}")
@@ -107,6 +107,6 @@ def _of_claims(claims: Iterable[Mapping[str, Any]], prefix: str) -> Iterator[tup
 
 def estimate_text(claim: Mapping[str, Any]) -> str:
     """The estimate of a claim with its interval."""
-    pattern = ".2%" if claim["unit"] == "share" else "+.3f"
+    pattern = PATTERNS[claim["unit"]]
     low, high = (text(bound, pattern) for bound in claim["ci95"])
     return f"{text(claim['estimate'], pattern)} [{low}, {high}]"

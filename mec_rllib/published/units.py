@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,14 @@ class Page:
         config: file below `tune_configs/`, with what is set beside it.
         units: what it shows.
         claims: about all its worlds; empty where it shows one experiment.
+        about: what the config says of itself, in the comment that it begins with.
     """
 
     name: str
     config: str
     units: Sequence[Unit]
     claims: Sequence[Mapping[str, Any]] = field(default_factory=tuple)
+    about: str = ""
 
     @property
     def is_suite(self) -> bool:
@@ -75,11 +78,19 @@ def pages(configs: Path, recordings: Path, traces: Path | None = None) -> list[P
 
 
 def _page(path: Path) -> Page:
-    name, found = path.stem, load_config(path)
+    name, found, about = path.stem, load_config(path), _about(path)
     if not isinstance(found, Suite):
-        return Page(name, path.name, [Unit(name, found)])
+        return Page(name, path.name, [Unit(name, found)], about=about)
     units = [Unit(f"{name}.{label}", study, label) for label, study in found.worlds.items()]
-    return Page(name, path.name, units, [claim.model_dump(mode="json") for claim in found.claims])
+    claims = [claim.model_dump(mode="json") for claim in found.claims]
+    return Page(name, path.name, units, claims, about)
+
+
+def _about(path: Path) -> str:
+    """The comment at the top, up to the command that plays the file."""
+    lines = takewhile(lambda line: line.startswith("# "), path.read_text("utf-8").splitlines())
+    words = (line.removeprefix("# ") for line in lines)
+    return "\n".join(takewhile(lambda line: "mec-rllib tune" not in line, words))
 
 
 def _on_recording(entry: Mapping[str, Any], configs: Path, traces: Path | None) -> Page:
@@ -96,4 +107,4 @@ def _on_recording(entry: Mapping[str, Any], configs: Path, traces: Path | None) 
     )
     is_here = traces is not None and path.is_file()
     unit = Unit(entry["name"], study, recording=file, is_here=is_here)
-    return Page(entry["name"], config, [unit])
+    return Page(entry["name"], config, [unit], about=_about(configs / f"{entry['config']}.yaml"))

@@ -38,18 +38,29 @@ the suite.
 a trace these are the jobs of the trace; where the load follows a schedule, it is the last load.
 """
 
+PRIMARY = """The few claims that the project was made for (`primary: true`), named before their
+experiments were run. [results.md](results.md) corrects them together, over all experiments, with
+Holm's method. All other claims are exploratory. Seeds and slots of an experiment are fixed before
+it runs, and it is not stopped for what it shows: while trials are missing, its report marks every
+verdict as interim."""
+
 
 def reference(configs: Path) -> str:
     """The page, Markdown, for the experiments in a folder."""
     claims: dict[str, tuple[Mapping[str, Any], list[str]]] = {}
+    primary = []
     for path in sorted(configs.glob("*.yaml")):
         for claim in yaml.safe_load(path.read_text(encoding="utf-8")).get("claims", []):
             claims.setdefault(claim["id"], (claim, []))[1].append(path.stem)
+            if claim.get("primary"):
+                primary.append(f"| {path.stem} | `{claim['id']}` | {claim['text']} |")
     measures = [f"| `{name}` | {_first_lines(m)} |" for name, m in MEASURES.items()]
     rows = [_row(claim, names) for claim, names in claims.values()]
     return "\n".join(
         [
-            *(HEAD, "## Measures", "", "| measure | value per seed |", "|---|---|", *measures, ""),
+            *(HEAD, "## The primary family", "", PRIMARY, "", "| experiment | id | claim |"),
+            *("|---|---|---|", *primary, ""),
+            *("## Measures", "", "| measure | value per seed |", "|---|---|", *measures, ""),
             *("## Claims", "", "| id | claim | measure | margin | experiments |"),
             *("|---|---|---|---|---|", *rows, ""),
         ]

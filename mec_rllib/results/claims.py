@@ -7,7 +7,7 @@ from typing import Any
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.lookup import nearest
-from mec_rllib.results.measures import LABEL, MEASURES, UNITS, Finished
+from mec_rllib.results.measures import FORMER, LABEL, MEASURES, UNITS, Finished
 from mec_rllib.results.stats import (
     Estimate,
     Interval,
@@ -36,6 +36,8 @@ def check_claims(claims: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> 
     """
     for claim in claims:
         place, name = f"claims: {claim['id']}", claim["measure"]
+        if name in FORMER:
+            raise ConfigError(f"{place}: measure {name} is now {FORMER[name]}")
         if name not in MEASURES:
             raise ConfigError(f"{place}: unknown measure {name!r}; {nearest(name, MEASURES)}")
         signature = inspect.signature(MEASURES[name])
@@ -66,21 +68,20 @@ def decide(study: StoredStudy) -> list[dict[str, Any]]:
 
     The verdict is by the 95 % t-interval over seeds; `holm` says whether it survives the
     Holm-Bonferroni correction for all claims in the list (5 % for the whole family). Where seeds
-    have no spread, nothing is decided; `note` says why. Of a folder that was written before
+    have no spread, nothing is decided; `note` says why. `interim`: trials are missing, and whoever
+    stops at the first verdict that pleases has tested nothing. Of a folder that was written before
     experiments had claims, those of its summary are shown as they stand there.
     """
     if not study.is_resolved:
         return _stored(study)
-    return decided(measured(study))
+    is_running = not all(trial.is_finished for trial in study.trials)
+    return [claim | {"interim": is_running} for claim in decided(measured(study))]
 
 
 def measured(study: StoredStudy) -> list[Measured]:
     """The claims that the experiment can say something about, each with a value per seed."""
-    finished = Finished(study)
-    values = [
-        (claim, MEASURES[claim["measure"]](finished, **claim["of"]))
-        for claim in study.config.get("claims", [])
-    ]
+    finished, claims = Finished(study), study.config.get("claims", [])
+    values = [(c, MEASURES[measure_of(c)](finished, **c["of"])) for c in claims]
     return [(claim, of_claim) for claim, of_claim in values if of_claim]
 
 
@@ -92,6 +93,11 @@ def decided(claims: Sequence[Measured]) -> list[dict[str, Any]]:
             for claim, values in claims
         ]
     )
+
+
+def measure_of(claim: Mapping[str, Any]) -> str:
+    """The measure of a claim, by its name of today."""
+    return FORMER.get(claim["measure"], claim["measure"])
 
 
 def conclude(claim: Mapping[str, Any], found: Estimate, n: int, note: str) -> dict[str, Any]:
@@ -112,7 +118,7 @@ def conclude(claim: Mapping[str, Any], found: Estimate, n: int, note: str) -> di
         "ci95": [low, high],
         "margin": claim["margin"],
         "is_below": claim["below"],
-        "unit": UNITS[claim["measure"]],
+        "unit": UNITS[measure_of(claim)],
         "n": n,
         "p": found.p_value(claim["margin"]),
         "detectable": found.detectable,
@@ -131,7 +137,7 @@ def _stored(study: StoredStudy) -> list[dict[str, Any]]:
     if not study.folder.summary.is_file():
         return []
     summary = json.loads(study.folder.summary.read_text(encoding="utf-8"))
-    missing = {"is_below": False, "unit": "R", "note": ""}
+    missing = {"is_below": False, "unit": "R", "note": "", "interim": False}
     return [missing | claim for claim in summary.get("claims", [])]
 
 

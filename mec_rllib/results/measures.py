@@ -5,6 +5,7 @@ no value where the experiment has nothing to say about it, and NaN for a seed in
 resolved. A measure of a new kind is a function here, decorated with `measure`.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Annotated, Any, Literal
@@ -20,7 +21,7 @@ Label = Annotated[str, LABEL]
 # Labels, or {gate: NAME, [NAMES] or paying}, or {scheduler: NAME, [NAMES] or any}.
 Rivals = Annotated[Sequence[str] | Mapping[str, Any], LABEL]
 Metric = Literal["reward_lifetime", "reward_last20", "reward_greedy"]
-Unit = Literal["R", "share"]
+Unit = Literal["R", "share", "slots"]
 
 AFTER_DAMAGE_SLOTS = 10_000
 SETTLED_SHARE = 0.2  # of the slots, at the end
@@ -30,13 +31,14 @@ Measure = Callable[..., list[float]]
 
 MEASURES: dict[str, Measure] = {}
 UNITS: dict[str, Unit] = {}
+FORMER = {"adapts_faster": "blocks_less"}  # in folders that are older than the name
 
 
 def measure(unit: Unit = "R") -> Callable[[Measure], Measure]:
     """Makes a function a measure that claims can name.
 
     Args:
-        unit: of its values: R, or a share that is printed in percent.
+        unit: of its values: R, a share that is printed in percent, or slots.
     """
 
     def register(function: Measure) -> Measure:
@@ -178,8 +180,11 @@ def above_equal_share(finished: Finished, strategy: Label, rivals: Rivals) -> li
 
 
 @measure()
-def adapts_faster(finished: Finished, better: Label, worse: Label) -> list[float]:
-    """Gap between two curves once the load rises, less their gap before (means over reports)."""
+def blocks_less(finished: Finished, better: Label, worse: Label) -> list[float]:
+    """Gap between two curves once the load rises, less their gap before (means over reports).
+
+    This is what training blocks then, more than what is learned: a rule gains by it, too.
+    """
     rises = first_rise(finished.study.setting("env.load"))
     if not rises:  # from slot 0 on: there is nothing before
         return []
@@ -190,6 +195,32 @@ def adapts_faster(finished: Finished, better: Label, worse: Label) -> list[float
         gap = window_rewards(a) - window_rewards(b)
         values.append(interval(gap[slots > rises]).mean - interval(gap[slots <= rises]).mean)
     return values
+
+
+@measure("slots")
+def adapts_earlier(
+    finished: Finished, better: Label, worse: Label, share: float = 0.95
+) -> list[float]:
+    """Slots until a greedy policy has 95 % of its final R: of one strategy, before another.
+
+    Looked at every `evaluation.interval` slots. The final R is the mean over the last fifth of
+    these evaluations; where it is not above 0 there is no such slot.
+    """
+    return [
+        slots_to(b, share) - slots_to(a, share)
+        for a, b in finished.of(better, worse)
+        if greedy_of(a) and greedy_of(b)
+    ]
+
+
+@measure()
+def greedy_while_learning(finished: Finished, better: Label, worse: Label) -> list[float]:
+    """Greedy R of one strategy minus that of another, mean over the evaluations on the way."""
+    return [
+        interval([r for _, r in greedy_of(a)]).mean - interval([r for _, r in greedy_of(b)]).mean
+        for a, b in finished.of(better, worse)
+        if greedy_of(a) and greedy_of(b)
+    ]
 
 
 @measure("share")
@@ -224,6 +255,21 @@ def fallback_remains(finished: Finished, strategy: Label) -> list[float]:
         float(fallback[slots > (1.0 - SETTLED_SHARE) * slots[-1]].mean())
         for slots, fallback, _ in _damaged(finished, strategy)
     ]
+
+
+def greedy_of(trial: TrialResults) -> list[tuple[int, float]]:
+    """Slot and R of each greedy evaluation while it learned."""
+    evaluations = [report["greedy"] for report in trial.reports if "greedy" in report]
+    return [(evaluation["slot"], number(evaluation["reward"])) for evaluation in evaluations]
+
+
+def slots_to(trial: TrialResults, share: float) -> float:
+    """The slot of the first evaluation with this share of the final greedy R; NaN if none has."""
+    evaluations = greedy_of(trial)
+    last = evaluations[-math.ceil(SETTLED_SHARE * len(evaluations)) :]
+    final = interval([reward for _, reward in last]).mean
+    reached = [slot for slot, reward in evaluations if reward >= share * final]
+    return float(reached[0]) if reached and final > 0.0 else math.nan
 
 
 def first_rise(load: Any) -> float | None:

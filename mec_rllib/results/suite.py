@@ -10,7 +10,7 @@ import yaml
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.files import number
-from mec_rllib.results.claims import conclude, why_undecided, with_holm
+from mec_rllib.results.claims import conclude, measure_of, why_undecided, with_holm
 from mec_rllib.results.folder import SuiteFolder
 from mec_rllib.results.measures import MEASURES, Finished
 from mec_rllib.results.stats import Values, estimate, known, over_worlds
@@ -81,10 +81,12 @@ def decide_suite(suite: StoredSuite) -> list[dict[str, Any]]:
     finished = [Finished(world) for world in suite.worlds.values()]
     found = []
     for claim in suite.config["claims"]:
-        values = [MEASURES[claim["measure"]](world, **claim["of"]) for world in finished]
+        values = [MEASURES[measure_of(claim)](world, **claim["of"]) for world in finished]
         if any(values):
             found.append(_concluded(claim, dict(zip(suite.worlds, values, strict=True))))
-    return with_holm(found)
+    trials = [trial for world in suite.worlds.values() for trial in world.trials]
+    is_running = not all(trial.is_finished for trial in trials)
+    return [claim | {"interim": is_running} for claim in with_holm(found)]
 
 
 def _concluded(claim: Mapping[str, Any], values: Mapping[str, Values]) -> dict[str, Any]:

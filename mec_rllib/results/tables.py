@@ -18,6 +18,7 @@ COLUMNS = (  # metric, heading, format
 )
 WITH_INTERVAL = ("reward_lifetime", "reward_last20", "reward_greedy")
 HEADINGS = ("strategy", "n", *(heading for _, heading, _ in COLUMNS))
+PATTERNS = {"R": "+.3f", "share": ".2%", "slots": "+,.0f"}  # of a claim's estimate, by its unit
 SMALLEST_P = 0.001  # that is printed as it is
 
 
@@ -31,9 +32,16 @@ class Section(NamedTuple):
 
 
 def pipes(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [headings, ["---"] + ["---:"] * (len(headings) - 1), *rows]
+    """A table in Markdown; columns of figures are aligned to the right."""
+    rows = list(rows)
+    columns = zip(*rows, strict=True) if rows else [()] * len(headings)
+    marks = ["---:" if all(map(_is_figure, column)) else "---" for column in columns]
+    lines = [headings, marks, *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _is_figure(cell: str) -> bool:
+    return cell[:1].isdigit() or cell[:1] in "+-[<>"
 
 
 def figures(values: Iterable[float | None]) -> list[str]:
@@ -81,13 +89,13 @@ def claim_section(claims: Sequence[dict[str, Any]], how: str = "") -> Section:
 
 def claim_cells(claim: dict[str, Any]) -> list[str]:
     """A claim: where it is not decided for want of data, the place of the interval says why."""
-    is_share = claim["unit"] == "share"
-    pattern = ".2%" if is_share else "+.3f"
+    pattern = PATTERNS[claim["unit"]]
     low, high = (text(bound, pattern) for bound in claim["ci95"])
+    is_share = claim["unit"] == "share"
     margin = f"{100 * claim['margin']:g}%" if is_share else f"{claim['margin']:g}"
     return [
         claim["text"],
-        claim["verdict"],
+        f"{claim['verdict']} (interim)" if claim["interim"] else claim["verdict"],
         str(claim["n"]),
         text(claim["estimate"], pattern),
         claim["note"] or f"[{low}, {high}]",

@@ -61,7 +61,10 @@ class Trial:
         """Plays until the next report; the last one carries the row."""
         result = self.run.play(min(self._report_slots, self._experiment.slots - self._played))
         result["node"] = self._node
-        self._played = int(self.run.totals.slots)
+        before, self._played = self._played, int(self.run.totals.slots)
+        interval = self._experiment.evaluation.interval
+        if interval is not None and self._played // interval > before // interval:
+            result["greedy"] = self._greedy_now()
         last_starts = (1.0 - LAST_SHARE) * self._experiment.slots
         if self._at_last is None and self._played >= last_starts:
             self._at_last = self.run.totals
@@ -69,6 +72,15 @@ class Trial:
             result |= {"row": self._row(), "done": True}
         self._last_report = result
         return result
+
+    def _greedy_now(self) -> dict[str, Any]:
+        """What the policy is worth so far: always on the same jobs, and nothing is learned."""
+        experiment, policy = self._experiment, self.run.policy()
+        slots = experiment.evaluation.duration
+        return {
+            "slot": self._played,
+            "reward": evaluate_greedy(experiment, policy, self._seed, slots),
+        }
 
     def save(self, folder: Path) -> None:
         """Writes a checkpoint; of a finished trial the policy only."""
@@ -152,10 +164,20 @@ def origin(strategy: Strategy, seed: int) -> dict[str, Any]:
     return {"strategy": strategy.label, "seed": seed, **strategy.identity, "trace": trace}
 
 
-def evaluate_greedy(experiment: Experiment, policy: Scheduler, seed: int) -> float:
-    """R of a policy that neither explores nor trains, on jobs it has not seen."""
+def evaluate_greedy(
+    experiment: Experiment, policy: Scheduler, seed: int, slots: int | None = None
+) -> float:
+    """R of a policy that neither explores nor trains, on jobs it has not seen.
+
+    Args:
+        experiment: whose world and evaluation.
+        policy: that is judged.
+        seed: of the trial.
+        slots: of all servers together; None: those of the evaluation at the end.
+    """
     batch = evaluation_world(experiment, seed)
-    run(batch, policy, math.ceil(experiment.evaluation.slots / batch.num_servers))
+    slots = experiment.evaluation.slots if slots is None else slots
+    run(batch, policy, math.ceil(slots / batch.num_servers))
     return totals_of(batch).mean_reward
 
 

@@ -1,11 +1,14 @@
 """What claims measure, by hand: rewards and shares of made-up trials, and when nothing is said."""
 
+import math
+
 import pytest
 from made_up_trials import trial
 from stored import SHIPPED_CLAIMS, stored
 
-from mec_rllib.results.claims import decide
-from mec_rllib.results.measures import Finished
+from mec_rllib.errors import ConfigError
+from mec_rllib.results.claims import check_claims, decide, measure_of
+from mec_rllib.results.measures import MEASURES, Finished
 
 SEEDS = (0, 1)
 
@@ -134,7 +137,66 @@ def test_the_report_in_which_the_load_begins_to_rise_is_before_the_rise():
     }
     both = {"ats": gate("ats", 0.8), "pts": gate("pts", 0.7)}
     load = [[0, 0.1], [200, 0.1], [400, 0.3]]
-    assert estimate("ats_adapts_faster", both, reports, env={"load": load}) == 0.45 - 0.2
+    assert estimate("ats_blocks_less", both, reports, env={"load": load}) == 0.45 - 0.2
+
+
+def evaluated(*rewards):
+    """Reports of 100 slots, each with a greedy evaluation."""
+    return [
+        {
+            "timesteps_total": 100 * k,
+            "reward": {"window": 0},
+            "greedy": {"slot": 100 * k, "reward": r},
+        }
+        for k, r in enumerate(rewards, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("pts", "earlier"),
+    [
+        # final 0.8 (mean of the last fifth, here one): 0.76 is 95 % of it
+        ((0.1, 0.5, 0.75, 0.76, 0.8), 200),  # slot 400, ats has 95 % of 0.9 at 200
+        ((0.86, 0.5, 0.75, 0.76, 0.8), -100),  # the first time counts
+        ((None, 0.5, 0.75, 0.76, 0.8), 200),  # no job was resolved
+        ((0.0, 0.0, 0.0, -0.1, -0.1), math.nan),  # there is no such slot
+    ],
+)
+def test_who_has_most_of_the_final_policy_earlier(pts, earlier):
+    both = {"ats": gate("ats", 0.8), "pts": gate("pts", 0.7)}
+    reports = {"ats": evaluated(0.3, 0.86, 0.7, 0.8, 0.9), "pts": evaluated(*pts)}
+    found = decided(both, reports)["ats_adapts_earlier"]
+    assert found["estimate"] == pytest.approx(earlier, nan_ok=True)
+    assert found["unit"] == "slots"
+    without = {"ats": reports["ats"], "pts": [{"timesteps_total": 100, "reward": {"window": 0}}]}
+    assert "ats_adapts_earlier" not in decided(both, without)
+
+
+def test_the_greedy_policies_are_compared_on_the_way():
+    both = {"ats": gate("ats", 0.8), "pts": gate("pts", 0.7)}
+    reports = {"ats": evaluated(0.3, 0.9), "pts": evaluated(0.2, 0.6)}
+    assert estimate("ats_above_pts_while_learning", both, reports) == 0.6 - 0.4
+
+
+def test_a_claim_of_an_older_folder_keeps_its_measure_by_its_former_name():
+    claim = SHIPPED_CLAIMS["ats_blocks_less"]
+    measured = MEASURES[measure_of(claim | {"measure": "adapts_faster"})]
+    assert measured is MEASURES[claim["measure"]]
+    with pytest.raises(ConfigError, match="measure adapts_faster is now blocks_less"):
+        check_claims([claim | {"measure": "adapts_faster"}], ["ats", "pts"])
+
+
+def test_a_gate_that_trains_for_free_is_no_rival_of_those_that_pay():
+    strategies = [
+        *("ats", "pts", "ideal"),
+        {"gate": "pts", "free": True, "label": "pts-free"},
+        {"gate": "pts", "period": 50, "label": "pts50"},
+    ]
+    labels = ("ats", "pts", "ideal", "pts-free", "pts50")
+    finished = Finished(stored([trial(s, 0, 0.5) for s in labels], strategies=strategies))
+    assert finished.select({"gate": "pts"}) == ["pts", "pts50"]
+    assert finished.select({"gate": "paying"}) == ["ats", "pts", "pts50"]
+    assert finished.select({"gate": "ideal"}) == ["ideal"]
 
 
 def corrupted(shares, slot):

@@ -156,13 +156,13 @@ def test_a_report_without_data_decides_nothing_and_is_readable(tmp_path, capsys)
     shown, table = capsys.readouterr().out, (tmp_path / "out/report.md").read_text()
     rows = {line.split(" | ")[0][2:]: line.split(" | ")[1:] for line in table.splitlines()}
     assert rows["ATS is above SJF (lifetime)"][:4] == [
-        *("undecided", "2", "+0.000", "all 2 seeds equal")
+        *("undecided (interim)", "2", "+0.000", "all 2 seeds equal")
     ]
     assert rows["ATS is above SJF (lifetime)"][4:] == ["> 0", "-", "- |"]
-    assert rows["ATS is above idle"][:4] == ["undecided", "1", "+0.100", "one seed"]
-    assert rows["ATS is above PTS (equal budget)"][:4] == ["undecided", "0", "-", "no figures"]
+    assert rows["ATS is above idle"][:4] == ["undecided (interim)", "1", "+0.100", "one seed"]
+    assert rows["ATS is above PTS (equal budget)"][1:4] == ["0", "-", "no figures"]
     share = rows["ATS trains in less than 2 % of the slots"]
-    assert share[:5] == ["holds", "2", "0.91%", "[0.78%, 1.04%]", "< 2%"]
+    assert share[:5] == ["holds (interim)", "2", "0.91%", "[0.78%, 1.04%]", "< 2%"]
     for text in (shown, table, (tmp_path / "out/report.html").read_text()):
         assert not re.search(r"\bnan\b", re.sub(r'base64,[^"]*', "", text))
         assert "no R, for no job was resolved: pts (seed 0, 1)" in text

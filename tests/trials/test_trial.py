@@ -75,6 +75,26 @@ def test_the_last_fifth_is_the_last_fifth(experiment):
     assert row["reward_greedy"] == evaluate_greedy(experiment, SJF(), 0)
 
 
+def test_the_policy_is_judged_on_the_way_always_on_the_same_jobs(experiment):
+    """Reports of 10 slots; every 250 slots are over in the 25th, 50th, 75th and 100th."""
+    look = experiment.evaluation.model_copy(update={"interval": 250, "duration": 100})
+    looking = experiment.model_copy(update={"evaluation": look})
+    watching = ScriptedRun()
+    watching._scheduler = Watching()
+    trial, rows, seen = Trial("sjf", 0, looking, watching), [], []
+    while not trial.is_done:
+        report = trial.play_report()
+        seen += [report["greedy"]] if "greedy" in report else []
+        rows = report.get("row")
+    assert [found["slot"] for found in seen] == [250, 500, 750, 1000]
+    assert len({found["reward"] for found in seen}) == 1
+    assert seen[0]["reward"] == evaluate_greedy(experiment, FIFO(), 0, slots=100)
+    arrived = np.array(watching._scheduler.arrived).reshape(-1, 2)
+    assert len(arrived) == 4 * 50 + 100  # two servers: 50 slots of each, 100 at the end
+    np.testing.assert_array_equal(arrived[:50], arrived[150:200])
+    assert rows["reward_greedy"] == evaluate_greedy(experiment, FIFO(), 0)
+
+
 def test_a_restored_trial_knows_where_its_last_fifth_began(experiment, tmp_path):
     whole, first = (Trial("sjf", 0, experiment, ScriptedRun()) for _ in range(2))
     while not whole.is_done:

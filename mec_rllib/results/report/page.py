@@ -231,7 +231,7 @@ def _html(shown: _Shown, summary: dict[str, Any]) -> str:
 
 
 def _markdown(shown: _Shown) -> str:
-    """Tables for a paper, an issue or `docs/results.md`."""
+    """Tables for a paper or an issue."""
     parts = [f"# {shown.name}", shown.lead]
     if shown.table.rows:
         parts += [shown.table.note, pipes(shown.table.headings, shown.table.rows)]
