@@ -125,6 +125,27 @@ def test_what_was_begun_goes_on_though_the_config_has_grown_keys_since(project, 
     assert "| sjf | 3 |" in page(project, "rules")
 
 
+def test_a_trial_that_another_experiment_has_played_is_not_played_again(project, capsys):
+    play("--only", "rules")
+    more = RULES.replace("[sjf, fifo]", "[{scheduler: sjf, label: shortest}, fifo, edf]")
+    more = more.replace("name: rules", "name: more").replace("better: sjf", "better: shortest")
+    (project / "tune_configs" / "more.yaml").write_text(more)
+    capsys.readouterr()
+    assert play("--only", "more") == 0
+    assert "more: 6 of 9 trials are there already" in capsys.readouterr().out
+    rows = {(r["strategy"], r["seed"]): r for r in shelf_of(project, "more").played[0].rows}
+    assert sorted({label for label, _ in rows}) == ["edf", "fifo", "shortest"]
+    for there, here in (("sjf", "shortest"), ("fifo", "fifo")):
+        for row in shelf_of(project, "rules").played[0].rows:
+            if row["strategy"] == there:
+                assert rows[here, row["seed"]] == row | {"strategy": here}
+    # Other slots are other trials.
+    other = more.replace("name: more", "name: longer").replace("slots: 400\n", "slots: 500\n")
+    (project / "tune_configs" / "longer.yaml").write_text(other)
+    assert play("--only", "longer") == 0
+    assert "there already" not in capsys.readouterr().out
+
+
 def test_a_new_claim_is_decided_without_playing_anything(project, capsys):
     play("--only", "rules")
     path = project / "tune_configs" / "rules.yaml"
