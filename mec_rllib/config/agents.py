@@ -11,6 +11,7 @@ from mec_rllib.yaml_text import parse_yaml
 
 FOLDER = Path(__file__).parent / "agents"
 SECTIONS = ("exploration", "learner", "gate")  # that an agent may set
+DEFAULT_GATE = "default_gate"  # of a strategy that names the agent alone
 FILE = (".yaml", ".yml")
 FILLED = "from "  # an agent's file has filled the config in; the file is not needed any more
 
@@ -20,7 +21,6 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.yaml"))
 
 
-@cache
 def settings_of(agent: str) -> dict[str, Any]:
     """What an agent is: values by dotted keys, for keys that a config does not give itself.
 
@@ -30,6 +30,22 @@ def settings_of(agent: str) -> dict[str, Any]:
     Raises:
         ValueError: no such agent, a file that cannot be read, or keys that no agent has.
     """
+    values = _read(agent)
+    return dict(_dotted({key: value for key, value in values.items() if key != DEFAULT_GATE}))
+
+
+def default_gate_of(agent: str) -> str | None:
+    """Name of the gate of a strategy that names this agent and no gate; None: it has to.
+
+    Raises:
+        ValueError: as `settings_of`.
+    """
+    gate = _read(agent).get(DEFAULT_GATE)
+    return None if gate is None else str(gate)
+
+
+@cache
+def _read(agent: str) -> Mapping[str, Any]:
     is_file = agent.endswith(FILE)
     path = Path(agent).expanduser() if is_file else FOLDER / f"{agent}.yaml"
     if not is_file and agent not in names():
@@ -44,9 +60,10 @@ def settings_of(agent: str) -> dict[str, Any]:
     if not isinstance(values, Mapping):
         raise ValueError(f"agent {agent}: must hold keys and values")
     for key in values:
-        if key not in SECTIONS:
-            raise ValueError(f"agent {agent}: unknown key {key!r}; {nearest(str(key), SECTIONS)}")
-    return dict(_dotted(values))
+        if key not in (*SECTIONS, DEFAULT_GATE):
+            known = (*SECTIONS, DEFAULT_GATE)
+            raise ValueError(f"agent {agent}: unknown key {key!r}; {nearest(str(key), known)}")
+    return values
 
 
 def name_once_filled(agent: str) -> str:

@@ -77,6 +77,29 @@ class CorruptConfig(Section):
     )
 
 
+class ImaginedConfig(Section):
+    """How a training job imagines: the servers that it plays, and how it learns from them."""
+
+    servers: int = Field(64, ge=1, le=100_000, description="imagined servers")
+    lambda_: float = Field(0.8, ge=0, le=1, description="of TD(lambda)")
+    exploration: float = Field(
+        0.01, ge=0, le=1, description="share of imagined slots with a random action"
+    )
+    forget: float = Field(
+        5000.0, gt=0, le=1e9, description="slots in which the weight of an arrival falls to 1 / e"
+    )
+    interrupted: float = Field(
+        0.0625,
+        ge=0,
+        lt=1,
+        description="share of imagined servers in which training jobs come: they show what one "
+        "costs",
+    )
+
+
+StepSize = Annotated[float, Field(gt=0, le=1)]
+
+
 class LearnerConfig(Section):
     """The learner: Double DQN (or SAC, PPO), ReLU, Adam, Huber."""
 
@@ -84,6 +107,14 @@ class LearnerConfig(Section):
         "dqn", description="dqn, or an actor-critic (agent: sac, agent: ppo)"
     )
 
+    experience: Literal["replay", "imagined"] = Field(
+        "replay",
+        description="what it learns from: a replay of what was played, or imagined servers on "
+        "which recent arrivals come again (needs observe.afterstates)",
+    )
+    imagined: ImaginedConfig = Field(
+        default_factory=ImaginedConfig, description="how it imagines, where it does"
+    )
     n_step: int = Field(1, ge=1, le=100, description="slots that a return looks ahead")
     double_q: bool = Field(
         True,
@@ -94,7 +125,11 @@ class LearnerConfig(Section):
         "online", description="network that acts: online (the trained one) or target (its average)"
     )
     gamma: float = Field(0.95, ge=0, lt=1, description="discount per slot")
-    lr: float = Field(5e-4, gt=0, le=1, description="Adam's step size")
+    lr: StepSize | list[tuple[Annotated[int, Field(ge=0)], StepSize]] = Field(
+        5e-4,
+        description="Adam's step size, or its schedule [[slot, size], ...] with rising slots from "
+        "0 (dqn)",
+    )
     hidden: list[Annotated[int, Field(ge=1, le=100_000)]] = Field(
         [64, 64], min_length=1, max_length=100, description="units per hidden layer"
     )
@@ -111,6 +146,23 @@ class LearnerConfig(Section):
     guide: dict[str, Any] = Field({}, description="older spelling of exploration.guided")
     observe: ObserveConfig = Field(default_factory=ObserveConfig, description="what it sees")
     corrupt: CorruptConfig = Field(default_factory=CorruptConfig, description="damage on purpose")
+
+    @model_validator(mode="after")
+    def _can_imagine(self) -> Self:
+        if self.experience == "replay":
+            if self.imagined != ImaginedConfig():
+                raise ValueError("learner.imagined is for experience: imagined")
+            return self
+        if self.algorithm != "dqn" or not self.observe.afterstates or self.observe.hide_weights:
+            raise ValueError(
+                "experience: imagined learns the value of afterstates, whose rewards are certain: "
+                "it needs algorithm: dqn, observe.afterstates, and no hide_weights (agent: replay)"
+            )
+        if self.n_step > 1:
+            raise ValueError(
+                "experience: imagined looks ahead by imagined.lambda_: n_step must be 1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _replay_can_start(self) -> Self:

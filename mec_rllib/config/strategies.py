@@ -3,11 +3,12 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from mec_rllib.config.agents import name_once_filled, settings_of
+from mec_rllib.config.agents import FILLED, default_gate_of, name_once_filled, settings_of
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.explorations import OLDER, exploration_class, name_and_keys
 from mec_rllib.config.load import one_line, with_values
@@ -50,8 +51,11 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
     options = dict(entry) if isinstance(entry, Mapping) else {}
     if not options:
         kind, name = None, str(entry)
+    elif gate := _default_gate(options, place):
+        kind, name = "gate", gate
+        options.setdefault("label", Path(str(options["agent"])).stem)
     elif ("gate" in options) == ("scheduler" in options):
-        raise ConfigError(f"{place}: needs either gate: NAME or scheduler: NAME")
+        raise ConfigError(f"{place}: needs either gate: NAME or scheduler: NAME, or an agent")
     else:
         kind = "gate" if "gate" in options else "scheduler"
         name = str(options.pop(kind))
@@ -75,6 +79,20 @@ def _resolve(experiment: Experiment, entry: str | Mapping[str, Any], place: str)
         raise ConfigError(f"{place}: unknown key {key!r}; {nearest(key, known)}")
     check_arguments(found, own_args, place)
     return Strategy(label, False, name, _path(name, found), dict(own_args), experiment)
+
+
+def _default_gate(options: Mapping[str, Any], place: str) -> str | None:
+    """Of an entry that names an agent, and neither gate nor scheduler."""
+    if "agent" not in options or "gate" in options or "scheduler" in options:
+        return None
+    agent = str(options["agent"])
+    try:
+        gate = default_gate_of(agent)
+    except ValueError as error:
+        raise ConfigError(f"{place}: {error}") from None
+    if gate is None:
+        raise ConfigError(f"{place}: agent {agent} goes with any gate: needs gate: NAME")
+    return gate
 
 
 def check_label(label: str, place: str) -> None:
@@ -167,12 +185,12 @@ def _exploration_args(experiment: Experiment, place: str) -> dict[str, Any]:
     given = getattr(experiment.learner, older) if older else None
     if given is not None and not isinstance(given, Mapping):
         given = {older: given}  # sigma0 is a key itself
-    if keys and given:
+    if keys and given and not _are_the_agents(experiment):
         raise ConfigError(f"{place}exploration.{name} and learner.{older} are the same: give one")
     where = f"learner.{older}" if given else f"exploration.{name}"
     try:
         section = section_of(exploration_class(name))
-        args = section.model_validate(given or keys).model_dump()
+        args = section.model_validate(keys | dict(given or {})).model_dump()
     except ValidationError as error:
         raise ConfigError(f"{place}{where}.{one_line(error, section)}") from None
     except ValueError as error:
@@ -181,6 +199,13 @@ def _exploration_args(experiment: Experiment, place: str) -> dict[str, Any]:
         rule = find_strategy("scheduler", args["scheduler"], place + where)
         check_arguments(rule, args["args"] or {}, place + where)
     return args
+
+
+def _are_the_agents(experiment: Experiment) -> bool:
+    """Whether the keys of the exploration come from the agent's file, not from the config."""
+    if experiment.agent.startswith(FILLED):  # the file may not be there any more
+        return True
+    return bool(settings_of(experiment.agent).get("exploration") == experiment.exploration)
 
 
 def _check_kind(experiment: Experiment, gate: type[Gate], place: str) -> None:

@@ -11,7 +11,7 @@ from mec_rllib.envs.job_configs import BurstsConfig, ClassConfig, DriftConfig, L
 from mec_rllib.envs.training_cost import COSTS, TrainingCostWrapper
 from mec_rllib.envs.training_job_configs import TrainingJobConfig, TrainingJobs
 from mec_rllib.lookup import find, is_import_path
-from mec_rllib.section import Section, differ
+from mec_rllib.section import Name, Section, differ
 from mec_rllib.sim.drift import DriftWorkload
 from mec_rllib.sim.jobs import REFERENCE_CLASSES
 from mec_rllib.sim.server import ServerBatch
@@ -90,8 +90,10 @@ class EnvConfig(Section):
         0.3,
         description="offered load of bernoulli and drift, or [[slot of each server, load], ...]",
     )
-    capacity: Capacity | list[Capacity] = Field(
-        10, description="units of the server, or a list with one number per resource kind"
+    capacity: Capacity | list[Capacity] | dict[Name, Capacity] = Field(
+        10,
+        description="units of the server, or a list with one number per resource kind, or their "
+        "names, too: {cpu: 64, gpu: 8} for the demand_cpu and demand_gpu of a trace",
     )
     buffer: int = Field(10, ge=1, le=10_000, description="jobs that may wait")
     users: int = Field(20, ge=1, le=1_000_000, description="independent users that send jobs")
@@ -140,9 +142,9 @@ class EnvConfig(Section):
             ValueError: a trace that cannot be read, classes that do not fit the capacity, an
                 import path that leads nowhere.
         """
-        units = tuple(self.capacity) if isinstance(self.capacity, list) else (self.capacity,)
+        units, kinds = self._resources
         if self.played_trace is not None:
-            return self.played_trace.build(units)
+            return self.played_trace.build(units, kinds)
         classes = [c.build() for c in self.classes]
         bursts = self.bursts.build() if self.bursts else None
         if self.workload == "bernoulli":
@@ -159,6 +161,13 @@ class EnvConfig(Section):
         built: Workload = workload(**self.workload_args)
         differ(f"class_names of {self.workload}", built.class_names)
         return built
+
+    @property
+    def _resources(self) -> tuple[tuple[int, ...], tuple[str, ...] | None]:
+        """Units of each resource kind, and their names, if they have any."""
+        if isinstance(self.capacity, dict):
+            return tuple(self.capacity.values()), tuple(self.capacity)
+        return (tuple(self.capacity) if isinstance(self.capacity, list) else (self.capacity,)), None
 
     def at_the_end(self, slots: int, seed: int) -> Self:
         """As it is for servers of this seed after so many slots, and then stays.

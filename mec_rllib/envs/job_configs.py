@@ -5,11 +5,12 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PositiveFloat, field_validator
 
-from mec_rllib.section import Name, Section
+from mec_rllib.section import Name, Section, differ
 from mec_rllib.sim.bursts import Bursts
 from mec_rllib.sim.jobs import JobClass
 from mec_rllib.sim.traces.columns import Tell
 from mec_rllib.sim.traces.files import Trace
+from mec_rllib.sim.traces.form import Form, Unit, check_name
 from mec_rllib.sim.traces.made import PREFIX, file_of
 from mec_rllib.sim.traces.workload import (
     DEFAULT_RULES,
@@ -63,16 +64,34 @@ class ClassRuleConfig(Section):
     weight: float = Field(gt=0, le=1e9, description="what a job of this class is worth")
 
 
+class TimeConfig(Section):
+    """What a trace means by a time."""
+
+    unit: Unit = Field(
+        "s",
+        description="of its times: s, ms, us, ns, or iso8601 (arrival_s and deadline_s are dates, "
+        "duration_s and slack_s seconds)",
+    )
+
+
 class TraceConfig(Section):
     """A recorded workload."""
 
     path: str = Field(
-        description="CSV (plain, gzip, bz2, zstd) or Parquet: arrival_s, duration_s, demand, "
-        "job_class; or a made one, no recording: made:edge_day, made:gpu_cluster"
+        description="CSV or JSON Lines (plain, gzip, bz2, zstd) or Parquet: arrival_s, duration_s, "
+        "demand or demand_<kind> for each resource kind, job_class; if there: deadline_s or "
+        "slack_s, weight; or a made one, no recording: made:edge_day, made:gpu_cluster"
+    )
+    columns: dict[Name, Name] = Field(
+        default_factory=dict,
+        description="the file's names of columns that have another one there: "
+        "{arrival_s: submit_time}",
     )
     ignore: list[Name] = Field(
         default_factory=list, description="further columns that the file has: not used"
     )
+    time: TimeConfig = Field(default_factory=TimeConfig, description="what it means by a time")
+    sort: bool = Field(False, description="sort the jobs by arrival on reading")
     slot_s: PositiveFloat = Field(1.0, ge=1e-9, le=1e9, description="seconds per slot")
     load: Load | None = Field(
         0.3, description="time is rescaled to this offered load; null keeps the recorded time"
@@ -81,8 +100,16 @@ class TraceConfig(Section):
     max_execution: int = Field(100, ge=1, le=100_000, description="cap on execution time, slots")
     rules: dict[str, ClassRuleConfig] = Field(
         default_factory=lambda: {k: ClassRuleConfig(**vars(r)) for k, r in DEFAULT_RULES.items()},
-        description="slack and weight per job class",
+        description="slack and weight per job class, where a job has none of its own",
     )
+
+    @field_validator("columns")
+    @classmethod
+    def _are_columns(cls, columns: dict[str, str]) -> dict[str, str]:
+        for name in columns:
+            check_name(name)
+        differ("names of the file", [*columns.values()])
+        return columns
 
     @field_validator("path")
     @classmethod
@@ -101,13 +128,24 @@ class TraceConfig(Section):
         Raises:
             ValueError: the file cannot be read, or holds something else.
         """
-        return read_once(self.path, tuple(self.ignore), tell)
+        columns = tuple(self.columns.items())
+        return read_once(
+            self.path, Form(tuple(self.ignore), columns, self.time.unit, self.sort), tell
+        )
 
-    def build(self, capacity: tuple[int, ...]) -> TraceWorkload:
-        """The file's jobs, rescaled; one object per process for the same settings."""
+    def build(
+        self, capacity: tuple[int, ...], kinds: tuple[str, ...] | None = None
+    ) -> TraceWorkload:
+        """The file's jobs, rescaled; one object per process for the same settings.
+
+        Args:
+            capacity: units of each resource kind.
+            kinds: their names; None: they are in the file's order.
+        """
         rules = tuple((name, ClassRule(**dict(rule))) for name, rule in self.rules.items())
         return workload_once(
-            self.read(), capacity, self.slot_s, self.load, self.end, self.max_execution, rules
+            *(self.read(), capacity, self.slot_s, self.load, self.end, self.max_execution),
+            *(rules, kinds),
         )
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from mec_rllib.gates.ats import ATS, Ties
 from mec_rllib.gates.base import Gate, GateView, State
 from mec_rllib.gates.budget import Budget
+from mec_rllib.gates.costless import Costless
 from mec_rllib.gates.kinds import GatePerKind, build_gate
 from mec_rllib.gates.periodic import PTS, Always, Ideal, Idle, Never, ServerEmpty
 from mec_rllib.gates.price import Price
@@ -29,6 +30,7 @@ __all__ = [
     "PTS",
     "Always",
     "Budget",
+    "Costless",
     "Fallback",
     "Gate",
     "GatePerKind",
@@ -56,4 +58,5 @@ GATES: dict[str, Callable[..., Gate]] = {
     "server_empty": ServerEmpty,
     "budget": Budget,
     "price": Price,
+    "costless": Costless,
 }

@@ -14,12 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from mec_rllib.behaviour import BEHAVIOUR_VERSION
 from mec_rllib.config.study import Study
 from mec_rllib.errors import ConfigError
 from mec_rllib.files import finite, number
 from mec_rllib.published.curves import POINTS, reports_of, short, thinned
-from mec_rllib.published.identity import difference, identity
+from mec_rllib.published.identity import made_of, stale_by
 from mec_rllib.results.claims import Measured, measured
 from mec_rllib.results.folder import Folder
 from mec_rllib.results.gate_health import Finding, examine
@@ -85,9 +84,7 @@ class DataFile:
 
     def stale_by(self, study: Study) -> str | None:
         """What differs from what would be played now; None: nothing does."""
-        if self.content["behaviour"] != BEHAVIOUR_VERSION:
-            return f"BEHAVIOUR_VERSION {self.content['behaviour']}, now {BEHAVIOUR_VERSION}"
-        return difference(self.content["identity"], study)
+        return stale_by(self.content, study)
 
     def study(self, asked: Mapping[str, Any]) -> StoredStudy:
         """The experiment as it would be read back from its folder, with thinned curves.
@@ -128,8 +125,7 @@ def _content(study: Study, played: StoredStudy, points: int) -> dict[str, Any]:
     slots = curves[0]["slots"] if curves else []
     content = {
         "format": FORMAT,
-        "behaviour": BEHAVIOUR_VERSION,
-        "identity": identity(study),
+        **made_of(study),
         "config": _without_folders({k: v for k, v in played.config.items() if k != "claims"}),
         "strategies": study_strategies(played),
         "rows": [_row(trial.row) for trial in trials],

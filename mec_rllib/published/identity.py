@@ -30,9 +30,32 @@ def identity(study: Study) -> dict[str, Any]:
     }
 
 
+def made_of(study: Study) -> dict[str, Any]:
+    """What is written down of a study that is played, to tell later whether it is the same."""
+    return {"behaviour": BEHAVIOUR_VERSION, "identity": identity(study)}
+
+
+def stale_by(written: Mapping[str, Any], study: Study) -> str | None:
+    """What differs from what would be played now; None: nothing does.
+
+    Args:
+        written: as `made_of` had it then.
+        study: as it is now.
+    """
+    if written["behaviour"] != BEHAVIOUR_VERSION:
+        return f"BEHAVIOUR_VERSION {written['behaviour']}, now {BEHAVIOUR_VERSION}"
+    return difference(written["identity"], study)
+
+
+def is_same(written: Mapping[str, Any], strategy: Strategy) -> bool:
+    """Whether a strategy is what was written down of one, under whatever label."""
+    now = _without_folders(strategy.identity)
+    return _first(dict(written), now, _defaults(strategy)) is None
+
+
 def digest(study: Study) -> str:
     """A short name for a study as this code plays it."""
-    text = dumps([BEHAVIOUR_VERSION, identity(study)], sort_keys=True)
+    text = dumps(made_of(study), sort_keys=True)
     return sha256(text.encode()).hexdigest()[:8]
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from mec_rllib.published.shelf import Played, Shelf
 from mec_rllib.published.texts import filled
 from mec_rllib.results.compare import compare
+from mec_rllib.results.luck import luck_section
 from mec_rllib.results.robust import iqm, is_normal, robust_section
 from mec_rllib.results.suite import world_section
 from mec_rllib.results.summary import aggregate_of
@@ -41,9 +42,8 @@ def page_text(shelf: Shelf, beside: str, pictures: Mapping[str, Sequence[str]]) 
         f"Written by `make results-docs` from the data files. `{page.config}`",
     ]
     parts += [page.about] if page.about else []
-    parts += [filled(beside, shelf)] if beside else []
-    if not shelf.played:
-        parts.append(_why_nothing(shelf))
+    said = filled(beside, shelf)  # whether what it names exists is asked in any case
+    parts.append(said if shelf.played else _why_nothing(shelf))
     if page.is_suite and shelf.is_whole:
         parts += _of_suite(shelf)
     for played in shelf.played:
@@ -53,7 +53,7 @@ def page_text(shelf: Shelf, beside: str, pictures: Mapping[str, Sequence[str]]) 
     ]
     if missing and shelf.played:
         parts.append(f"Not played yet: {', '.join(missing)}.")
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(filter(None, parts)) + "\n"
 
 
 def _why_nothing(shelf: Shelf) -> str:
@@ -118,6 +118,7 @@ def sections_of(played: Played) -> list[Section]:
         Section("Strategies", note, HEADINGS, strategy_rows(aggregate)),
         compare_section(compared),
         claim_section(played.claims),
+        luck_section(study),
         robust_section(rows),
         front_section(trade_off(study)),
         request_section(aggregate),

@@ -6,7 +6,7 @@ from pathlib import Path
 from mec_rllib.published.shelf import Played
 from mec_rllib.results.report.plots import PICTURES, Drawn
 
-SHOWN = ("rewards", "server", "trade_off")  # of a report's pictures
+SHOWN = ("rewards", "greedy", "server", "trade_off")  # of a report's pictures
 COLOURS = 64
 DPI = 80
 MANY = 6  # points that are worth a picture of the trade-off
@@ -49,6 +49,8 @@ def _is_shown(name: str, drawn: Drawn) -> bool:
     """The server over time is worth a look where the load changes."""
     if name == "server":
         return isinstance(drawn.study.setting("env.load"), list) and bool(drawn.paying)
+    if name == "greedy":
+        return any("greedy" in r for ts in drawn.trials.values() for t in ts for r in t.reports)
     return name != "trade_off" or len(drawn.trade_off) >= MANY
 
 

@@ -13,8 +13,10 @@ from typing import Any
 
 from rich.console import Console
 
+from mec_rllib.files import write_json
 from mec_rllib.published.data import DataFile, asked_anew
-from mec_rllib.published.identity import digest
+from mec_rllib.published.identity import digest, made_of, stale_by
+from mec_rllib.published.reuse import take_over
 from mec_rllib.published.units import Page, Unit
 from mec_rllib.results.folder import Folder
 from mec_rllib.results.stored import read_study
@@ -28,7 +30,8 @@ def play_pages(
 ) -> list[str]:
     """Plays every unit whose data are missing or stale, and writes its data file.
 
-    What was interrupted goes on from where it stopped: a folder below `runs` belongs to one config.
+    What was interrupted goes on from where it stopped: a folder below `runs` belongs to one config,
+    and NAME.json beside it says to which.
 
     Args:
         pages: whose units.
@@ -50,7 +53,7 @@ def play_pages(
             tell(f"{unit.name}: not played here ({unit.recording} is not there), left as it is")
         else:
             tell(f"{unit.name}: is played ({reason})")
-            failures += [f"{unit.name}: {line}" for line in _play(unit, path, runs, cores)]
+            failures += [f"{unit.name}: {line}" for line in _play(unit, path, runs, cores, tell)]
     return failures
 
 
@@ -62,9 +65,13 @@ def why_play(found: DataFile | None, unit: Unit) -> str | None:
     return f"stale: {stale_by}" if stale_by else None
 
 
-def _play(unit: Unit, path: Path, runs: Path, cores: int | None) -> list[str]:
-    folder = Folder(runs / f"{unit.name}-{digest(unit.study)}")
+def _play(unit: Unit, path: Path, runs: Path, cores: int | None, tell: Tell) -> list[str]:
+    folder = _folder_of(unit, runs)
     commit = commit_here()
+    if not folder.is_begun:
+        taken = take_over(unit.study, folder, runs)
+        if taken:
+            tell(f"{unit.name}: {taken} of {len(unit.study.trials)} trials are there already")
     try:
         failures = _play_rest(unit, folder, cores)
     except RuntimeError as error:  # the others can still be played
@@ -73,6 +80,18 @@ def _play(unit: Unit, path: Path, runs: Path, cores: int | None) -> list[str]:
         played = asked_anew(read_study(folder.path), unit.study)
         DataFile.of(unit.study, played, origin(commit, searched(folder))).write(path)
     return failures
+
+
+def _folder_of(unit: Unit, runs: Path) -> Folder:
+    """Where the unit was begun, or will be: what has changed since is played in another folder."""
+    for path in sorted(runs.glob(f"{unit.name}-*.json")):
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        if stale_by(begun, unit.study) is None:
+            return Folder(path.with_suffix(""))
+    name = f"{unit.name}-{digest(unit.study)}"
+    runs.mkdir(parents=True, exist_ok=True)
+    write_json(runs / f"{name}.json", made_of(unit.study))
+    return Folder(runs / name)
 
 
 def _play_rest(unit: Unit, folder: Folder, cores: int | None) -> list[str]:

@@ -6,7 +6,7 @@ the label of the world (`{R:load03/ats}`); a claim without one is about all worl
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
 from mec_rllib.errors import ConfigError
@@ -42,15 +42,31 @@ def figures_of(shelf: Shelf) -> dict[str, str]:
     return values | dict(_of_claims(shelf.claims_over_worlds, ""))
 
 
-def unsupported(beside: str, page: str) -> list[str]:
+def settings_of(shelf: Shelf) -> set[str]:
+    """Whole numbers of the configs of a page, as a text writes them: 60,000."""
+    configs = [unit.study.experiment.model_dump(mode="json") for unit in shelf.page.units]
+    return {f"{number:,}" for number in _numbers(configs)}
+
+
+def _numbers(values: Any) -> Iterator[int]:
+    inner = values.values() if isinstance(values, Mapping) else values
+    if isinstance(values, Mapping | list):
+        for value in inner:
+            yield from _numbers(value)
+    elif isinstance(values, int):
+        yield values
+
+
+def unsupported(beside: str, page: str, settings: Collection[str] = ()) -> list[str]:
     """Sentences of a text that name a figure which stands in no table of its page.
 
     Args:
         beside: the text as it is written, with braces.
         page: the page that is made of it.
+        settings: figures of its config, which may be named, too.
     """
     tables = "\n".join(line for line in page.splitlines() if line.startswith("|"))
-    known = {figure.strip("+ ") for figure in FIGURE.findall(tables)}
+    known = {figure.strip("+ ") for figure in FIGURE.findall(tables)} | set(settings)
     return [
         sentence
         for sentence in _sentences(PLACE.sub("", beside))

@@ -74,15 +74,14 @@ def _is_one(field: FieldInfo, section: type[BaseModel]) -> bool:
 
 
 def _keys_of_gates() -> Iterator[Row]:
-    """The arguments of the built-in gates, each key with the gates that take it."""
-    takers: dict[str, list[str]] = {}
+    """The arguments of the built-in gates, each key with the gates that take it as it is."""
+    takers: dict[Row, list[str]] = {}
     for name, gate in GATES.items():
-        for key in section_of(gate).model_fields:
-            takers.setdefault(key, []).append(name)
-    for key, names in takers.items():
-        if key not in GateConfig.model_fields:
-            field = section_of(GATES[names[0]]).model_fields[key]
-            yield f"gate.{key}", _default(field), f"{', '.join(names)}: {_meaning(field)}"
+        for key, field in section_of(gate).model_fields.items():
+            if key not in GateConfig.model_fields:
+                takers.setdefault((key, _default(field), _meaning(field)), []).append(name)
+    for (key, default, meaning), names in sorted(takers.items(), key=lambda row: row[0][0]):
+        yield f"gate.{key}", default, f"{', '.join(names)}: {meaning}"
 
 
 def _keys_of_explorations() -> Iterator[Row]:

@@ -197,7 +197,7 @@ class GatedAlgorithm(Algorithm):
         return [fragment for fragment, _ in answers]
 
     def _store(self, fragment: Fragment) -> None:
-        self.replay.add(fragment.transitions)
+        self.replay.add(fragment.arrivals if self.config.imagines else fragment.transitions)
         self.slots += fragment.slots
         self.credits += fragment.credits
         self.training_slots += fragment.training_slots

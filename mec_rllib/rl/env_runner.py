@@ -59,6 +59,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
         # Discount of the value of the state that the last slot led to: 0 where an episode ended.
         self._last_discount: Any = config.gamma
         self._room = self._empty_rows(0)
+        if config.imagines:
+            self.env.servers.recording = True
         self._reported = self.env.totals()
         self._reported -= self._reported  # the jobs of slot 0 belong to the first fragment
         self.use_module(self.module)
@@ -126,7 +128,9 @@ class MecEnvRunner(SingleAgentEnvRunner):
         credits, completions = self._memory.credits.copy(), list[int]()
         if self._gating.gate.occupies:
             completions = np.repeat(np.arange(start, start + played), earned[:played]).tolist()
-        return Fragment(complete.flat(), played * self.num_envs, credits, completions)
+        arrivals = self.env.servers.take_arrivals() if self.config.imagines else None
+        slots = played * self.num_envs
+        return Fragment(complete.flat(), slots, credits, arrivals, completions)
 
     @property
     def requests(self) -> dict[str, int]:

@@ -44,6 +44,7 @@ class GatedConfig(AlgorithmConfig):
         self.exploration_args: Mapping[str, Any] = {}
         self.slots_per_iteration = 1000
         self.learning_starts = 500
+        self.imagination: Mapping[str, Any] | None = None
         self.replay_capacity, self.replay_alpha, self.replay_beta = 65_536, 0.6, 0.5
         self.corrupt_slot: int | None = None
         self.corrupt_noise = 1.0
@@ -177,6 +178,11 @@ class GatedConfig(AlgorithmConfig):
             if value is not NotProvided:
                 setattr(self, name, value)
         return self
+
+    @property
+    def imagines(self) -> bool:
+        """Whether it learns from imagined servers instead of a replay."""
+        return self.imagination is not None
 
     @property
     def num_servers(self) -> int:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from mec_rllib.sim.arrivals import Arrivals
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.totals import Sums
 
@@ -34,6 +35,7 @@ class Fragment(NamedTuple):
     transitions: Transitions
     slots: int  # played, all servers together; the last n - 1 of n steps are not complete yet
     credits: Ints  # (J,) training jobs of each kind completed in it, or granted for free
+    arrivals: Arrivals | None  # in it, where the learner imagines
     training_slots: list[int]  # slots (per-server clock) in which those training jobs completed
 
 

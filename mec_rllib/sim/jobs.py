@@ -47,7 +47,7 @@ class Jobs(NamedTuple):
     job_class: Ints  # (n,) index into the workload's class names
     requirement: Ints  # (n, D) units held while it runs
     execution: Ints  # (n,) slots it runs
-    slack: Ints  # (n,) slots it may wait
+    slack: Ints  # (n,) slots it may wait; -1: its deadline cannot be met when it arrives
     weight: Floats  # (n,)
 
     def take(self, rows: slice | Ints) -> "Jobs":
@@ -58,3 +58,9 @@ class Jobs(NamedTuple):
     def concatenate(tables: "list[Jobs]") -> "Jobs":
         """One table after the other."""
         return Jobs._make(np.concatenate(columns) for columns in zip(*tables, strict=True))
+
+
+def no_jobs(resources: int) -> Jobs:
+    """A table without a row, of D resource kinds."""
+    none = np.zeros(0, np.int64)
+    return Jobs(none, none, np.zeros((0, resources), np.int64), none, none, np.zeros(0))

@@ -93,7 +93,9 @@ class ReferenceServer:
         demand = self.demands[self.kind if kind is None else kind]
         allowed = [True] + [False] * self.buffer
         for k, job in enumerate(self.waiting):
-            if training is None:
+            if job.wait > job.slack:
+                allowed[k + 1] = False
+            elif training is None:
                 allowed[k + 1] = self._is_free(job.requirement)
             elif self.mode == "pause" or (self.mode == "drain" and training == WAITS):
                 allowed[k + 1] = False

@@ -9,12 +9,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from mec_rllib.sim import slot
+from mec_rllib.sim.arrivals import Arrivals
 from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
 from mec_rllib.sim.slot import WAITING, Field, Now, Rules, Servers, Tally
 from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.training_jobs import NO_KIND, kinds_wanted
 from mec_rllib.sim.workload_check import check_workload, checked_jobs
-from mec_rllib.sim.workloads import Workload, of_seed
+from mec_rllib.sim.workloads import Silent, Workload, of_seed
 
 TrainingMode = Literal["drain", "backfill", "pause"]  # in the order of Rules.mode
 
@@ -85,6 +86,7 @@ class ServerBatch:
             durations.astype(np.int64),
             get_args(TrainingMode).index(mode),
         )
+        self.recording = False  # whether somebody asks for `take_arrivals`
         self.reset(seed)
 
     def reset(self, seed: int) -> None:
@@ -126,6 +128,8 @@ class ServerBatch:
             waiting_at_request=zeros(),
         )
         self.seed, self.slot = seed, 0
+        self._told_until = 0  # slot; of the arrivals before, `take_arrivals` has told
+        self._left: list[tuple[int, Jobs]] = []  # to be told, of chunks played to their end
         self.workload_faults = 0  # times that the workload failed and was asked again
         self.now = Now(
             mask=np.zeros((n, m + 1), bool),
@@ -180,6 +184,30 @@ class ServerBatch:
             self._draw_chunk(self.slot + 1)
         return self._drawn_until - self.slot - 1
 
+    def take_arrivals(self) -> Arrivals:
+        """What has arrived since this was asked last, or since the start; `recording` must be on.
+
+        Nothing of what will arrive, although it may be drawn already.
+        """
+        parts = [*self._left, *self._untold(self._cursor[:, 0])]
+        jobs = Jobs.concatenate([part for _, part in parts])
+        servers = np.repeat([i for i, _ in parts], [len(part.arrival) for _, part in parts])
+        slots, together = self.slot + 1 - self._told_until, jobs.arrival - self._told_until
+        counts = np.bincount(
+            together * self.num_servers + servers, minlength=slots * self.num_servers
+        )
+        self._told_until, self._left = self.slot + 1, []
+        return Arrivals(jobs.take(np.lexsort((servers, jobs.arrival))), counts)
+
+    def _untold(self, ends: Ints) -> list[tuple[int, Jobs]]:
+        """Of the jobs drawn, those before `ends` (N,) that nobody was told of, by server."""
+        begins = np.concatenate(([0], self._cursor[:-1, 1]))
+        parts = []
+        for i, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+            told = np.searchsorted(self._stream.arrival[begin:end], self._told_until)
+            parts.append((i, self._stream.take(slice(begin + told, end))))
+        return parts
+
     def step(self, actions: Ints) -> Floats:
         """Plays the slot: decide, serve, expire, then the arrivals of the next slot.
 
@@ -224,6 +252,7 @@ class ServerBatch:
             "stream": list(self._stream),
             "cursor": self._cursor.copy(),
             "drawn_until": self._drawn_until,
+            "told_until": self._told_until,
             "rngs": [rng.bit_generator.state for rng in self.rngs],
         }
 
@@ -237,6 +266,7 @@ class ServerBatch:
         self.workload_faults = state["workload_faults"]
         self._stream, self._cursor = Jobs(*state["stream"]), state["cursor"].copy()
         self._drawn_until = state["drawn_until"]
+        self._told_until, self._left = state["told_until"], []
         for rng, rng_state in zip(self.rngs, state["rngs"], strict=True):
             rng.bit_generator.state = rng_state
 
@@ -257,6 +287,13 @@ class ServerBatch:
         ends = np.cumsum([len(future.arrival) for future in futures])
         cursor = np.stack([np.concatenate(([0], ends[:-1])), ends], axis=1)
         self._cursor = np.tile(cursor, (self.num_servers // len(futures), 1))
+
+    def without_arrivals(self, num_servers: int) -> "ServerBatch":
+        """Empty servers of the same kind, on which no job arrives unless somebody hands one in."""
+        silent = ServerBatch(Silent(self.workload), num_servers, self.buffer)
+        silent.rules = self.rules
+        silent.reset(seed=0)  # as many kinds of training jobs
+        return silent
 
     @property
     def kinds(self) -> int:
@@ -290,6 +327,8 @@ class ServerBatch:
 
     def _draw_chunk(self, start: int) -> None:
         """The jobs that arrive from this slot on."""
+        if self.recording and start > 0:
+            self._left += self._untold(self._cursor[:, 1])
         tables = [self._arrivals(rng, start) for rng in self.rngs]
         self._drawn_until = start + CHUNK_SLOTS
         ends = np.cumsum([len(table.arrival) for table in tables])

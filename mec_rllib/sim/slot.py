@@ -35,7 +35,7 @@ class Servers(NamedTuple):
     waiting: Ints  # (N,) jobs in the buffer
     requirement: Ints  # (N, M, D) units
     execution: Ints  # (N, M) slots
-    slack: Ints  # (N, M) slots a job may wait
+    slack: Ints  # (N, M) slots a job may wait; below 0: it cannot be started any more
     wait: Ints  # (N, M) slots it has waited
     weight: Floats  # (N, M)
     job_class: Ints  # (N, M)
@@ -258,6 +258,9 @@ def _allow(servers, rules, i, mask):
     )
     if not nothing_starts:
         for row in range(servers.waiting[i]):
+            # A job of a trace may arrive when its deadline cannot be met any more.
+            if servers.slack[i, row] < 0:
+                continue
             mask[i, row + 1] = _fits(servers, rules, i, row, training > 0, kind)
             if training == WAITING:
                 mask[i, row + 1] &= _backfills(servers, rules, i, row, kind)

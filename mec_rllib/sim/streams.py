@@ -22,6 +22,7 @@ class Purpose(IntEnum):
     FUTURES = 7  # that a rollout imagines
     WEIGHT_NOISE = 8  # of noisy networks
     DAMAGE = 9  # done to Q on purpose
+    IMAGINATION = 10  # what arrives in imagined servers
 
 
 def sequence_of(seed: int, purpose: Purpose, index: int = 0) -> np.random.SeedSequence:

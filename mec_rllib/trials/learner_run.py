@@ -141,4 +141,7 @@ def _learner_of(strategy: Strategy) -> tuple[GatedConfig, dict[str, Any]]:
     if learner.algorithm == "sac":
         rates = ("actor_lr", "critic_lr", "alpha_lr")
         return GatedSACConfig(), targets | dict.fromkeys(rates, learner.lr)
-    return GatedDQNConfig(), targets | {"lr": learner.lr, "double_q": learner.double_q}
+    config = GatedDQNConfig()
+    if learner.experience == "imagined":
+        config.imagining(**learner.imagined.model_dump())
+    return config, targets | {"lr": learner.lr, "double_q": learner.double_q}

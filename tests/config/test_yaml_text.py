@@ -94,7 +94,7 @@ def test_an_empty_section_means_the_defaults(tmp_path):
     assert resolve(experiment)
     assert experiment.pretrain is None  # null has a meaning there
     deployable = loaded(tmp_path, "agent: deployable\nlearner:\ngate:\n")
-    assert (deployable.learner.n_step, deployable.gate.fallback) == (3, "server_empty")
+    assert (deployable.learner.experience, deployable.gate.fallback) == ("imagined", "server_empty")
     assert deployable == build({"agent": "deployable"}, "test")
     assert load(tmp_path / "c.yaml", ["env=", "env.load=0.7"]).env.load == 0.7
 

@@ -43,6 +43,7 @@ FLAGS = {  # needs_psi, needs_td, occupies, chooses_kind
     "ats": (True, False, True, False),
     "budget": (True, False, True, False),
     "price": (True, False, True, False),
+    "costless": (True, False, True, False),
 }
 
 
@@ -78,6 +79,7 @@ BUILT = {
     "ats-random": lambda n: ATS(n, percentile=90, ties="random", fallback="idle", **SMALL),
     "budget": lambda n: Budget(n, 0.1, 0.01, half_life=100, drift_boost=3.0, **SMALL),
     "price": lambda n: Price(n, drift_rate=0.05, td_rate=0.1, least=0.05, most=0.3),
+    "costless": lambda n: GATES["costless"](n, rate=0.5, ahead=2, apart=3, longest_wait=40),
     "td_slope": lambda n: TDSlope(n, td_rate=0.05),
     "bandit": lambda n: Bandit(n, own_every=3, least=0.05, most=0.3, horizon=4),
 }

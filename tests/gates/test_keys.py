@@ -24,6 +24,9 @@ LIMITS = {
     "worth": (0.0, 1e6, -1e-9, 1.1e6),
     "least": (1e-9, 1.0, 0.0, 1.001),
     "most": (1e-9, 1.0, 0.0, 1.001),
+    "rate": (1e-9, 1.0, 0.0, 1.001),
+    "ahead": (0, 10**9, -1, 10**9 + 1),
+    "apart": (1, 10**9, 0, 10**9 + 1),
     "td_rate": (1e-9, 1.0, 0.0, 1.001),
 }
 CHOICES = {"ties": ("ge", "gt", "random"), "fallback": ("pts", "idle", "server_empty")}

@@ -11,6 +11,7 @@ from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
 from mec_rllib.errors import ConfigError
 from mec_rllib.published import data as data_module
+from mec_rllib.published import identity as identity_module
 from mec_rllib.published.curves import thinned
 from mec_rllib.published.data import ALL_TOGETHER, LARGEST, DataFile
 from mec_rllib.results.claims import decide, decided
@@ -122,7 +123,7 @@ def test_a_key_that_is_new_is_no_difference_while_it_has_its_default(played):
 
 def test_data_of_code_that_played_otherwise_are_stale(played, monkeypatch):
     found = file_of(played)
-    monkeypatch.setattr(data_module, "BEHAVIOUR_VERSION", 10_000)
+    monkeypatch.setattr(identity_module, "BEHAVIOUR_VERSION", 10_000)
     assert found.stale_by(study()).startswith("BEHAVIOUR_VERSION ")
 
 

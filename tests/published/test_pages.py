@@ -1,5 +1,6 @@
 """Pages from data files; the texts beside them; the source line by line."""
 
+import json
 import re
 from pathlib import Path
 
@@ -10,10 +11,11 @@ from mec_rllib.errors import ConfigError
 from mec_rllib.published.__main__ import main
 from mec_rllib.published.pages import page_text
 from mec_rllib.published.source import read_lines, source_text
-from mec_rllib.published.texts import filled, unsupported
+from mec_rllib.published.texts import filled, settings_of, unsupported
 from mec_rllib.published.units import pages
 from mec_rllib.published.write import beside_of, read_shelves, texts
 
+SIDES = ("better", "worse", "strategy", "rivals")
 ROOT = Path(__file__).parents[2]
 RULES = """# Two rules at work.
 #   mec-rllib tune rules.yaml --out runs/rules
@@ -104,6 +106,46 @@ def test_what_is_stale_is_shown_as_such_and_played_again(project, capsys):
     assert "Stale" not in page(project, "rules")
 
 
+def test_what_was_begun_goes_on_though_the_config_has_grown_keys_since(project, capsys):
+    """A key of today that has its default: the trials that are there are not played again."""
+    play("--only", "rules")
+    runs = project / "runs" / "results"
+    (begun,) = runs.glob("*.json")
+    older = json.loads(begun.read_text())
+    for strategy in older["identity"]["strategies"].values():
+        del strategy["config"]["evaluation"]["interval"]
+    begun.write_text(json.dumps(older))
+    (project / "docs" / "results" / "data" / "rules.json.gz").unlink()
+    results = sorted(runs.glob("rules-*/*/result.json"))
+    before = [path.stat().st_mtime_ns for path in results]
+    assert len(results) == 6
+    assert play("--only", "rules") == 0
+    assert sorted(runs.glob("rules-*/*/result.json")) == results
+    assert [path.stat().st_mtime_ns for path in results] == before
+    assert "| sjf | 3 |" in page(project, "rules")
+
+
+def test_a_trial_that_another_experiment_has_played_is_not_played_again(project, capsys):
+    play("--only", "rules")
+    more = RULES.replace("[sjf, fifo]", "[{scheduler: sjf, label: shortest}, fifo, edf]")
+    more = more.replace("name: rules", "name: more").replace("better: sjf", "better: shortest")
+    (project / "tune_configs" / "more.yaml").write_text(more)
+    capsys.readouterr()
+    assert play("--only", "more") == 0
+    assert "more: 6 of 9 trials are there already" in capsys.readouterr().out
+    rows = {(r["strategy"], r["seed"]): r for r in shelf_of(project, "more").played[0].rows}
+    assert sorted({label for label, _ in rows}) == ["edf", "fifo", "shortest"]
+    for there, here in (("sjf", "shortest"), ("fifo", "fifo")):
+        for row in shelf_of(project, "rules").played[0].rows:
+            if row["strategy"] == there:
+                assert rows[here, row["seed"]] == row | {"strategy": here}
+    # Other slots are other trials.
+    other = more.replace("name: more", "name: longer").replace("slots: 400\n", "slots: 500\n")
+    (project / "tune_configs" / "longer.yaml").write_text(other)
+    assert play("--only", "longer") == 0
+    assert "there already" not in capsys.readouterr().out
+
+
 def test_a_new_claim_is_decided_without_playing_anything(project, capsys):
     play("--only", "rules")
     path = project / "tune_configs" / "rules.yaml"
@@ -154,7 +196,7 @@ def test_figures_in_a_text_are_those_of_the_data(project):
         "SJF has {R:sjf}, and {claim:sjf_above_fifo} more: that {verdict:sjf_above_fifo}."
     )
     main(["write"])
-    assert "SJF has (not played yet), and (not" in page(project, "rules")
+    assert "SJF has" not in page(project, "rules")  # there is nothing to say yet
     play("--only", "rules")
     shelf = shelf_of(project, "rules")
     (claim,) = shelf.played[0].claims
@@ -190,6 +232,14 @@ def test_sentences_that_name_a_figure_which_no_table_has(sentence, is_supported)
     tables = "# x\n\n9.999 is no table\n\n| a | 0.812 ± 0.1 | 5.5% |\n| b | [+0.123, +0.2] | 1 |\n"
     found = unsupported(f"All is well. {sentence} That was it.", tables)
     assert found == ([] if is_supported else [sentence])
+
+
+def test_figures_of_the_config_may_be_named(project):
+    path = project / "tune_configs" / "rules.yaml"
+    path.write_text(RULES.replace("slots: 400\n", "slots: 4000\n"))
+    settings = settings_of(shelf_of(project, "rules"))
+    text = "After 4,000 slots. After 5,000 of them."
+    assert unsupported(text, "", settings) == ["After 5,000 of them."]
 
 
 @pytest.mark.parametrize(
@@ -240,7 +290,28 @@ def test_no_shipped_text_names_a_figure_that_its_tables_do_not_have(shipped):
     for shelf in shipped:
         beside = beside_of(shelf.page.name, ROOT / "docs")
         if beside and shelf.played:
-            assert unsupported(beside, page_text(shelf, "", {})) == [], shelf.page.name
+            found = unsupported(beside, page_text(shelf, "", {}), settings_of(shelf))
+            assert found == [], shelf.page.name
+
+
+def test_all_have_ten_seeds_but_for_the_demo(shipped):
+    units = [unit for shelf in shipped for unit in shelf.page.units if shelf.page.name != "demo"]
+    for unit in units:
+        assert unit.study.experiment.seeds == list(range(10)), unit.name
+
+
+def test_every_pair_is_compared_greedily_too(shipped):
+    """A claim over the lifetime has one of the final policies beside it."""
+    for unit in (unit for shelf in shipped for unit in shelf.page.units):
+        pairs = {}
+        for claim in unit.study.experiment.claims:
+            if claim.measure in ("difference", "above_best") and not claim.below:
+                sides = {k: v for k, v in claim.of.items() if k in SIDES}
+                metric = claim.of.get("metric", "reward_lifetime")
+                pairs.setdefault(str(sides), set()).add(metric)
+        for sides, metrics in pairs.items():
+            if "reward_lifetime" in metrics:
+                assert "reward_greedy" in metrics, f"{unit.name}: {sides}"
 
 
 def test_every_text_belongs_to_a_page(shipped):

@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from rich.console import Console
 from stored import REPORTS, SHIPPED_CLAIMS, result, stored, trial, write
@@ -10,6 +11,7 @@ from stored import REPORTS, SHIPPED_CLAIMS, result, stored, trial, write
 from mec_rllib.errors import ConfigError
 from mec_rllib.results.gate_health import examine
 from mec_rllib.results.report import report
+from mec_rllib.results.report.plots import Drawn, draw_greedy
 from mec_rllib.results.stored import TrialResults
 from mec_rllib.results.tables import p_text
 
@@ -44,6 +46,24 @@ def test_an_experiment_of_schedulers_has_no_gates_to_show(tmp_path):
     report(tmp_path / "out", Console())
     assert not (tmp_path / "out/where.png").exists()
     assert "No failure signature seen" in (tmp_path / "out/report.html").read_text()
+
+
+def test_what_the_greedy_policy_was_worth_by_then_is_drawn_where_it_was_evaluated():
+    """Two seeds of ats, 0.2 and 0.4, then 0.5 and 0.7; the second evaluation of pts is missing."""
+
+    def evaluated(label, seed, *rewards):
+        reports = [
+            result(k, greedy={"slot": 1000 * (k + 1), "reward": r}) for k, r in enumerate(rewards)
+        ]
+        return trial(label, seed, [*reports, result(2)])
+
+    trials = [evaluated("ats", 0, 0.2, 0.5), evaluated("ats", 1, 0.4, 0.7)]
+    study = stored([*trials, evaluated("pts", 0, 0.3)], strategies=["ats", "pts"], seeds=[0, 1])
+    (axes,) = draw_greedy(Drawn(study)).axes
+    lines = {line.get_label(): line.get_xydata() for line in axes.lines}
+    assert lines["ats"] == pytest.approx(np.array([[1000, 0.3], [2000, 0.6]]))
+    assert lines["pts"] == pytest.approx(np.array([[1000, 0.3]]))
+    assert draw_greedy(Drawn(stored([trial("ats", 0)], strategies=["ats"]))) is None
 
 
 def test_a_folder_without_an_experiment_is_refused(tmp_path):

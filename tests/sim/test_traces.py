@@ -23,7 +23,7 @@ from mec_rllib.results.report import report
 from mec_rllib.results.traces import kept_traces, without_jobs
 from mec_rllib.sim.traces import made
 from mec_rllib.sim.traces import workload as trace_workload
-from mec_rllib.sim.traces.workload import TraceWorkload, read_trace
+from mec_rllib.sim.traces.workload import TraceWorkload, read_as, read_trace
 from mec_rllib.trials import traces as trial_traces
 from mec_rllib.trials.begin import begin
 from mec_rllib.trials.traces import check_traces, tell_traces
@@ -205,9 +205,9 @@ def test_a_file_is_read_once_in_a_process_and_again_when_it_changes(write, monke
 
     def counting(path, *options):
         reads.append(path)
-        return read_trace(path, *options)
+        return read_as(path, *options)
 
-    monkeypatch.setattr(trace_workload, "read_trace", counting)
+    monkeypatch.setattr(trace_workload, "read_as", counting)
     path = write([job(k) for k in range(30)])
     env = EnvConfig(**config(path))
     first, again = env.build_workload(), EnvConfig(**config(path)).build_workload()
@@ -373,7 +373,7 @@ def test_the_made_edge_day_is_bursty_and_heavy_tailed():
     trace = read_trace("made:edge_day")
     span = trace.arrival_s[-1]
     assert span == pytest.approx(12 * 3600, rel=0.05)
-    work = trace.duration_s * trace.demand
+    work = trace.duration_s * trace.demand[:, 0]
     assert work.sum() / span == pytest.approx(0.97, abs=0.05)
     counts = np.bincount((trace.arrival_s // 10).astype(int))
     assert counts.var() / counts.mean() > 8  # 1 where arrivals are independent
@@ -383,7 +383,7 @@ def test_the_made_edge_day_is_bursty_and_heavy_tailed():
 
 def test_the_made_cluster_is_never_empty_and_sleeps_at_night():
     trace = read_trace("made:gpu_cluster")
-    work = trace.duration_s * trace.demand
+    work = trace.duration_s * trace.demand[:, 0]
     assert work.sum() / trace.arrival_s[-1] == pytest.approx(3, abs=0.4)
     ends = np.maximum.accumulate(trace.arrival_s + trace.duration_s)
     assert np.all(ends[:-1] > trace.arrival_s[1:])

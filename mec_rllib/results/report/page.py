@@ -19,6 +19,7 @@ from mec_rllib.paths import command
 from mec_rllib.results.compare import check_labels
 from mec_rllib.results.folder import Folder, SuiteFolder
 from mec_rllib.results.gate_health import SIGNATURES, Finding, examine
+from mec_rllib.results.luck import luck_section
 from mec_rllib.results.report.plots import PICTURES, Drawn
 from mec_rllib.results.robust import robust_section
 from mec_rllib.results.stored import StoredStudy, TrialResults, read_study
@@ -56,8 +57,9 @@ def report(folder: Path, console: Console, baseline: str | None = None) -> None:
     summary, findings = summarize(study, baseline), examine(study)
     claims, requests = claim_section(summary["claims"]), request_section(summary["aggregate"])
     compared, front = compare_section(summary["comparisons"]), front_section(trade_off(study))
-    robust = robust_section(summary["rows"])
-    sections = [section for section in (compared, claims, robust, front, requests) if section.rows]
+    robust, luck = robust_section(summary["rows"]), luck_section(study)
+    shown_sections = (compared, claims, luck, robust, front, requests)
+    sections = [section for section in shown_sections if section.rows]
     write_json(study.folder.summary, summary)
     pictures = _draw(study)
     table = strategy_rows(summary["aggregate"])

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, PercentFormatter
 
 from mec_rllib.files import number
+from mec_rllib.results.measures import greedy_of
 from mec_rllib.results.stats import interval
 from mec_rllib.results.stored import StoredStudy, TrialResults
 from mec_rllib.results.trade_off import trade_off
@@ -83,6 +84,26 @@ def _draw_marks(marks: Axes, results: Drawn, marked: list[str]) -> None:
     marks.set_yticks(range(len(marked)), marked)
     marks.invert_yaxis()
     marks.set_ylabel("training jobs,\nfirst seed")
+
+
+def draw_greedy(results: Drawn) -> Figure | None:
+    """What the greedy policy was worth while it learned, where it was evaluated."""
+    evaluated = {s: [greedy_of(t) for t in trials] for s, trials in results.trials.items()}
+    evaluated = {s: [e for e in curves if e] for s, curves in evaluated.items()}
+    if not any(evaluated.values()):
+        return None
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplots()
+    for strategy, curves in evaluated.items():
+        length = min(map(len, curves), default=0)  # of a running experiment, what all have
+        slots = np.array([slot for slot, _ in curves[0][:length]]) if curves else np.zeros(0)
+        spread = [interval([curve[k][1] for curve in curves]) for k in range(length)]
+        bands = np.array([(i.mean, i.low, i.high) for i in spread]).reshape(-1, 3).T
+        _draw_band(axes, results, strategy, slots, *bands)
+    axes.set_ylabel("R of the greedy policy")
+    figure.legend(loc="outside right upper", frameon=False)
+    _label_slots(axes)
+    return figure
 
 
 def draw_server_over_time(results: Drawn) -> Figure | None:
@@ -268,6 +289,13 @@ PICTURES = (
         "Reward per report, moving mean of 5 reports; the line is the mean over seeds, the band "
         "its 95 % t-interval. Below: every training job of the first seed.",
         draw_rewards,
+    ),
+    Picture(
+        "greedy",
+        "What has been learned by then",
+        "R of the policy without exploration and training, evaluated on the same jobs each time "
+        "while it learned. Bands as above.",
+        draw_greedy,
     ),
     Picture(
         "server",

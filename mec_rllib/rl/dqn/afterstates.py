@@ -158,7 +158,7 @@ class AfterstateLearner(GatedDQNTorchLearner):
     """As for any network; its gradient is written out for values of afterstates."""
 
     train: Train = staticmethod(train_on_afterstates)
-    trains_from = AfterstateReplay
+    trains_from: type[Any] = AfterstateReplay
 
 
 class AfterstateModule(DefaultDQNTorchRLModule):

@@ -1,11 +1,15 @@
 """GatedDQN: DQN whose learner updates have to be paid for with training jobs."""
 
+from typing import Any, Self
+
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.dqn import DQN, DQNConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
+from mec_rllib.envs.config import EnvConfig
 from mec_rllib.rl.algorithm import GatedAlgorithm
 from mec_rllib.rl.dqn.afterstates import AfterstateModule
+from mec_rllib.rl.dqn.imagined import ImaginedExperience, ImaginingLearner
 from mec_rllib.rl.dqn.learner import GatedDQNTorchLearner
 from mec_rllib.rl.gated_config import GatedConfig
 
@@ -28,8 +32,46 @@ class GatedDQNConfig(GatedConfig, DQNConfig):
             td_error_loss_fn="huber",
         )
 
+    def imagining(
+        self,
+        *,
+        servers: int = 64,
+        lambda_: float = 0.8,
+        exploration: float = 0.01,
+        forget: float = 5000.0,
+        interrupted: float = 0.0625,
+    ) -> Self:
+        """Learns from imagined servers instead of a replay; needs `observe={"afterstates": True}`.
+
+        Args:
+            servers: that are imagined; they go on from one training job to the next.
+            lambda_: of TD(lambda).
+            exploration: share of imagined slots with any allowed action.
+            forget: slots in which the weight of an arrival falls to 1 / e.
+            interrupted: share of imagined servers in which training jobs come.
+        """
+        self.imagination = {
+            "servers": servers,
+            "lambda_": lambda_,
+            "exploration": exploration,
+            "forget": forget,
+            "interrupted": interrupted,
+        }
+        return self
+
+    def build_replay(self, obs_size: int, num_actions: int) -> Any:
+        """Where experience waits for training, or is imagined."""
+        if self.imagination is None:
+            return super().build_replay(obs_size, num_actions)
+        batch = EnvConfig.model_validate(self.env_config).build_servers()
+        return ImaginedExperience(
+            batch, self.gamma, self.num_servers, self.seed, **self.imagination
+        )
+
     def get_default_learner_class(self) -> type[GatedDQNTorchLearner]:
-        """The learner that belongs to the network; it trains from the flat replay."""
+        """The learner that belongs to the experience or the network."""
+        if self.imagines:
+            return ImaginingLearner
         return getattr(self.module_class, "learner_class", GatedDQNTorchLearner)
 
     def get_default_rl_module_spec(self) -> RLModuleSpec:
@@ -55,6 +97,10 @@ class GatedDQNConfig(GatedConfig, DQNConfig):
             self._value_error("GatedDQN needs noisy=False; acting(exploration=Noisy) is noisy")
         if self.td_error_loss_fn != "huber":
             self._value_error("GatedDQN needs td_error_loss_fn='huber'")
+        if self.imagines and (not self.observe.get("afterstates") or self.n_step > 1):
+            self._value_error("imagining() needs observe={'afterstates': True} and n_step=1")
+        if self.imagines and EnvConfig.model_validate(self.env_config).gym is not None:
+            self._value_error("imagining() plays MEC servers: env.gym cannot be imagined")
 
 
 class GatedDQN(GatedAlgorithm, DQN):
@@ -64,3 +110,8 @@ class GatedDQN(GatedAlgorithm, DQN):
     def get_default_config(cls) -> GatedDQNConfig:
         """The source's agent."""
         return GatedDQNConfig()
+
+    def learn(self, kind: int, updates: int) -> None:
+        """As for any algorithm; the step size is that of the slots played so far."""
+        self.learner_group._learner.anneal(self.slots)
+        super().learn(kind, updates)

@@ -1,5 +1,7 @@
 """The learner: stock DQN's loss on flat batches, many updates per call."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from ray.rllib.algorithms.dqn.dqn_learner import (
@@ -34,7 +36,7 @@ class GatedDQNTorchLearner(DQNTorchLearner):
     """
 
     train: Train = staticmethod(train)  # a plain ReLU network
-    trains_from: type[PrioritizedReplay] = PrioritizedReplay  # what `train` can read
+    trains_from: type[Any] = PrioritizedReplay  # what `train` can read
 
     def build(self) -> None:
         """Builds RLlib's parts, then chooses how to update."""
@@ -46,6 +48,11 @@ class GatedDQNTorchLearner(DQNTorchLearner):
         super().set_state(state)
         if self._compiled_updates:
             self._compiled_updates.adopt_optimizer_state()
+
+    def anneal(self, slots: int) -> None:
+        """Sets Adam's step size, where it is a schedule over the slots played."""
+        for optimizer, schedule in self._optimizer_lr_schedules.items():
+            self._set_optimizer_lr(optimizer, schedule.update(timestep=slots))
 
     def learn(self, replay: PrioritizedReplay, updates: int, batch: int) -> UpdateMetrics:
         """Draws `updates` batches from the replay, trains on each, writes priorities back."""

@@ -1,4 +1,4 @@
-"""The deployable agent: afterstates, n-step returns, the guide, acting with the target network."""
+"""Afterstates learned from a replay, n-step returns, the guide, acting with the target network."""
 
 import numpy as np
 import pytest
@@ -153,7 +153,7 @@ def test_boltzmann_draws_from_the_softmax_over_what_is_allowed():
 
 def test_an_agent_fills_in_what_is_not_given(tmp_path):
     path = tmp_path / "config.yaml"
-    path.write_text("agent: deployable\nlearner: {n_step: 2}")
+    path.write_text("agent: replay\nlearner: {n_step: 2}")
     experiment = load(path)
     assert experiment.learner.n_step == 2
     assert experiment.learner.observe.afterstates
@@ -163,12 +163,12 @@ def test_an_agent_fills_in_what_is_not_given(tmp_path):
 
 
 def test_each_strategy_may_have_an_agent_of_its_own():
-    entry = {"gate": "ats", "agent": "deployable", "set": {"learner.n_step": 1}, "label": "one"}
+    entry = {"gate": "ats", "agent": "replay", "set": {"learner.n_step": 1}, "label": "one"}
     entries = ["ats", entry, {"gate": "pts", "agent": "paper"}]
-    for top in ("paper", "deployable"):
+    for top in ("paper", "replay"):
         values = {"strategies": entries, "agent": top}
         plain, deployable, paper = resolve(build(values, "test")).strategies
-        assert plain.experiment.learner.observe.afterstates == (top == "deployable")
+        assert plain.experiment.learner.observe.afterstates == (top == "replay")
         assert deployable.experiment.learner.observe.afterstates
         assert deployable.experiment.learner.n_step == 1
         assert deployable.args["fallback"] == "server_empty"
@@ -184,18 +184,18 @@ def test_each_strategy_may_have_an_agent_of_its_own():
             "did you mean 'deployable'",
         ),
         (
-            {"agent": "deployable", "learner": {"observe": {"free_ahead": 3}}},
+            {"agent": "replay", "learner": {"observe": {"free_ahead": 3}}},
             "learner.observe: afterstates show neither",
         ),
         (
-            {"agent": "deployable", "learner": {"guide": {"scheduler": "reserve"}}},
+            {"agent": "replay", "learner": {"guide": {"scheduler": "reserve"}}},
             "learner.guide: unknown scheduler 'reserve'; did you mean 'reservation'?",
         ),
         (
-            {"agent": "deployable", "learner": {"guide": {"args": {"reserved": 3}}}},
+            {"agent": "replay", "learner": {"guide": {"args": {"reserved": 3}}}},
             "learner.guide: args: got an unexpected keyword argument 'reserved'",
         ),
-        ({"agent": "deployable", "learner": 3}, "learner: Input should be a valid dictionary"),
+        ({"agent": "replay", "learner": 3}, "learner: Input should be a valid dictionary"),
     ],
 )
 def test_a_wrong_agent_is_one_line(values, message, tmp_path):
@@ -216,7 +216,7 @@ def new_algorithm(cluster):
         (strategy,) = resolve(
             build(
                 {
-                    "agent": "deployable",
+                    "agent": "replay",
                     "learner": learner,
                     "runners": {"num": runners, "servers": servers},
                 },
