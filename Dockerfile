@@ -28,6 +28,7 @@ FROM dependencies AS application
 COPY pyproject.toml README.md LICENSE ./
 COPY mec_rllib mec_rllib
 COPY callbacks callbacks
+COPY tune_configs tune_configs
 RUN --mount=type=secret,id=pip_conf,target=/etc/pip.conf \
     /venv/bin/pip install --no-cache-dir --no-deps .
 

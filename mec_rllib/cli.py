@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperGroup
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.paths import command, path_of
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from mec_rllib.config.suite import Suite
 
 app = typer.Typer(
-    help="Edge servers whose scheduler learns while it works, and pays for learning.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -38,7 +38,7 @@ def _path(text: str) -> Path:
 PATH: dict[str, Any] = {"parser": _path, "metavar": "PATH"}  # of an option
 Config = Annotated[
     Path,
-    typer.Argument(help="config file (YAML), for example tune_configs/demo.yaml", parser=_path),
+    typer.Argument(help="config file (YAML), or the name of a shipped one: demo", parser=_path),
 ]
 Folder = Annotated[Path, typer.Argument(help="folder of an experiment", parser=_path)]
 Sets = Annotated[
@@ -59,6 +59,57 @@ Resume = Annotated[
 ]
 
 
+def _tell_version(wanted: bool) -> None:
+    if wanted:
+        from mec_rllib import __version__
+
+        print(f"mec-rllib {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _top(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_tell_version, help="say which, and end"),
+    ] = False,
+) -> None:
+    """Edge servers whose scheduler learns while it works, and pays for learning."""
+
+
+class _Formats(TyperGroup):
+    """The formats of `mec-rllib import`, loaded when one is asked for."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        from mec_rllib.importers import IMPORTERS
+
+        return list(IMPORTERS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        from mec_rllib.importers.command import command_of
+        from mec_rllib.lookup import nearest
+
+        if cmd_name not in (formats := self.list_commands(ctx)):
+            raise ConfigError(f"import: unknown format {cmd_name!r}; {nearest(cmd_name, formats)}")
+
+        out = Annotated[Path, typer.Option(help=TRACE_FILE, **PATH)]
+        files = Annotated[list[Path], typer.Argument(help="the log; several share a clock", **PATH)]
+        return command_of(cmd_name, out, files)
+
+
+TRACE_FILE = "the trace to write: .parquet, .csv, .csv.gz, .jsonl or .jsonl.gz"
+app.add_typer(
+    typer.Typer(
+        cls=_Formats,
+        no_args_is_help=True,
+        help="Turn a log into a trace (env.trace.path). Every assumption is an option with a "
+        "default; the trace carries them. One line says what was left out or changed.\n\n"
+        "Example: mec-rllib import swf log.swf --out jobs.parquet",
+    ),
+    name="import",
+)
+
+
 @app.command()
 def train(
     config: Config,
@@ -69,7 +120,7 @@ def train(
 ) -> None:
     """Train one agent: the first strategy of the config with its first seed.
 
-    Example: mec-rllib train tune_configs/demo.yaml --set gate.period=200 --out runs/ats
+    Example: mec-rllib train demo --set gate.period=200 --out runs/ats
     """
     from mec_rllib.config.study_file import load_study
 
@@ -90,7 +141,7 @@ def tune(
 
     A suite plays each of its experiments into a folder of its own, one after the other.
 
-    Example: mec-rllib tune tune_configs/demo.yaml --set seeds=[0,1,2] --out runs/three
+    Example: mec-rllib tune demo --set seeds=[0,1,2] --out runs/three
     """
     from mec_rllib.config.suite import load_config
 
@@ -159,7 +210,7 @@ def evaluate(
 ) -> None:
     """Play a trained policy, greedily and without training, or a scheduler.
 
-    Example: mec-rllib evaluate --scheduler sjf --config tune_configs/demo.yaml --seeds 0,1,2
+    Example: mec-rllib evaluate --scheduler sjf --config demo --seeds 0,1,2
     """
     # Long, for most of it are the options.
     from mec_rllib.config.load import load
@@ -198,6 +249,53 @@ def evaluate(
 
 
 @app.command()
+def shadow(
+    config: Config,
+    log: Annotated[
+        Path, typer.Option(help="jobs that have arrived: a trace, as env.trace.path takes", **PATH)
+    ],
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="a policy to judge, too: a checkpoint or a trial", **PATH)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="new file for the best rule (YAML)", **PATH)
+    ] = None,
+    window: Annotated[
+        int, typer.Option(min=1, help="slots that shadow looks back; the log needs two of them")
+    ] = 15_000,
+    candidates: Annotated[
+        int, typer.Option(min=4, help="rules that are tried on the first half of the log")
+    ] = 960,
+    set_: Sets = None,
+    json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Say what rules would have earned on jobs that really arrived, and which rule is best.
+
+    A rule is looked for in the first half of the log; all are judged on the second one, with
+    intervals over ten blocks of time. The best rule is printed as strategies: takes it.
+
+    Example: mec-rllib shadow mine.yaml --log jobs.csv --checkpoint runs/mine --out rule.yaml
+    """
+    from mec_rllib.files import finite
+    from mec_rllib.results.report.judged import print_judged
+    from mec_rllib.trials.shadow import judge, logged, new_file
+    from mec_rllib.trials.traces import read_traces, tell_trace
+
+    if out is not None:
+        new_file(out)
+    experiment = logged(config, log, list(set_ or []))
+    read_traces([experiment.env], _warn)
+    tell_trace(experiment.env, _warn)
+    verdict = judge(experiment, window, candidates, checkpoint)
+    if out is not None:
+        out.write_text(verdict.to_yaml(), encoding="utf-8")
+    if json_:
+        print(json.dumps(finite(verdict.to_json())))
+    else:
+        print_judged(verdict.to_json()["rows"], verdict.to_yaml(), _console())
+
+
+@app.command()
 def report(
     folder: Folder,
     baseline: Annotated[
@@ -215,6 +313,35 @@ def report(
 
     show = of.report_whole_suite if SuiteFolder(folder).is_begun else of.report
     show(folder, _console(), baseline)
+
+
+@app.command()
+def probe(
+    folder: Folder,
+    strategy: Annotated[
+        str | None, typer.Option(help="label of the only strategy; default: all that learn")
+    ] = None,
+    every: Annotated[int, typer.Option(min=1, help="slots between two looks")] = 50,
+    futures: Annotated[
+        int, typer.Option(min=2, help="futures that a training job is priced in")
+    ] = 16,
+    ahead: Annotated[int, typer.Option(min=1, help="slots that a future is played")] = 120,
+) -> None:
+    """Does psi know what a training job costs? Finished trials of gates, played again and priced.
+
+    Every so many slots futures are played with a training job and without; psi, use and queue are
+    compared with what the job took away. Of a trial nothing changes by it. The report shows it.
+
+    Example: mec-rllib probe runs/llm --strategy psi
+    """
+    from mec_rllib.results.probe import probe_section
+    from mec_rllib.results.report import print_section
+    from mec_rllib.results.stored import read_study
+    from mec_rllib.trials.probe import Terms
+    from mec_rllib.trials.probe import probe as look
+
+    look(folder, Terms(every, futures, ahead), strategy, _warn)
+    print_section(probe_section(read_study(folder)), _console())
 
 
 @app.command()
@@ -238,6 +365,46 @@ def status(
         print(json.dumps(finite(found)))
     else:
         (of.print_suite_status if is_suite else of.print_status)(found, folder, _console())
+
+
+@app.command("list")
+def list_(
+    kind: Annotated[
+        str | None,
+        typer.Argument(help="only these: configs, gates, schedulers, agents, traces, formats"),
+    ] = None,
+    json_: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Name the configs, gates, schedulers, agents, traces and formats, with a line each.
+
+    Example: mec-rllib list gates
+    """
+    from mec_rllib.lookup import nearest
+    from mec_rllib.reference.listing import listing, print_listing
+
+    found = listing()
+    if kind is not None and kind not in found:
+        raise ConfigError(f"list: unknown kind {kind!r}; {nearest(kind, found)}")
+    shown = {kind: found[kind]} if kind is not None else found
+    if json_:
+        print(json.dumps(shown))
+        return
+    print_listing(shown, _console())
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="a new folder", parser=_path, metavar="DIR")],
+) -> None:
+    """Write a project to start from: a gate, a rule, a workload, a config and a test that run.
+
+    Example: mec-rllib init my_project
+    """
+    from mec_rllib.project import write_project
+
+    names = ", ".join(path.name for path in write_project(folder))
+    print(f"{folder}: {names}")
+    print(f"next: {command('cd', folder)} && mec-rllib check experiment.yaml")
 
 
 @app.command()

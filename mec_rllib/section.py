@@ -1,20 +1,24 @@
 """What every part of a config is: checked by pydantic, strict about what it does not know."""
 
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, get_origin
+from typing import Annotated, Any, TypeVar, get_origin
 
 from pydantic import (
     AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
+    ValidationError,
     ValidationInfo,
     create_model,
     field_validator,
 )
 
+from mec_rllib.lookup import nearest
+
+Kind = TypeVar("Kind", bound=BaseModel)
 # Arguments that a constructor is given by the application, not by a config.
 NOT_KEYS = ("self", "num_servers", "seed")
 
@@ -72,6 +76,23 @@ def _switches(value: Any) -> Iterator[bool]:
     elif isinstance(value, list):
         for item in value:
             yield from _switches(item)
+
+
+def section_from(section: type[Kind], values: Mapping[Any, Any]) -> Kind:
+    """A section that is one way among others to give a value.
+
+    Raises:
+        ValueError: one line about the first thing that is wrong.
+    """
+    try:
+        return section.model_validate(dict(values))
+    except ValidationError as error:
+        first, *_ = error.errors(include_url=False)
+    key = ".".join(map(str, first["loc"]))
+    if first["type"] == "extra_forbidden":
+        raise ValueError(f"unknown key {key!r}; {nearest(key, section.model_fields)}")
+    message = " ".join(first["msg"].removeprefix("Value error, ").split())
+    raise ValueError(f"{key}: {message}" if key else message)
 
 
 class _Arguments(Section):

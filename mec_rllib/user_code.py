@@ -33,10 +33,13 @@ def wrong_answer(owner: object, method: str, must: str) -> WrongAnswerError:
         method: its name.
         must: what it has to return, and what it did return.
     """
-    function = getattr(type(owner), method, None)
-    code = getattr(function, "__code__", None)
-    place = f"{short(code.co_filename)}:{code.co_firstlineno}: " if code is not None else ""
+    place = _place_of(getattr(type(owner), method, None))
     return WrongAnswerError(f"{place}{type(owner).__name__}.{method}() must return {must}")
+
+
+def named_place(function: object) -> str:
+    """File, line and name of a function that a user has written."""
+    return f"{_place_of(function)}{getattr(function, '__name__', type(function).__name__)}()"
 
 
 def in_words(error: BaseException) -> str:
@@ -84,6 +87,11 @@ def described(value: Any) -> str:
     if hasattr(value, "shape") and hasattr(value, "dtype"):
         return f"an array {value.shape} of {value.dtype}"
     return "None" if value is None else type(value).__name__
+
+
+def _place_of(function: object) -> str:
+    code = getattr(function, "__code__", None)
+    return f"{short(code.co_filename)}:{code.co_firstlineno}: " if code is not None else ""
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:

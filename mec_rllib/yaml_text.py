@@ -5,7 +5,6 @@ Plain scalars that two readers understand differently are no guess of ours: inte
 """
 
 import re
-from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -104,7 +103,7 @@ def parse_yaml(text: str, source: str) -> Any:
         raise ConfigError(f"{source}: no valid YAML: {reason}") from None
 
 
-def dump_yaml(values: Mapping[str, Any]) -> str:
+def dump_yaml(values: Any) -> str:
     """A text that `parse_yaml` reads as these values."""
     return yaml.dump(values, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 

@@ -51,7 +51,7 @@ class Bandit(Gate):
     says by what happens.
     It trains where the effect, plus `width` times its uncertainty, is at least -kappa. What
     training brings later cannot be told apart in the rewards of a few slots: kappa stands for it,
-    as in `price` (see `TrainingValue`).
+    as the score `worth` of `budget` has it (see `TrainingValue`).
 
     Every `own_every`-th training job is the bandit's own: it renews the regression with what was
     seen until then, and brings no learner updates.

@@ -36,7 +36,7 @@ CASES = (
     Own("ats, N = 1", also_in_python=True),
     Own("pts, N = 1", gate="pts"),
     Own("never, N = 1", gate="never", slots=40_000),
-    Own("ats, deployable, N = 1", agent="deployable", slots=10_000),
+    Own("ats, afterstates, N = 1", agent="replay", slots=10_000),
     Own("ats, N = 64", servers=64, slots=256_000, warm_up=64_000),
 )
 PASSED_ON = ("gate", "agent", "servers", "slots", "warm_up")  # to `revision.prepare`

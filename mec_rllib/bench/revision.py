@@ -38,7 +38,7 @@ def prepare(
     from mec_rllib.config.strategies import resolve
     from mec_rllib.trials.learner_run import algorithm_config
 
-    values = {"agent": agent, "strategies": [gate], "runners": {"servers": servers}}
+    values = {"agent": known(agent), "strategies": [gate], "runners": {"servers": servers}}
     config = algorithm_config(resolve(build(values, "bench")).strategies[0], seed=0)
     if in_python:
         config.gating(gate=asked_in_python(config.gate_class), gate_args=config.gate_args)
@@ -59,6 +59,13 @@ def prepare(
     play(warm_up)
     how = getattr(algorithm.env_runner, "plays", "slot by slot")
     return clock["Player"](play, lambda: algorithm.learner_updates, plays=how)
+
+
+def known(agent: str) -> str:
+    """What the revision calls this agent."""
+    from mec_rllib.config.agents import names
+
+    return "deployable" if agent == "replay" and agent not in names() else agent
 
 
 def asked_in_python(gate: type) -> type:

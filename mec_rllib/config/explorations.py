@@ -13,6 +13,7 @@ EXPLORATIONS = {
     "bootstrapped": "mec_rllib.rl.dqn.bootstrapped:Bootstrapped",
     "noisy": "mec_rllib.rl.dqn.noisy:Noisy",
     "guided": "mec_rllib.rl.exploration:Guided",
+    "duel": "mec_rllib.rl.duel:Duel",
     "none": "mec_rllib.rl.exploration:Greedy",
     "sampled": "mec_rllib.rl.actor_critic.exploration:Sampled",
 }

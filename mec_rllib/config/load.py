@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from mec_rllib.config.experiment import Experiment
+from mec_rllib.config.shipped import config_file
 from mec_rllib.errors import ConfigError
 from mec_rllib.lookup import nearest
 from mec_rllib.yaml_text import parse_yaml
@@ -46,12 +47,13 @@ def load(path: str | Path, overrides: Sequence[str] = ()) -> Experiment:
     """Reads a config file and applies `--set` overrides.
 
     Args:
-        path: YAML file.
+        path: YAML file, or the name of a shipped config.
         overrides: "a.b=value", the value in YAML; numbers index lists.
 
     Raises:
         ConfigError: one line: what, where, the nearest right value.
     """
+    path = config_file(path)
     return build(with_overrides(read_values(path), map(parse_override, overrides)), str(path))
 
 

@@ -23,6 +23,7 @@ from mec_rllib.section import section_of
 LABEL = re.compile(r"[^\W_][\w.+=-]{0,59}")
 FORMER = {
     "ats_kinds": "ats: without `kind` it chooses among several kinds of training jobs",
+    "price": "a score of budget: {gate: budget, score: worth, rate: decaying}",
     "td_slope": "a gate of one's own: examples/gates/td_slope.py",
     "bandit": "a gate of one's own: examples/gates/bandit.py",
 }
@@ -197,6 +198,11 @@ def _exploration_args(experiment: Experiment, place: str) -> dict[str, Any]:
         raise ConfigError(f"{place}{error}") from None
     if name == "guided":
         rule = find_strategy("scheduler", args["scheduler"], place + where)
+        if getattr(rule, "occupies", False):
+            raise ConfigError(
+                f"{place}{where}.scheduler: {args['scheduler']} inserts training jobs of its own: "
+                "it guides nobody; take index, reservation, ..."
+            )
         check_arguments(rule, args["args"] or {}, place + where)
     return args
 
@@ -249,5 +255,9 @@ def check_arguments(target: Callable, args: Mapping[str, Any], place: str) -> No
     """Raises ConfigError if a class or function does not take these arguments."""
     try:
         inspect.signature(target).bind(**args)
+        if str(target.__module__).startswith("mec_rllib."):
+            section_of(target).model_validate({key: args[key] for key in args if key != "seed"})
     except TypeError as error:
         raise ConfigError(f"{place}: args: {error}") from None
+    except ValidationError as error:
+        raise ConfigError(f"{place}: args.{one_line(error, section_of(target))}") from None

@@ -94,7 +94,7 @@ class Strategy:
         Args:
             study: the experiment that it is part of; only what differs from it is written down.
         """
-        from mec_rllib.gates import PsiGate
+        from mec_rllib.gates import Budget, PsiGate
 
         own: dict[str, Any] = {"mode": "json", "exclude": OF_THE_WHOLE}
         gate = self.gate
@@ -105,7 +105,7 @@ class Strategy:
             "path": self.path,
             "args": self.identity["args"],
             "occupies": self.occupies,
-            "has_fallback": gate is not None and issubclass(gate, PsiGate),
+            "has_fallback": gate is not None and issubclass(gate, PsiGate | Budget),
             "settings": dict(
                 differences(study.model_dump(**own), self.experiment.model_dump(**own))
             ),

@@ -8,6 +8,7 @@ from typing import Any
 from mec_rllib.config.claims import ClaimConfig
 from mec_rllib.config.experiment import Experiment
 from mec_rllib.config.load import Override, build, parse_override, read_values, with_overrides
+from mec_rllib.config.shipped import config_file
 from mec_rllib.config.strategies import resolve
 from mec_rllib.config.study import Strategy, Study
 from mec_rllib.config.usage import check_usage
@@ -15,7 +16,7 @@ from mec_rllib.errors import ConfigError
 
 
 def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
-    """The study that a config file and `--set` overrides describe.
+    """The study that a config file (or a shipped config, by name) and `--set` describe.
 
     A key of the file is good if the strategies use it in the file alone, or after the overrides;
     one that is overridden is judged by the strategies that are left. A claim of the file is about
@@ -26,6 +27,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
         ConfigError: a bad file or override, a strategy that leads nowhere, a key that nobody uses.
     """
     given = [parse_override(text) for text in overrides]
+    path = config_file(path)
     study = study_of(read_values(path), str(path), given)
     check_overrides(given, study)
     return study

@@ -17,6 +17,8 @@ from mec_rllib.config.load import (
     read_values,
     with_overrides,
 )
+from mec_rllib.config.shipped import FOLDER, config_file
+from mec_rllib.config.shipped import names as shipped_names
 from mec_rllib.config.strategies import check_label
 from mec_rllib.config.study import Study
 from mec_rllib.config.study_file import (
@@ -41,7 +43,8 @@ class WorldConfig(Section):
 
     config: str = Field(
         min_length=1,
-        description="the experiment: a file, relative to that of the suite; .yaml may be left out",
+        description="the experiment: a file, relative to that of the suite, or the name of a "
+        "shipped config; .yaml may be left out",
     )
     set: dict[str, Any] = Field(
         default_factory=dict,
@@ -102,6 +105,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> Study | Suit
     Raises:
         ConfigError: what `load_study` and `suite_of` refuse.
     """
+    path = config_file(path)
     values = read_values(path)
     given = [parse_override(text) for text in overrides]
     if "suite" in values:
@@ -117,6 +121,7 @@ def load_suite(path: str | Path, overrides: Sequence[str] = ()) -> Suite:
     Raises:
         ConfigError: as `suite_of`.
     """
+    path = config_file(path)
     values = read_values(path)
     if "suite" not in values:
         raise ConfigError(f"{path}: is an experiment and no suite; load it with mec_rllib.Study")
@@ -175,11 +180,13 @@ def _label(label: str, place: str, taken: Mapping[str, Any]) -> str:
 
 
 def _file(name: str, folder: Path, place: str) -> Path:
-    """The file of an experiment, with or without its suffix."""
-    for path in (folder / name, folder / f"{name}.yaml"):
-        if isfile(path):  # False, too, for what can be no name of a file
+    """The file of an experiment, with or without its suffix; or a shipped config of that name."""
+    shipped = FOLDER / (name if name.endswith(".yaml") else f"{name}.yaml")
+    for path in (folder / name, folder / f"{name}.yaml", shipped):
+        # False, too, for what can be no name of a file.
+        if isfile(path) and (path is not shipped or path.stem in shipped_names()):
             return path
-    known = sorted(path.stem for path in folder.glob("*.yaml"))
+    known = dict.fromkeys([*sorted(path.stem for path in folder.glob("*.yaml")), *shipped_names()])
     raise ConfigError(f"{place}: config: no file {name!r} in {folder}; {nearest(name, known)}")
 
 

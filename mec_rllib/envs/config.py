@@ -1,12 +1,12 @@
 """The `env:` section of a config: typed, checked, and able to build the world it describes."""
 
 import inspect
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
 import gymnasium
 from pydantic import Field, model_validator
 
-from mec_rllib.envs.gym_world import GymBatch
+from mec_rllib.envs.gym_world import GymBatch, Per
 from mec_rllib.envs.job_configs import BurstsConfig, ClassConfig, DriftConfig, Load, TraceConfig
 from mec_rllib.envs.training_cost import COSTS, TrainingCostWrapper
 from mec_rllib.envs.training_job_configs import TrainingJobConfig, TrainingJobs
@@ -39,9 +39,24 @@ class GymConfig(Section):
         default_factory=dict, description="arguments of the cost: {first: 0}, {action: 0}"
     )
     steps: int = Field(1, ge=1, le=100_000, description="steps a training job takes")
-    reward: Literal["step", "episode"] = Field(
-        "step", description="R is the mean reward per step, or per episode that has ended"
+    chunk: int | None = Field(
+        None,
+        ge=1,
+        le=100_000,
+        description="steps of it in one piece: then it pauses while the environment's is_tight is "
+        "true; null = all steps at once",
     )
+    reward: Per = Field(
+        "step",
+        description="R is the mean reward per step, per episode that has ended, or per unit of "
+        "weight (info of a step names it: what was at stake in it)",
+    )
+
+    @model_validator(mode="after")
+    def _pieces_are_parts(self) -> Self:
+        if self.chunk is not None and self.chunk > self.steps:
+            raise ValueError(f"chunk is {self.chunk}, more than steps {self.steps}")
+        return self
 
     def make(self) -> TrainingCostWrapper:
         """One environment that training jobs can be inserted into.
@@ -58,7 +73,7 @@ class GymConfig(Section):
             inspect.signature(cost).bind(env, **self.cost_args)
         except TypeError as error:
             raise ValueError(f"gym.cost_args of {self.cost}: {error}") from None
-        return TrainingCostWrapper(env, cost(env, **self.cost_args), self.steps)
+        return TrainingCostWrapper(env, cost(env, **self.cost_args), self.steps, self.chunk)
 
     @property
     def modules(self) -> set[str]:
@@ -70,7 +85,7 @@ class GymConfig(Section):
 
     def build(self, num_envs: int, seed: int, first_index: int) -> GymBatch:
         """N of them."""
-        return GymBatch(self.make, num_envs, seed, first_index, self.reward == "episode")
+        return GymBatch(self.make, num_envs, seed, first_index, self.reward)
 
 
 def _joined(error: Exception) -> str:

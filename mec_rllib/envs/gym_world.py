@@ -3,7 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -16,18 +16,20 @@ from mec_rllib.sim.streams import Purpose, seed_of
 from mec_rllib.sim.totals import Sums
 from mec_rllib.sim.training_jobs import NO_KIND, kinds_wanted
 
+Per = Literal["step", "episode", "weight"]
+
 
 @dataclass
 class GymTotals(Sums):
     """Sums over the environments and their steps; what only a MEC server has is NaN or null."""
 
     reward: Floats  # () of all steps, or of the episodes that have ended
-    units: Ints  # () what a mean reward is per: steps, or episodes that have ended
+    units: Floats  # () what a mean reward is per: steps, episodes that have ended, or weight
     episodes: Ints  # () ended
 
     @property
     def mean_reward(self) -> float:
-        """Per step or per episode; NaN before the first one."""
+        """Per step, per episode or per unit of weight; NaN before the first one."""
         return float(self.reward / self.units) if self.units else float("nan")
 
     def counts(self) -> dict[str, int | None]:
@@ -50,7 +52,7 @@ class GymBatch:
     """N wrapped environments in lockstep (see `World` for what the loop asks).
 
     A step that ends an episode begins the next one at once; `reached` keeps what the step led to.
-    Where an environment has attributes `is_idle` and `is_empty`, the gates of that name look at
+    Where an environment has attributes `is_idle`, `is_empty`, `use` and `queue`, gates look at
     them. Environment k of a seed is the same whatever N is.
 
     Args:
@@ -58,7 +60,11 @@ class GymBatch:
         num_envs: N.
         seed: of all of them.
         first_index: index of the first one.
-        per_episode: whether the mean reward is per episode that has ended, or per step.
+        per: what the mean reward is per: a step, an episode that has ended, or the weight that an
+            environment names in `info["weight"]`.
+
+    Raises:
+        ValueError: in a step: an environment that names no weight.
     """
 
     has_episodes = True
@@ -72,12 +78,12 @@ class GymBatch:
         num_envs: int = 1,
         seed: int = 0,
         first_index: int = 0,
-        per_episode: bool = False,
+        per: Per = "step",
     ):
         self.envs = [make() for _ in range(num_envs)]
         self.num_servers = num_envs
         self.first_index = first_index
-        self._per_episode = per_episode
+        self._per = per
         self.observation_space = self.envs[0].observation_space
         self.action_space = self.envs[0].action_space
         self.reset(seed)
@@ -93,12 +99,14 @@ class GymBatch:
         self.ended, self.terminated, self.is_idle, self.is_empty = (
             np.zeros(n, bool) for _ in range(4)
         )
+        self.use, self.queue = (np.full(n, np.nan) for _ in range(2))
         self.completed = np.full(n, NO_KIND)
         self.rewards, self._return = np.zeros(n), np.zeros(n)
         self.since_training = np.zeros(n, np.int64)
-        self._reward, self._counts = 0.0, np.zeros(4, np.int64)  # as in GymTotals
+        # As in GymTotals; the counts are training slots, training jobs and episodes.
+        self._reward, self._units, self._counts = 0.0, 0.0, np.zeros(3, np.int64)
         for i, env in enumerate(self.envs):
-            env.steps_left = 0
+            env.forget_training()
             env.reset(seed=seed_of(seed, Purpose.EPISODES, self.first_index + i))
             self._look(i, env)
 
@@ -106,14 +114,14 @@ class GymBatch:
         """Plays a step of every environment: (N,) rewards; the next step overwrites them."""
         self.slot += 1
         for i, env in enumerate(self.envs):
-            trains = env.steps_left > 0
-            obs, self.rewards[i], self.terminated[i], truncated, _ = env.step(actions[i])
+            trains = env.piece_left > 0
+            obs, self.rewards[i], self.terminated[i], truncated, info = env.step(actions[i])
             self.reached[i] = obs
             self.ended[i] = self.terminated[i] or truncated
             completes = trains and not env.steps_left
             self.completed[i] = 0 if completes else NO_KIND
             self.since_training[i] = 1 if completes else self.since_training[i] + 1
-            self._add(i, trains)
+            self._add(i, trains, info)
             if self.ended[i]:
                 env.reset()
             self._look(i, env)
@@ -151,13 +159,13 @@ class GymBatch:
 
     def totals(self) -> GymTotals:
         """Sums since the start."""
-        training_slots, jobs, units, episodes = map(np.asarray, self._counts)
+        training_slots, jobs, episodes = map(np.asarray, self._counts)
         return GymTotals(
             slots=np.asarray(self.slot * self.num_servers),
             training_slots=training_slots,
             training_jobs=jobs,
             reward=np.asarray(self._reward),
-            units=units,
+            units=np.asarray(self._units),
             episodes=episodes,
         )
 
@@ -169,25 +177,54 @@ class GymBatch:
         """Takes over what `get_state` of a batch of the same shape returned."""
         vars(self).update(copy.deepcopy(state))
 
-    def _add(self, i: int, trains: bool) -> None:
+    def imagine(self, real: "GymBatch", index: int, seeds: list[int]) -> None:
+        """Puts all environments into the state that one of another batch is in now.
+
+        Args:
+            real: a batch of the same environments; it stays as it is.
+            index: of its environment.
+            seeds: of F futures, F a divisor of N; environment k draws from seed k mod F on.
+        """
+        self.slot = real.slot
+        self.ended[:], self.completed[:] = False, NO_KIND
+        for i in range(self.num_servers):
+            env = self.envs[i] = copy.deepcopy(real.envs[index])
+            env.unwrapped.np_random = np.random.default_rng(seeds[i % len(seeds)])
+            self.since_training[i] = real.since_training[index]
+            self._return[i] = real._return[index]
+            self._look(i, env)
+
+    def _add(self, i: int, trains: bool, info: dict[str, Any]) -> None:
         self._return[i] += self.rewards[i]
-        ended, counted = self.ended[i], self.rewards[i]
-        if self._per_episode:
-            counted = self._return[i] if ended else 0.0
-        units = ended if self._per_episode else 1
-        self._reward += float(counted)
-        self._counts += trains, self.completed[i] != NO_KIND, units, ended
+        ended = self.ended[i]
+        self._counts += trains, self.completed[i] != NO_KIND, ended
+        if self._per == "episode":
+            self._reward += float(self._return[i] if ended else 0.0)
+            self._units += float(ended)
+        else:
+            self._reward += float(self.rewards[i])
+            self._units += 1.0 if self._per == "step" else self._weight(i, info)
         if ended:
             self._return[i] = 0.0
+
+    def _weight(self, i: int, info: dict[str, Any]) -> float:
+        if "weight" not in info:
+            raise ValueError(
+                f"gym.reward is weight, but {type(self.envs[i].unwrapped).__name__} names none in "
+                'info["weight"]; take step or episode'
+            )
+        return float(info["weight"])
 
     def _look(self, i: int, env: TrainingCostWrapper) -> None:
         self.observations[i] = env.observation()
         self.mask[i] = env.action_masks()
         self.is_idle[i] = getattr(env.unwrapped, "is_idle", False)
         self.is_empty[i] = getattr(env.unwrapped, "is_empty", False)
+        self.use[i] = getattr(env.unwrapped, "use", np.nan)
+        self.queue[i] = getattr(env.unwrapped, "queue", np.nan)
 
 
-_FIXED = ("num_servers", "first_index", "observation_space", "action_space", "_per_episode")
+_FIXED = ("num_servers", "first_index", "observation_space", "action_space", "_per")
 
 
 class GymEncoder:

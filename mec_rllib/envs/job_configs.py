@@ -80,7 +80,8 @@ class TraceConfig(Section):
     path: str = Field(
         description="CSV or JSON Lines (plain, gzip, bz2, zstd) or Parquet: arrival_s, duration_s, "
         "demand or demand_<kind> for each resource kind, job_class; if there: deadline_s or "
-        "slack_s, weight; or a made one, no recording: made:edge_day, made:gpu_cluster"
+        "slack_s, weight; or a made one, no recording: made:edge_day, "
+        "made:gpu_cluster, made:llm_requests"
     )
     columns: dict[Name, Name] = Field(
         default_factory=dict,

@@ -11,6 +11,10 @@ from typing import Any
 import gymnasium
 
 ENV_ID = "MecScheduling-v0"
+WORLDS = {  # others of ours, for `env.gym`
+    "LlmServing-v0": "mec_rllib.envs.llm.env:LlmServing",
+    "Polling-v0": "mec_rllib.envs.poll.env:PollingServer",
+}
 EPISODE_SLOTS = 250  # 350 episodes of exploration decay (known) = 87,500 slots
 _RAY_REGISTRY = "ray.tune.registry"
 
@@ -25,6 +29,8 @@ def register_everywhere() -> None:
         vector_entry_point="mec_rllib.envs.vector:MecVectorEnv",
         max_episode_steps=EPISODE_SLOTS,
     )
+    for name, place in WORLDS.items():
+        gymnasium.register(name, entry_point=place)
     if _RAY_REGISTRY in sys.modules:
         sys.modules[_RAY_REGISTRY].register_env(ENV_ID, create)
     else:

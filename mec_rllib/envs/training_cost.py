@@ -106,7 +106,8 @@ class TrainingCostWrapper(gymnasium.Wrapper):
 
     The observation is the environment's, flattened, and one more float: the share of the training
     job that is still to run, 1 right after `request_training`, 0 without one. A training job runs
-    in the very next step and does not end with an episode.
+    in the very next step and does not end with an episode. In pieces it pauses after `chunk` steps
+    until the environment's `is_tight` is False: the gate says when it opens, not when it goes on.
 
     `info["action_mask"]` (A,), int8, says what is allowed: what the environment itself allows
     (`own_mask`), and while it trains, of this what `TrainingCost.training_actions` leaves. Where
@@ -117,13 +118,17 @@ class TrainingCostWrapper(gymnasium.Wrapper):
         env: the environment.
         cost: what a step of training does to it.
         steps: of a training job.
+        chunk: steps that it runs in one piece; None: all of them.
 
     Raises:
-        ValueError: actions that are not discrete, observations that cannot be flattened; in a
-            step: a mask of another shape, or one that allows nothing before the episode ends.
+        ValueError: actions that are not discrete, observations that cannot be flattened, pieces
+            where the environment does not say `is_tight`; in a step: a mask of another shape, or
+            one that allows nothing before the episode ends.
     """
 
-    def __init__(self, env: gymnasium.Env, cost: TrainingCost, steps: int = 1):
+    def __init__(
+        self, env: gymnasium.Env, cost: TrainingCost, steps: int = 1, chunk: int | None = None
+    ):
         super().__init__(env)
         self._actions = _number_of_actions(env)
         inner = spaces.flatten_space(env.observation_space)
@@ -132,11 +137,17 @@ class TrainingCostWrapper(gymnasium.Wrapper):
         low = np.append(inner.low, 0.0).astype(np.float32)
         high = np.append(inner.high, 1.0).astype(np.float32)
         self.observation_space = spaces.Box(low, high, dtype=np.float32)
-        self.cost, self._steps = cost, steps
+        if chunk is not None and not hasattr(env.unwrapped, "is_tight"):
+            raise ValueError(
+                f"gym.chunk: {type(env.unwrapped).__name__} has no attribute is_tight, which says "
+                "that a training job must not go on now"
+            )
+        self.cost, self._steps, self._chunk = cost, steps, steps if chunk is None else chunk
         self._allowed_by_env = np.ones(self._actions, bool)
         self._last_action: int | None = None
         self._inner: Any = None
         self.steps_left = 0  # of the training job; 0: there is none
+        self.piece_left = 0  # steps of it that run now; 0: there is none, or it pauses
 
     def reset(self, **kwargs: Any) -> tuple[np.ndarray, dict[str, Any]]:
         """Starts an episode; a training job goes on."""
@@ -154,11 +165,14 @@ class TrainingCostWrapper(gymnasium.Wrapper):
             )
         if not (0 <= action < self._actions and mask[action]):
             action = int(mask.argmax())
-        trains = self.steps_left > 0
+        trains = self.piece_left > 0
         paid = self.cost.pay_for_training() if trains else 0.0
         self._inner, reward, terminated, truncated, info = self.env.step(action)
         self._last_action = action
         self.steps_left -= trains
+        self.piece_left -= trains
+        if self.steps_left and not self.piece_left and not self._must_pause:
+            self._open_piece()
         info = self._with_mask(info)
         return self.observation(), float(reward) + paid, terminated, truncated, info
 
@@ -166,6 +180,11 @@ class TrainingCostWrapper(gymnasium.Wrapper):
         """Inserts a training job before the next step, unless one is running."""
         if not self.steps_left:
             self.steps_left = self._steps
+            self._open_piece()
+
+    def forget_training(self) -> None:
+        """There is no training job any more."""
+        self.steps_left = self.piece_left = 0
 
     @property
     def is_training_new(self) -> bool:
@@ -179,13 +198,20 @@ class TrainingCostWrapper(gymnasium.Wrapper):
 
     def action_masks(self) -> Bools:
         """(A,) actions allowed now."""
-        return self.mask_with_training() if self.steps_left else self._allowed_by_env
+        return self.mask_with_training() if self.piece_left else self._allowed_by_env
 
     def mask_with_training(self) -> Bools:
         """(A,) actions that are left if it trains now."""
         left = np.asarray(self.cost.training_actions(self._last_action), bool)
         both = left & self._allowed_by_env
         return both if both.any() else self._allowed_by_env
+
+    @property
+    def _must_pause(self) -> bool:
+        return self._chunk < self._steps and bool(self.env.unwrapped.is_tight)
+
+    def _open_piece(self) -> None:
+        self.piece_left = min(self._chunk, self.steps_left)
 
     def _with_mask(self, info: dict[str, Any]) -> dict[str, Any]:
         mask = own_mask(self.env, self._inner, info)

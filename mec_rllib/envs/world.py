@@ -29,6 +29,16 @@ class World(Protocol):
     workload_faults: int  # faults of whoever brings the jobs that were overcome
 
     @property
+    def use(self) -> Floats:
+        """(N,) share of the units in use, of the kind that is used most; NaN: it cannot say."""
+        ...
+
+    @property
+    def queue(self) -> Ints | Floats:
+        """(N,) jobs that wait; NaN: it cannot say."""
+        ...
+
+    @property
     def can_ask(self) -> Bools:
         """(N,) no training job waits or runs."""
         ...

@@ -8,7 +8,7 @@ learner updates.
 
 `ideal`, `pts` and `ats` follow the source (arXiv 2411.07086); what it leaves open is
 *reconstructed*: the TD statistic, the tie rules, and the naive gates `idle` and `server_empty`.
-`budget` and `price` are ours; more gates of ours are in `examples/gates`.
+`budget`, which ranks slots by a score, is ours; more gates of ours are in `examples/gates`.
 """
 
 from collections.abc import Callable
@@ -19,7 +19,6 @@ from mec_rllib.gates.budget import Budget
 from mec_rllib.gates.costless import Costless
 from mec_rllib.gates.kinds import GatePerKind, build_gate
 from mec_rllib.gates.periodic import PTS, Always, Ideal, Idle, Never, ServerEmpty
-from mec_rllib.gates.price import Price
 from mec_rllib.gates.psi_gate import Fallback, PsiGate
 from mec_rllib.gates.rule import RuleGate
 from mec_rllib.gates.td_statistic import TDStatistic
@@ -38,7 +37,6 @@ __all__ = [
     "Ideal",
     "Idle",
     "Never",
-    "Price",
     "PsiGate",
     "RuleGate",
     "ServerEmpty",
@@ -57,6 +55,5 @@ GATES: dict[str, Callable[..., Gate]] = {
     "idle": Idle,
     "server_empty": ServerEmpty,
     "budget": Budget,
-    "price": Price,
     "costless": Costless,
 }

@@ -12,10 +12,12 @@ from mec_rllib.gates.periodic import FOR_EVER, LongestWait, Period
 from mec_rllib.gates.psi_gate import (
     TIE,
     Fallback,
+    LeastAgreement,
     MinHistory,
     PsiGate,
     Recent,
     Refresh,
+    Reliability,
     TDCutoff,
     Trust,
     Window,
@@ -118,6 +120,8 @@ class ATS(RuleGate, PsiGate):
         td_cutoff: highest TD statistic at which psi is trusted.
         fallback: what it does while Q is unreliable: "pts", "idle" or "server_empty".
         longest_wait: the fallback trains anyway after this many slots; None: it waits for ever.
+        reliability: "td", or "agreement" with a second network, too.
+        least_agreement: rank correlation of both networks' psi that is agreement.
     """
 
     derived: ClassVar[tuple[str, ...]] = ("ordered",)
@@ -134,8 +138,11 @@ class ATS(RuleGate, PsiGate):
         td_cutoff: TDCutoff = 0.1,
         fallback: Fallback = "pts",
         longest_wait: LongestWait = None,
+        reliability: Reliability = "td",
+        least_agreement: LeastAgreement = 0.8,
     ):
-        PsiGate.__init__(self, num_servers, td_cutoff, fallback, longest_wait)
+        trusted = (td_cutoff, fallback, longest_wait, reliability, least_agreement)
+        PsiGate.__init__(self, num_servers, *trusted)
         self.percentile, self.period, self.ties = percentile, period, ties
         self.rule = ATSRule(
             trust=self.trust,

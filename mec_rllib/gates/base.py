@@ -26,6 +26,10 @@ class GateView(NamedTuple):
     rng: np.random.Generator  # for gates that draw
     td_error: Floats  # (N,) of the last slot, in Q; NaN if there is none, or not asked
     reward: Floats  # (N,) of the last slot, divided by the largest weight
+    use: Floats  # (N,) share of the units in use, of the kind that is used most
+    queue: Ints  # (N,) jobs that wait
+    agreement: Floats  # (N,) of two networks on psi, rank correlation; NaN if not asked
+    price: Floats  # (N,) reward that a training job takes away; NaN if not known, or not asked
 
 
 def without_rng(view: GateView) -> GateView:
@@ -42,6 +46,8 @@ class Gate:
 
     needs_psi = False  # psi costs a second row in every forward pass
     needs_td = False  # TD errors and their statistic alone; they come with psi anyway
+    needs_agreement = False  # a second network is trained along, and asked for its psi
+    needs_price = ""  # who says what a training job costs: "counterfactual" or "hindsight"
     # False: training is free, a job holds nothing and completes at once. So it is for a class
     # (`ideal`), or for any gate that is built so (`gate.free`).
     occupies = True

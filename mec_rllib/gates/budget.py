@@ -1,188 +1,285 @@
-"""psi under a budget: how often to train is given, when is where it costs least."""
+"""A budget: how often to train is given, when is where a score says that it is best."""
 
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 from pydantic import Field
 
 from mec_rllib.compiled import compiled
-from mec_rllib.gates.average import Average, add, no_average
-from mec_rllib.gates.base import State
-from mec_rllib.gates.periodic import LongestWait
+from mec_rllib.gates.base import GateView, State
+from mec_rllib.gates.periodic import FOR_EVER, LongestWait
 from mec_rllib.gates.psi_gate import (
-    TIE,
-    Fallback,
+    LeastAgreement,
     MinHistory,
-    PsiGate,
     Recent,
     Refresh,
+    Reliability,
     TDCutoff,
-    Trust,
     Window,
-    decide,
+    is_reliable,
     no_psi,
     quantile,
     remember,
-    why,
-    why_of,
 )
+from mec_rllib.gates.purse import Burst, Purse, Rate, Warm, can_spend, empty_purse, settle
 from mec_rllib.gates.rule import RuleGate, reason, wants
-from mec_rllib.gates.value import DriftRate, HalfLife
-from mec_rllib.sim.jobs import Floats, Ints
+from mec_rllib.gates.scores import (
+    OF_AGENT,
+    PRICES,
+    Moment,
+    ScoreName,
+    asked,
+    built_in,
+    drawn_for,
+    score_of,
+)
+from mec_rllib.lookup import is_import_path, load_path
+from mec_rllib.sim.jobs import Bools, Floats, Ints
+from mec_rllib.sim.streams import Purpose, generator
 
-FirstShare = Annotated[float, Field(gt=0, le=1, description="tokens per slot at slot 0")]
-LastShare = Annotated[
-    float,
-    Field(gt=0, le=1, description="tokens per slot in the end; equal to first_share: a fixed rate"),
+NOISE = 1e-6  # added to scores, so that hardly one is equal to another
+DRAWN = 65_537  # numbers drawn once; slot and server say which is taken
+TIMES, MOST = 3.0, 0.5  # so many times what is to be spent may fire, of recent scores; at most MOST
+
+BudgetFallback = Annotated[
+    Literal["pts", "idle", "server_empty", "use", "queue"],
+    Field(description="where they train meanwhile: pts (anywhere), idle, server_empty"),
 ]
-Burst = Annotated[int, Field(ge=1, le=10**9, description="tokens that can be saved")]
-DriftBoost = Annotated[
-    float,
-    Field(
-        ge=0,
-        le=1e6,
-        description="added, in units of last_share, at twice the usual TD statistic",
-    ),
-]
+CHOSEN, FALLBACK, WARM_UP = range(3)  # reasons
+
+
+class Ranked(NamedTuple):
+    """Values of a score: of this slot, the recent ones, and the one from which on it fires."""
+
+    known: Recent
+    value: Floats  # (N,)
+    is_said: Bools  # (N,) there is a value, and a training job may be asked for
+    threshold: Floats  # (N,) -inf: every value fires
+
+
+class Spending(NamedTuple):
+    """What is decided whatever the scores are: compiled once."""
+
+    chosen: Ranked
+    fallback: Ranked
+    purse: Purse
+    slots: Ints  # (1,) played so far
+    reason: Ints  # (N,) CHOSEN, FALLBACK or WARM_UP
+    drawn: Floats  # (P,) in [0, 1)
+    needs_trust: bool  # the chosen score is the agent's, or has to be learned
+    td_cutoff: float  # highest TD statistic at which it is trusted
+    least_agreement: float  # of two networks; -inf: nobody asks a second one
+    refresh: int  # slots between two looks at the quantile
 
 
 class BudgetRule(NamedTuple):
-    """Rule: there is a token, and psi is high enough to spend it."""
+    """Rule: there is a token, and the score is high enough to spend it."""
 
-    trust: Trust
-    known: Recent
-    usual_td: Average  # slow, of the TD statistic
-    slots: Ints  # (1,) played so far
-    share: Floats  # (N,) tokens that a slot brings
-    tokens: Floats  # (N,)
-    last_since: Ints  # (N,) slots since training, a slot ago
-    refresh: int  # slots between two looks at the quantile
-    first_share: float
-    last_share: float
-    half_life: float
-    burst: float
-    drift_boost: float
+    score: Any
+    fallback: Any  # a score, too
+    spending: Spending
 
 
 @wants.of(BudgetRule)
-def _worth_a_token(rule, view, wanted):
-    if rule.drift_boost > 0.0:
-        add(rule.usual_td, view.td_statistic)
-    remember(rule.known, view.psi, view.can_ask)
-    if rule.slots[0] % rule.refresh == 0:
-        _look(rule, view)
-    rule.slots[0] += 1
-    for i in range(len(wanted)):
-        _settle(rule, view.since_training[i], i)
-        wanted[i] = rule.tokens[i] >= 1.0
-    decide(rule.trust, view, wanted)
-    for i in range(len(wanted)):
-        wanted[i] = (wanted[i] or why(rule.trust, i) == TIE) and rule.tokens[i] >= 1.0
+def _by_score(rule, view, wanted):
+    spending = rule.spending
+    _say(rule.score, spending.chosen, spending.drawn, view)
+    if spending.needs_trust:
+        _say(rule.fallback, spending.fallback, spending.drawn, view)
+    _spend(spending, view, wanted)
 
 
-reason.of(BudgetRule)(why_of)
+@reason.of(BudgetRule)
+def _why(rule, i):
+    return rule.spending.reason[i]
 
 
 @compiled
-def _look(rule, view):
-    """The share of now; where there is enough history, the threshold that spends it."""
-    left = 0.5 ** (view.slot / rule.half_life)
-    for i in range(len(rule.share)):
-        share = rule.last_share + (rule.first_share - rule.last_share) * left
-        if rule.drift_boost > 0.0:
-            usual = rule.usual_td.value[i]
-            above = view.td_statistic[i] / usual - 1.0 if usual > 0.0 else 0.0
-            share += rule.drift_boost * rule.last_share * min(max(above, 0.0), 1.0)
-        rule.share[i] = min(share, 1.0)
-        known = min(rule.known.seen[i], rule.known.recent.shape[1])
-        if known >= rule.known.min_history:
-            ordered = rule.known.ordered[i, :known]
-            rule.trust.threshold[i] = quantile(ordered, known, 1.0 - rule.share[i])
+def _say(score, ranked, drawn, view):
+    """The scores of this slot; noise breaks ties."""
+    for i in range(len(ranked.value)):
+        ranked.value[i] = score_of(score, view, i) + NOISE * drawn_for(drawn, view.slot, i)
 
 
 @compiled
-def _settle(rule, since_training, i):
-    """A training job that has completed takes its token; the slot brings its share."""
-    if since_training <= rule.last_since[i]:
-        rule.tokens[i] -= 1.0
-    rule.last_since[i] = since_training
-    rule.tokens[i] = min(rule.tokens[i] + rule.share[i], rule.burst)
+def _spend(spending, view, wanted):
+    """Writes (N,) where the score, or who stands in for it, is high enough for a token."""
+    looks = spending.slots[0] % spending.refresh == 0
+    spending.slots[0] += 1
+    _remember(spending.chosen, view)
+    if spending.needs_trust:
+        _remember(spending.fallback, view)
+    for i in range(len(wanted)):
+        settle(spending.purse, view.slot, view.since_training[i], i)
+        if looks:
+            _look(spending.chosen, spending.purse, i)
+            _look(spending.fallback, spending.purse, i)
+        spending.reason[i] = _who_decides(spending, view, i)
+        wanted[i] = can_spend(spending.purse, i) and _is_high(spending, i)
 
 
-class Budget(RuleGate, PsiGate):
-    """Trains where psi is high for what it may spend: tokens, one per training job (ours).
+@compiled
+def _remember(ranked, view):
+    for i in range(len(ranked.value)):
+        ranked.is_said[i] = view.can_ask[i] and not np.isnan(ranked.value[i])
+    remember(ranked.known, ranked.value, ranked.is_said)
 
-    Every slot brings `share` tokens: `first_share` at first, `last_share` in the end, half of the
-    way every `half_life` slots. At most `burst` are saved. A training job takes one when it
-    completes; without one there is no training. A psi fires at or above the 1 - share quantile of
-    the last `window` values: the less there is to spend, the choosier it gets. Ties fire as long
-    as there are tokens, so a constant psi spends exactly what comes in. While Q is unreliable, or
-    there is no threshold yet, the fallback spends: "pts" each token at once, the others where the
-    server is idle or empty.
 
-    With `drift_boost` the share rises with the TD statistic: where it is above its own slow
-    average by a part x (at most 1, its double), `drift_boost` * x times `last_share` is added. A
-    change of the world is not detected, its effect on the agent is followed.
+@compiled
+def _look(ranked, purse, i):
+    """Where there is enough history: the threshold that spends what there is."""
+    known = min(ranked.known.seen[i], ranked.known.recent.shape[1])
+    if known >= ranked.known.min_history:
+        fires = min(TIMES * purse.rate[i] * max(purse.tokens[i], 1.0), MOST)
+        ranked.threshold[i] = quantile(ranked.known.ordered[i, :known], known, 1.0 - fires)
+
+
+@compiled
+def _who_decides(spending, view, i):
+    chosen = spending.chosen
+    if view.slot < spending.purse.warm_until:
+        return WARM_UP
+    if not spending.needs_trust:
+        return CHOSEN
+    is_known = chosen.threshold[i] > -np.inf and not np.isnan(chosen.value[i])
+    is_trusted = is_reliable(view, spending.td_cutoff, spending.least_agreement, i)
+    return CHOSEN if is_known and is_trusted else FALLBACK
+
+
+@compiled
+def _is_high(spending, i):
+    if spending.reason[i] == CHOSEN:
+        return spending.chosen.value[i] >= spending.chosen.threshold[i]
+    if spending.reason[i] == FALLBACK:
+        return spending.fallback.value[i] >= spending.fallback.threshold[i]
+    return True
+
+
+class Budget(RuleGate):
+    """Trains where a score is high for what it may spend: tokens, one per training job (ours).
+
+    Every slot brings `rate` tokens; at most `burst` are saved. A training job takes one when it
+    completes, without one there is no training. A score fires at or above a quantile of its last
+    `window` values: 3 `rate` times the tokens saved may fire, at most half of them. So a score is
+    choosy after it has spent and less so the more it has saved, and whatever it is, what comes in
+    is spent. Ties are broken by chance. Until `min_history` values are known every token is spent
+    at once.
+
+    psi is the agent's own word: while Q is unreliable (TD statistic above `td_cutoff`, with
+    `reliability` "agreement" also while a second network disagrees), or there is no threshold yet,
+    the `fallback` decides, which is a score as well. So it does until a price is known: the scores
+    `counterfactual` and `hindsight` need a world that can be stored and played on (see
+    `mec_rllib.rl.pricing`); `hindsight` knows what will come, and is a reference.
 
     Args:
         num_servers: N.
-        first_share: tokens per slot at slot 0.
-        last_share: tokens per slot in the end; equal to `first_share`: a fixed rate.
-        half_life: slots per server in which half of the difference goes.
+        score: name of the score, or `package.module:function`: a function that is given a
+            `GateView` in every slot and returns (N,) numbers, higher is better.
+        rate: tokens per slot, or how they fall from one rate to another; see `Decay`.
         burst: tokens that can be saved.
-        drift_boost: how much a rising TD statistic adds; 0: nothing.
-        drift_rate: rate of the slow average that the TD statistic is compared to.
-        window: recent values of psi kept, per server.
-        min_history: values needed before there is a threshold.
+        warm_up: training jobs at even distances before the budget counts; see `WarmUp`.
+        window: recent scores kept, per server.
+        min_history: scores needed before there is a threshold.
         refresh: slots between two looks at the quantile.
         td_cutoff: highest TD statistic at which psi is trusted.
-        fallback: where it trains while Q is unreliable: "pts" (anywhere), "idle", "server_empty".
-        longest_wait: the fallback trains anyway after this many slots; None: it waits for ever.
+        fallback: score while it is not: "pts" (anywhere), "idle", "server_empty", "use", "queue".
+        longest_wait: "idle" and "server_empty" train anyway after this many slots; None: never.
+        reliability: "td", or "agreement" with a second network, too.
+        least_agreement: rank correlation of both networks' psi that is agreement.
+        seed: of what is drawn.
+
+    Raises:
+        ValueError: a score or a rate that cannot be.
     """
 
-    derived: ClassVar[tuple[str, ...]] = ("ordered",)
+    needs_psi = True
+    derived: ClassVar[tuple[str, ...]] = ("ordered", "drawn")
 
     def __init__(
         self,
         num_servers: int,
-        first_share: FirstShare = 0.04,
-        last_share: LastShare = 0.002,
-        half_life: HalfLife = 7500,
-        burst: Burst = 10,
-        drift_boost: DriftBoost = 0.0,
-        drift_rate: DriftRate = 5e-5,
+        score: ScoreName = "psi",
+        rate: Rate = 0.014,
+        burst: Burst = 20,
+        warm_up: Warm = None,
         window: Window = 1000,
         min_history: MinHistory = 500,
         refresh: Refresh = 10,
         td_cutoff: TDCutoff = 0.1,
-        fallback: Fallback = "pts",
+        fallback: BudgetFallback = "pts",
         longest_wait: LongestWait = None,
+        reliability: Reliability = "td",
+        least_agreement: LeastAgreement = 0.8,
+        seed: int = 0,
     ):
-        PsiGate.__init__(self, num_servers, td_cutoff, fallback, longest_wait)
-        if last_share > first_share:
-            raise ValueError(f"last_share is {last_share}, more than first_share {first_share}")
-        self.rule = BudgetRule(
-            trust=self.trust,
-            known=no_psi(num_servers, window, min_history),
-            usual_td=no_average(num_servers, drift_rate),
-            slots=np.zeros(1, np.int64),
-            share=np.full(num_servers, first_share),
-            tokens=np.zeros(num_servers),
-            last_since=np.full(num_servers, -1),
-            refresh=refresh,
-            first_share=float(first_share),
-            last_share=float(last_share),
-            half_life=float(half_life),
-            burst=float(burst),
-            drift_boost=float(drift_boost),
+        super().__init__(num_servers)
+        self._name, self._function = score.rpartition(":")[2], None
+        if is_import_path(score):
+            self._function = load_path(score)
+        self.needs_trust = score in OF_AGENT + PRICES
+        self.needs_price = score if score in PRICES else ""
+        self.needs_agreement = reliability == "agreement" and score in OF_AGENT
+        self.needs_psi = score in OF_AGENT or self._function is not None
+        drawn = generator(seed, Purpose.GATE).random(DRAWN)
+        chosen, second = (
+            built_in(name, num_servers, drawn, longest_wait) for name in (score, fallback)
         )
+        spending = Spending(
+            chosen=_ranked(num_servers, chosen, window, min_history),
+            fallback=_ranked(num_servers, second, window, min_history),
+            purse=empty_purse(num_servers, rate, burst, warm_up),
+            slots=np.zeros(1, np.int64),
+            reason=np.full(num_servers, FALLBACK if self.needs_trust else CHOSEN),
+            drawn=drawn,
+            needs_trust=self.needs_trust,
+            td_cutoff=float(td_cutoff) if score in OF_AGENT else np.inf,
+            least_agreement=least_agreement if self.needs_agreement else -np.inf,
+            refresh=refresh,
+        )
+        self.rule = BudgetRule(chosen, second, spending)
+
+    def wants(self, view: GateView) -> Bools:
+        """(N,) as the rule says; a score that is a function is asked here."""
+        if self._function is not None:
+            self.rule.score.answered[:] = asked(self._function, view)
+        return super().wants(view)
+
+    @property
+    def compiled_rule(self) -> Any | None:
+        """The rule, unless the score is a function."""
+        return super().compiled_rule if self._function is None else None
+
+    def reasons(self) -> dict[str, Bools]:
+        """The score, its fallback, or the warm-up."""
+        names = (self._name, "fallback", "warm_up")
+        return {name: self.rule.spending.reason == k for k, name in enumerate(names)}
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
         super().set_state(state)
-        self.rule.known.ordered[:] = np.sort(self.rule.known.recent, axis=1)
+        for ranked in (self.rule.spending.chosen, self.rule.spending.fallback):
+            ranked.known.ordered[:] = np.sort(ranked.known.recent, axis=1)
 
     def metrics(self) -> dict[str, float]:
-        """As every psi gate, and means over the servers: tokens, and what a slot brings."""
-        own = {"tokens": self.rule.tokens, "token_rate": self.rule.share}
-        return super().metrics() | {name: float(values.mean()) for name, values in own.items()}
+        """Means over the servers: tokens, what a slot brings, the score and its threshold."""
+        spending, purse = self.rule.spending, self.rule.spending.purse
+        figures = {
+            "fallback_share": float((spending.reason == FALLBACK).mean()),
+            "tokens": float(purse.tokens.mean()),
+            "token_rate": float(purse.rate.mean()),
+        }
+        chosen = spending.chosen
+        named = {self._name: chosen.value, f"{self._name}_threshold": chosen.threshold}
+        for name, values in named.items():
+            if np.isfinite(values).any():
+                figures[name] = float(values[np.isfinite(values)].mean())
+        return figures
+
+
+def _ranked(num_servers: int, score: Any, window: int, min_history: int) -> Ranked:
+    """No value is known yet. Of a moment none ever has to be: 1 fires, 0 does not."""
+    known, threshold = no_psi(num_servers, window, min_history), -np.inf
+    if isinstance(score, Moment):
+        known, threshold = no_psi(num_servers, 1, 1)._replace(min_history=FOR_EVER), 0.5
+    value, is_said = np.full(num_servers, np.nan), np.zeros(num_servers, bool)
+    return Ranked(known, value, is_said, np.full(num_servers, threshold))

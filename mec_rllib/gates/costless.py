@@ -8,7 +8,7 @@ from pydantic import Field
 from mec_rllib.gates.base import GateView
 from mec_rllib.gates.periodic import slots_of
 from mec_rllib.gates.rule import NO_REASON, RuleGate, reason, wants
-from mec_rllib.sim.jobs import Bools, Ints
+from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 TOLERANCE = 1e-5  # of psi: two rows of one matrix product may differ in their last bits
 
@@ -19,6 +19,10 @@ Ahead = Annotated[
     int, Field(ge=0, le=10**9, description="training jobs that it may be ahead of its rate")
 ]
 Apart = Annotated[int, Field(ge=1, le=10**9, description="slots between two training jobs")]
+Patience = Annotated[
+    Annotated[int, Field(ge=1, le=10**12)] | None,
+    Field(description="after this many slots the best psi since then will do; null = never"),
+]
 Forced = Annotated[
     Annotated[int, Field(ge=1, le=10**12)] | None,
     Field(description="trains anyway after this many slots; null = never"),
@@ -32,8 +36,10 @@ class CostlessRule(NamedTuple):
     ahead: int
     apart: int  # slots
     longest_wait: int  # slots
+    forced_after: int  # slots
     jobs: Ints  # (N,) completed so far
     since: Ints  # (N,) slots since the last one, when it was asked last
+    best: Floats  # (N,) highest psi since then
 
 
 @wants.of(CostlessRule)
@@ -42,10 +48,13 @@ def _costs_nothing(rule: CostlessRule, view: GateView, wanted: Bools) -> None:
         since = view.since_training[i]
         if since <= rule.since[i]:
             rule.jobs[i] += 1
+            rule.best[i] = -np.inf
         rule.since[i] = since
         is_due = since >= rule.apart and rule.jobs[i] < rule.ahead + rule.rate * view.slot
         costs_nothing = abs(view.psi[i]) <= TOLERANCE
-        wanted[i] = is_due and (costs_nothing or since >= rule.longest_wait)
+        will_do = since >= rule.longest_wait and view.psi[i] >= rule.best[i]
+        rule.best[i] = max(rule.best[i], view.psi[i])
+        wanted[i] = is_due and (costs_nothing or will_do or since >= rule.forced_after)
 
 
 @reason.of(CostlessRule)
@@ -66,7 +75,9 @@ class Costless(RuleGate):
         rate: training jobs per slot.
         ahead: training jobs that may be ahead of the rate.
         apart: slots between two training jobs, at least.
-        longest_wait: trains anyway after this many slots; None: never forced.
+        longest_wait: slots of looking on, after which the first psi that is at least the best one
+            since the last job will do (as in the secretary problem); None: never.
+        forced_after: trains anyway after this many slots; None: never forced.
     """
 
     needs_psi = True
@@ -77,9 +88,11 @@ class Costless(RuleGate):
         rate: Rate = 0.014,
         ahead: Ahead = 60,
         apart: Apart = 10,
-        longest_wait: Forced = 200,
+        longest_wait: Patience = 200,
+        forced_after: Forced = 2000,
     ):
         super().__init__(num_servers)
         nothing = np.zeros(num_servers, np.int64)
-        wait = slots_of(longest_wait)
-        self.rule = CostlessRule(rate, ahead, apart, wait, nothing, nothing - 1)
+        unseen = np.full(num_servers, -np.inf)
+        waits = slots_of(longest_wait), slots_of(forced_after)
+        self.rule = CostlessRule(rate, ahead, apart, *waits, nothing, nothing - 1, unseen)

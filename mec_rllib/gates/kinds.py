@@ -1,6 +1,7 @@
 """Several kinds of training jobs: a gate for each, and who of them gets its way."""
 
 from collections.abc import Sequence
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -75,9 +76,10 @@ def build_gate(
     kind_costs: Floats,
     kind: int | None,
     free: bool = False,
+    seed: int = 0,
     **keys: Any,
 ) -> Gate:
-    """A gate for N servers.
+    """A gate for N servers; if it draws by itself, it gets the seed, too.
 
     Args:
         gate: its class.
@@ -85,11 +87,14 @@ def build_gate(
         kind_costs: (J,) slots of the whole server that a training job of each kind takes.
         kind: of training job that it asks for; None: the only one, or the gate chooses.
         free: its training jobs hold nothing and complete at once.
+        seed: of the run.
         **keys: of the gate.
 
     Raises:
         ValueError: there are several kinds, none is named, and the gate does not choose.
     """
+    if "seed" in signature(gate).parameters:
+        keys = {"seed": seed} | keys
     has_choice = kind is None and len(kind_costs) > 1
     built: Gate = (
         gate.of_kinds(num_servers, kind_costs, **keys) if has_choice else gate(num_servers, **keys)

@@ -32,6 +32,21 @@ TDCutoff = Annotated[
         "of their magnitudes), is above this",
     ),
 ]
+Reliability = Annotated[
+    Literal["td", "agreement"],
+    Field(
+        description="Q is reliable while the TD statistic is low (td), or while a second network, "
+        "started by itself and trained along, also ranks slots as psi does (agreement)"
+    ),
+]
+LeastAgreement = Annotated[
+    float,
+    Field(
+        ge=-1,
+        le=1,
+        description="rank correlation with the second network's psi that is agreement",
+    ),
+]
 Window = Annotated[
     int, Field(ge=2, le=10**7, description="recent values of psi that are kept per server")
 ]
@@ -108,13 +123,20 @@ class Trust(NamedTuple):
     td_cutoff: float  # highest TD statistic at which psi is trusted
     fallback: int  # ANYWHERE, EMPTY or IDLE
     longest_wait: int  # slots after which the fallback trains anyway
+    least_agreement: float  # of two networks; -inf: nobody asks a second one
 
 
 FALLBACKS = {"pts": ANYWHERE, "idle": IDLE, "server_empty": EMPTY}
 PSI, TIE, FALLBACK = range(3)  # reasons
 
 
-def no_trust(num_servers: int, td_cutoff: float, fallback: str, longest_wait: int | None) -> Trust:
+def no_trust(
+    num_servers: int,
+    td_cutoff: float,
+    fallback: str,
+    longest_wait: int | None,
+    least_agreement: float = -np.inf,
+) -> Trust:
     """At first there is no threshold."""
     nothing = np.full(num_servers, np.nan)
     return Trust(
@@ -124,7 +146,15 @@ def no_trust(num_servers: int, td_cutoff: float, fallback: str, longest_wait: in
         td_cutoff=td_cutoff,
         fallback=FALLBACKS[fallback],
         longest_wait=slots_of(longest_wait),
+        least_agreement=least_agreement,
     )
+
+
+@compiled
+def is_reliable(view, td_cutoff, least_agreement, i):
+    """Whether psi of server i can be trusted; without an agreement (NaN) there is none."""
+    agrees = least_agreement == -np.inf or view.agreement[i] >= least_agreement
+    return agrees and view.td_statistic[i] <= td_cutoff
 
 
 @compiled
@@ -142,7 +172,8 @@ def decide(trust, view, wanted):
     is_tied = False
     for i in range(len(wanted)):
         trust.psi[i] = view.psi[i]
-        trust.falls_back[i] = view.td_statistic[i] > trust.td_cutoff or np.isnan(trust.threshold[i])
+        is_trusted = is_reliable(view, trust.td_cutoff, trust.least_agreement, i)
+        trust.falls_back[i] = not is_trusted or np.isnan(trust.threshold[i])
         if not trust.falls_back[i]:
             wanted[i] = view.psi[i] > trust.threshold[i]
             is_tied |= view.psi[i] == trust.threshold[i]
@@ -170,15 +201,17 @@ def why_of(rule, i):
 class PsiGate(Gate):
     """Base of gates with a threshold for psi; a gate of its kind says where it lies.
 
-    While Q is unreliable (TD statistic above `td_cutoff`) or there is no threshold, the fallback
-    decides, when it is time: "pts" anywhere (known), "idle" and "server_empty" where the server is
-    so (reconstructed).
+    While Q is unreliable (TD statistic above `td_cutoff`; with `reliability` "agreement" also while
+    a second network disagrees) or there is no threshold, the fallback decides, when it is time:
+    "pts" anywhere (known), "idle" and "server_empty" where the server is so (reconstructed).
 
     Args:
         num_servers: N.
         td_cutoff: highest TD statistic at which psi is trusted.
         fallback: what it does while Q is unreliable: "pts", "idle" or "server_empty".
         longest_wait: the fallback trains anyway after this many slots; None: it waits for ever.
+        reliability: "td" or "agreement".
+        least_agreement: rank correlation of two networks that is agreement.
     """
 
     needs_psi = True
@@ -189,9 +222,13 @@ class PsiGate(Gate):
         td_cutoff: TDCutoff,
         fallback: Fallback,
         longest_wait: LongestWait = None,
+        reliability: Reliability = "td",
+        least_agreement: LeastAgreement = 0.8,
     ):
         super().__init__(num_servers)
-        self.trust = no_trust(num_servers, td_cutoff, fallback, longest_wait)
+        self.needs_agreement = reliability == "agreement"
+        least = least_agreement if self.needs_agreement else -np.inf
+        self.trust = no_trust(num_servers, td_cutoff, fallback, longest_wait, least)
 
     def wants(self, view: GateView) -> Bools:
         """(N,) whether psi is high enough, or what the fallback says where Q is unreliable."""

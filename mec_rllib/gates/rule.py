@@ -54,19 +54,22 @@ class RuleGate(Gate):
     def get_state(self) -> State:
         """Every array of the rule."""
         arrays = arrays_of(self.rule)
-        return {name: array.copy() for name, array in arrays if name not in self.derived}
+        return {name: array.copy() for name, array in arrays if not self._is_derived(name)}
 
     def set_state(self, state: State) -> None:
         """Takes over what `get_state` returned."""
         for name, array in arrays_of(self.rule):
-            if name not in self.derived:
+            if not self._is_derived(name):
                 array[...] = state[name]
 
+    def _is_derived(self, name: str) -> bool:
+        return name.rpartition(".")[2] in self.derived
 
-def arrays_of(rule: Any) -> Iterator[tuple[str, Any]]:
-    """The arrays of a tuple, and of those in it, by name."""
+
+def arrays_of(rule: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The arrays of a tuple, and of those in it, by dotted name."""
     for name, value in rule._asdict().items():
         if isinstance(value, tuple):
-            yield from arrays_of(value)
+            yield from arrays_of(value, f"{prefix}{name}.")
         elif isinstance(value, np.ndarray):
-            yield name, value
+            yield prefix + name, value

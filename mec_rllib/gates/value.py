@@ -75,12 +75,12 @@ class TrainingValue:
     def __init__(
         self,
         num_servers: int,
-        overhead: float,
-        worth: float,
-        least: float,
-        most: float,
-        td_rate: float,
-        drift_rate: float,
+        overhead: float = 0.1,
+        worth: float = 0.02,
+        least: float = 0.002,
+        most: float = 0.04,
+        td_rate: float = 5e-4,
+        drift_rate: float = 5e-5,
     ):
         if least > most:
             raise ValueError(f"least is {least}, more than most {most}")
@@ -120,12 +120,18 @@ class TrainingValue:
 def worth_of_training(known, td_error, since_training, kappa):
     """Follows the TD error, reads the share off, and writes (N,) `kappa`."""
     for i in range(len(kappa)):
-        add_one(known.td_error, abs(td_error[i]), i)
-        now = known.td_error.value[i]
-        # The floor follows the TD error down at once and up slowly.
-        floor = known.floor[i] + known.drift_rate * (now - known.floor[i])
-        known.floor[i] = min(floor, now)
-        if known.floor[i] > 0:
-            share = known.worth * (now / known.floor[i] - 1.0)
-            known.share[i] = min(max(share, known.least), known.most)
-        kappa[i] = known.overhead * (known.share[i] * since_training[i] - 1.0)
+        kappa[i] = worth_of_one(known, td_error[i], since_training[i], i)
+
+
+@compiled
+def worth_of_one(known, td_error, since_training, i):
+    """kappa of server i."""
+    add_one(known.td_error, abs(td_error), i)
+    now = known.td_error.value[i]
+    # The floor follows the TD error down at once and up slowly.
+    floor = known.floor[i] + known.drift_rate * (now - known.floor[i])
+    known.floor[i] = min(floor, now)
+    if known.floor[i] > 0:
+        share = known.worth * (now / known.floor[i] - 1.0)
+        known.share[i] = min(max(share, known.least), known.most)
+    return known.overhead * (known.share[i] * since_training - 1.0)

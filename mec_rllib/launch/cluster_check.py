@@ -177,7 +177,8 @@ def modules_to_send(study: Study) -> list[str]:
     for strategy in study.strategies:
         modules |= {strategy.path.partition(":")[0], load_path(strategy.path).__module__}
         modules |= strategy.experiment.env.modules
-        for rule in (strategy.exploration, strategy.guide or ""):
+        score = str(strategy.args.get("score", ""))
+        for rule in (strategy.exploration, strategy.guide or "", score):
             if is_import_path(rule):
                 modules.add(rule.partition(":")[0])
     names = {module.partition(".")[0] for module in modules}

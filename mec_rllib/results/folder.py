@@ -5,7 +5,7 @@ study.json              its strategies, resolved
 traces.json             what was done to the traces that it plays, if it does
 search/, pretrained/    folders like this one: what ran before it
 LABEL_seedN/            a trial: result.json (its reports), error.txt, TensorBoard's events,
-                        progress.csv, checkpoint_NNNNNN/
+                        progress.csv, checkpoint_NNNNNN/, probe.json (what `probe` has seen)
 summary.json, report.html, report.md, *.png     what `report` writes
 
 Of a suite:
@@ -33,6 +33,7 @@ class TrialFolder:
         self.path, self.name = path, path.name
         self.results = path / "result.json"
         self.errors = path / "error.txt"
+        self.probe = path / "probe.json"
 
     @property
     def checkpoints(self) -> list[Path]:

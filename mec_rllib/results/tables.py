@@ -167,7 +167,7 @@ def request_section(aggregate: Sequence[dict[str, Any]]) -> Section:
     note = (
         "Training jobs that were asked for, mean over seeds, and what they rest on: psi above its "
         "threshold, a tie (psi is the threshold: it says nothing, a clock or chance decides), or "
-        "the fallback (Q is unreliable, or there is no threshold yet)."
+        "the fallback (Q is unreliable, or there is no threshold yet); a budget names its score."
     )
     names = {"psi": "psi above"}
     headings = ("strategy", "n", "requests", *(names.get(name, name) for name in reasons))

@@ -56,6 +56,7 @@ class GatedAlgorithm(Algorithm):
         self.credits, self.spent_credits, self.updates = np.zeros((3, kinds), np.int64)
         self.training_slots: list[int] = []  # of the last iteration
         self._update_metrics: list[UpdateMetrics] = []  # of the last iteration
+        self._advisers = self._build_advisers()
         if self._samples_locally:
             # One module for acting and learning: an update acts in the next slot, without a copy.
             self.env_runner.use_module(self.get_module())
@@ -144,6 +145,7 @@ class GatedAlgorithm(Algorithm):
                 "totals": self.totals,
                 "runners": self._runner_states(),
                 "faults": self.faults,
+                "advisers": {k: adviser.get_state() for k, adviser in self._advisers.items()},
             } | {name: getattr(self, name) for name in COUNTERS}
         return state
 
@@ -165,6 +167,8 @@ class GatedAlgorithm(Algorithm):
         self.totals = play["totals"]
         for name in COUNTERS:
             setattr(self, name, play[name])
+        for name, adviser in self._advisers.items():
+            adviser.set_state(play["advisers"][name])
         if self._samples_locally:
             self.env_runner.set_play_state(play["runners"][0])
         else:
@@ -173,6 +177,23 @@ class GatedAlgorithm(Algorithm):
         self._send_weights()
         for callback in self.callbacks:
             callback.on_checkpoint_loaded(algorithm=self)
+
+    def _build_advisers(self) -> dict[str, Any]:
+        """What the gate asks beside the agent: a second network, or what a training job costs."""
+        needs_agreement, needs_price = self.config.advice
+        advisers: dict[str, Any] = {}
+        if needs_agreement:
+            from mec_rllib.rl.dqn.second_opinion import SecondOpinion
+
+            learner, config = self.learner_group._learner, self.config
+            advisers["second"] = SecondOpinion(learner, config.num_servers, config.seed)
+            self.env_runner.use_second_opinion(advisers["second"])
+        if needs_price:
+            from mec_rllib.rl.pricing import PRICERS
+
+            advisers["price"] = PRICERS[needs_price](self.env_runner)
+            self.env_runner.use_pricer(advisers["price"])
+        return advisers
 
     @property
     def _samples_locally(self) -> bool:
@@ -236,6 +257,8 @@ class GatedAlgorithm(Algorithm):
                 lambda learner: learner.learn(self.replay, updates, batch)
             )
         )
+        for adviser in self._advisers.values():
+            adviser.learn(self.replay, updates, batch)
         self.updates[kind] += metrics.updates
         self._update_metrics.append(metrics)
 

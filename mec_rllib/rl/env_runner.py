@@ -58,6 +58,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._memory = first_memory(obs, self._td.averages, kinds, reasons)
         # Discount of the value of the state that the last slot led to: 0 where an episode ended.
         self._last_discount: Any = config.gamma
+        self._second: Any = None  # opinion, and what its network acts with
+        self._pricer: Any = None  # says what a training job costs
         self._room = self._empty_rows(0)
         if config.imagines:
             self.env.servers.recording = True
@@ -99,6 +101,14 @@ class MecEnvRunner(SingleAgentEnvRunner):
         self._stretch = stretch_of(self)
         logger.info("%s", self.plays)
 
+    def use_second_opinion(self, second: Any) -> None:
+        """Compares psi with that of a `SecondOpinion` from now on."""
+        self._second = second, acting_function(second.module)
+
+    def use_pricer(self, pricer: Any) -> None:
+        """Asks who says what a training job costs, slot by slot, from now on."""
+        self._pricer = pricer
+
     @property
     def lifetime_slots(self) -> int:
         """Slots that all runners together have played, if the others play as fast as this one."""
@@ -125,12 +135,17 @@ class MecEnvRunner(SingleAgentEnvRunner):
             Transitions._make(column[:played].copy() for column in rows),
             ends if ends is None else ends[:played],
         )
-        credits, completions = self._memory.credits.copy(), list[int]()
+        credits, completions = self._exploration.settle(self._memory.credits.copy()), list[int]()
         if self._gating.gate.occupies:
             completions = np.repeat(np.arange(start, start + played), earned[:played]).tolist()
         arrivals = self.env.servers.take_arrivals() if self.config.imagines else None
         slots = played * self.num_envs
         return Fragment(complete.flat(), slots, credits, arrivals, completions)
+
+    def psi(self) -> Floats:
+        """(N,), or (N, J) for a gate that chooses: what a training job now is worth, in Q."""
+        q, q_flagged = self._q_with_and_without_flag(self._memory.obs)
+        return self._psi(q_flagged, self._q.values(q, self.env.servers.mask))
 
     @property
     def requests(self) -> dict[str, int]:
@@ -208,6 +223,7 @@ class MecEnvRunner(SingleAgentEnvRunner):
         """One slot of every server, written into the rows given; returns the credits earned."""
         servers, memory = self.env.servers, self._memory
         obs[:] = memory.obs
+        self._exploration.look(servers, self._q)
         self._exploration.prepare(self._q, self._rng)
         q = self._gate_beat(obs)
         if self.config.on_policy:
@@ -250,10 +266,14 @@ class MecEnvRunner(SingleAgentEnvRunner):
             q, q_flagged = self._q_with_and_without_flag(obs)
             value = self._note_td_error(q)
             psi = self._psi(q_flagged, value)
+            if self._second is not None:
+                self._ask_for_a_second_opinion(psi)
         else:
             q = self._q(obs)
             if gate.needs_td:
                 self._note_td_error(q)
+        if self._pricer is not None:
+            self._pricer.look(obs, servers.can_ask)
         kinds = self._gating.want_training(self, self._view(psi))
         wanted = kinds != NO_KIND
         self._granted = 0 if gate.occupies else self._train_for_free(wanted, kinds)
@@ -279,6 +299,13 @@ class MecEnvRunner(SingleAgentEnvRunner):
         servers.since_training[wanted] = 0
         servers.since_kind[wanted, kinds[wanted]] = 0
         return int(wanted.sum())
+
+    def _ask_for_a_second_opinion(self, psi: Floats) -> None:
+        """Of the slot whose rows, with and without the flag, are those of now."""
+        (second, asked), world, n = self._second, self.env.servers, self.num_envs
+        q = asked(self._rows)
+        mask = world.mask_with_training(self._kinds[0])
+        second.note(psi, asked.values(q[n:], mask) - asked.values(q[:n], world.mask), world.can_ask)
 
     def _count_requests(self, wanted: Bools) -> None:
         """Where no training job waits or runs one is inserted: notes why it was asked for."""
@@ -324,6 +351,8 @@ class MecEnvRunner(SingleAgentEnvRunner):
             rng=self._rng,
             td_error=self._memory.td_error,
             reward=self._memory.last_reward,
+            agreement=None if self._second is None else self._second[0].agreement,
+            price=None if self._pricer is None else self._pricer.price,
         )
 
     def _gate_metrics(self) -> dict[str, float]:
@@ -331,6 +360,13 @@ class MecEnvRunner(SingleAgentEnvRunner):
         figures = dict(gate.metrics())
         if gate.needs_psi or gate.needs_td:
             figures["td_statistic"] = float(np.minimum(self._td.ratio, 1e3).mean())
+        if self._pricer is not None:
+            figures["price_updates"] = float(self._pricer.updates)
+        if self._second is not None:
+            second, _ = self._second
+            figures["second_updates"] = float(second.updates)
+            if np.isfinite(second.agreement).any():
+                figures["agreement"] = float(np.nanmean(second.agreement))
         return figures
 
     def _room_for(self, slots: int) -> Transitions:

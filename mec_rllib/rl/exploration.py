@@ -9,10 +9,11 @@ from pydantic import Field
 from mec_rllib.compiled import by_type, compiled, is_ours
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.world import World
+from mec_rllib.gates.periodic import FOR_EVER
 from mec_rllib.lookup import find, seeded
 from mec_rllib.rl.masks import best_allowed, take_best
-from mec_rllib.schedulers import SCHEDULERS, Priority, Reservation, Scheduler, random_actions
-from mec_rllib.schedulers.heuristics import select
+from mec_rllib.schedulers import SCHEDULERS, Index, Scheduler, random_actions
+from mec_rllib.schedulers.rule import select
 from mec_rllib.sim.jobs import Ints
 from mec_rllib.sim.server import ServerBatch
 
@@ -37,7 +38,7 @@ class EpsilonBest(NamedTuple):
 class RuleFirst(NamedTuple):
     """Rule: a scheduler's rule at first, then the best action."""
 
-    guide: Any  # a rule that `mec_rllib.schedulers.heuristics.select` knows
+    guide: Any  # a rule that `mec_rllib.schedulers.rule.select` knows
     slots: int
 
 
@@ -105,12 +106,30 @@ class Greedy:
         """
         return best_allowed(q, servers.mask)[0]
 
+    def look(self, world: World, q: Any) -> int:
+        """Before a slot: what has arrived may be looked at; slots until the next look is needed.
+
+        Args:
+            world: the N servers.
+            q: what the runner acts with.
+        """
+        return FOR_EVER
+
+    def settle(self, credits: Ints) -> Ints:
+        """(J,) what is left of the training jobs completed, for updates, when it has taken its."""
+        return credits
+
     def metrics(self, slot: int) -> dict[str, float]:
         """Figures of this slot, for TensorBoard."""
         return {}
 
-    def rule_for(self, batch: ServerBatch) -> Any | None:
-        """A rule that `choose` knows and that acts as this exploration; None: there is none."""
+    def rule_for(self, batch: ServerBatch, q: Any) -> Any | None:
+        """A rule that `choose` knows and that acts as this exploration; None: there is none.
+
+        Args:
+            batch: the N servers.
+            q: what the runner acts with.
+        """
         return Best() if type(self) is Greedy else None
 
 
@@ -162,7 +181,7 @@ class EpsilonGreedy(Greedy):
             actions = np.where(explores, random_actions(servers.mask, rng), actions)
         return actions
 
-    def rule_for(self, batch: ServerBatch) -> EpsilonBest | None:
+    def rule_for(self, batch: ServerBatch, q: Any) -> EpsilonBest | None:
         """The same for compiled code."""
         epsilon = self._epsilon
         is_whole = type(self) is EpsilonGreedy
@@ -245,10 +264,10 @@ class Guided(Greedy):
             return self.guide.select(servers)
         return super().choose(q, servers, slot, rng)
 
-    def rule_for(self, batch: ServerBatch) -> RuleFirst | None:
+    def rule_for(self, batch: ServerBatch, q: Any) -> RuleFirst | None:
         """The same for compiled code, if the guide has a rule."""
         guide = self.guide
-        if type(self) is Guided and isinstance(guide, Priority | Reservation) and is_ours(guide):
+        if type(self) is Guided and isinstance(guide, Index) and is_ours(guide):
             return RuleFirst(guide.rule_for(batch), self._slots)
         return None
 

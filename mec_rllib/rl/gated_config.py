@@ -8,6 +8,7 @@ from typing import Any, Self
 import numpy as np
 from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
+from ray.rllib.algorithms.dqn import DQNConfig
 from ray.rllib.callbacks.callbacks import RLlibCallback
 from ray.rllib.core.rl_module.rl_module import RLModule
 from ray.rllib.utils import force_list
@@ -209,12 +210,20 @@ class GatedConfig(AlgorithmConfig):
                 f"each of them, and a training_kind below {kinds}"
             )
         where = world.num_servers, world.kind_costs, kind
-        return build_gate(self.gate_class, *where, free=self.train_free, **self.gate_args)
+        return build_gate(
+            self.gate_class, *where, free=self.train_free, seed=self.seed, **self.gate_args
+        )
 
     def can_learn(self, slots: int) -> bool:
         """Whether so many slots, of all servers together, are enough experience for an update."""
         held_back = (self.n_step - 1) * self.num_servers  # until the slots ahead are played
         return slots - held_back >= self.learning_starts
+
+    @property
+    def advice(self) -> tuple[bool, str]:
+        """Whether the gate asks a second network, and who tells it what a training job costs."""
+        gate = self.gate_class(1, **self.gate_args)
+        return gate.needs_agreement, gate.needs_price
 
     @property
     def slots_of_training(self) -> range:
@@ -263,6 +272,17 @@ class GatedConfig(AlgorithmConfig):
             inspect.signature(self.gate_class).bind(1, **self.gate_args)
         except TypeError as error:
             self._value_error(f"gate {self.gate_class.__name__}: {error}")
+        needs_agreement, needs_price = self.advice
+        has_choice = len(self.updates_of_kinds) > 1 and self.training_kind is None
+        if (needs_agreement or needs_price) and (self.num_env_runners or has_choice):
+            self._value_error(
+                "this gate asks for more than Q: it needs num_env_runners=0, and one kind of "
+                "training job"
+            )
+        if needs_agreement and (self.imagines or not isinstance(self, DQNConfig)):
+            self._value_error(
+                "gate.reliability agreement compares two Q-networks: it needs DQN, and a replay"
+            )
         if self.num_learners:
             self._value_error("a gated algorithm trains in the driver: `num_learners` must be 0")
         if self.grad_clip is not None:

@@ -70,6 +70,8 @@ def view_of(
     rng: np.random.Generator,
     td_error: Floats,
     reward: Floats,
+    agreement: Floats | None = None,
+    price: Floats | None = None,
 ) -> GateView:
     """What a gate sees of a world in this slot; the shapes are those of `GateView`."""
     return GateView(
@@ -83,4 +85,8 @@ def view_of(
         rng=rng,
         td_error=td_error,
         reward=reward,
+        use=world.use,
+        queue=world.queue,
+        agreement=np.full(world.num_servers, np.nan) if agreement is None else agreement,
+        price=np.full(world.num_servers, np.nan) if price is None else price,
     )

@@ -68,6 +68,8 @@ class Scratch(NamedTuple):
     wanted: Bools  # (N,)
     can_ask: Bools  # (N,)
     kinds: Ints  # (N,)
+    use: Floats  # (N,)
+    unknown: Floats  # (N,) NaN: a gate that asks for agreement or price is asked slot by slot
 
 
 @compiled
@@ -157,6 +159,9 @@ def _ask(field, minds, terms, memory, scratch, slot):
     servers, now = field.servers, field.now
     for i in range(len(scratch.wanted)):
         scratch.can_ask[i] = servers.training[i] == 0
+        scratch.use[i] = 0.0
+        for d, units in enumerate(field.rules.capacity):
+            scratch.use[i] = max(scratch.use[i], now.units_in_use[i, d] / units)
     view = GateView(
         slot,
         scratch.psi,
@@ -168,6 +173,10 @@ def _ask(field, minds, terms, memory, scratch, slot):
         None,  # type: ignore[arg-type] # it does not draw
         memory.td_error,
         memory.last_reward,
+        scratch.use,
+        servers.waiting,
+        scratch.unknown,
+        scratch.unknown,
     )
     wants(minds.gate, view, scratch.wanted)
     granted = 0

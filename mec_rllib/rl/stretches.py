@@ -38,6 +38,7 @@ class Stretch:
 
     def __init__(self, runner: Any, minds: Minds, allowed: range):
         self._servers: ServerBatch = runner.env.servers
+        self._look, self._q = runner._exploration.look, runner._q
         self._minds, self._memory = minds, runner._memory
         gate, config = runner._gating.gate, runner.config
         self._terms = Terms(
@@ -61,6 +62,8 @@ class Stretch:
             wanted=np.empty(n, bool),
             can_ask=np.empty(n, bool),
             kinds=np.empty(n, np.int64),
+            use=np.empty(n),
+            unknown=np.full(n, np.nan),
         )
         self._is_new = True  # not compiled, or not read yet
         # To hand a generator over takes longer than a slot: only where it is drawn from.
@@ -82,7 +85,8 @@ class Stretch:
             with once_per_machine(stretch, names):
                 self._call(terms, rows, earned, played=0, slots=0)
         while played < len(earned):
-            slots = min(len(earned) - played, servers.slots_ahead())
+            until = self._look(servers, self._q)
+            slots = min(len(earned) - played, until, servers.slots_ahead())
             done = self._call(terms, rows, earned, played, slots)
             servers.slot += done
             played += done
@@ -114,6 +118,10 @@ def stretch_of(runner: Any) -> Stretch | str:
         return f"{type(servers).__name__} is Python"
     if config.on_policy:
         return "the learner is on-policy"
+    if runner._gating.gate.needs_agreement:
+        return "a second network is asked"
+    if runner._gating.gate.needs_price:
+        return "the world is stored and played on"
     allowed = runner._gating.slots_allowed(runner)
     if allowed is None:
         return f"callback {type(runner._gating).__name__} is asked"
@@ -121,7 +129,7 @@ def stretch_of(runner: Any) -> Stretch | str:
         sight=runner.env.encoder.sight,
         network=getattr(runner._q, "compiled_network", None),
         gate=getattr(runner._gating.gate, "compiled_rule", None),
-        exploration=runner._exploration.rule_for(servers),
+        exploration=runner._exploration.rule_for(servers, runner._q),
     )
     python = {
         "network": type(runner._q),

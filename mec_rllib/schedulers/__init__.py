@@ -17,14 +17,17 @@ from mec_rllib.schedulers.heuristics import (
     Reservation,
     Tetris,
 )
+from mec_rllib.schedulers.index import Index
 from mec_rllib.schedulers.optimal import OptimalScheduler
 from mec_rllib.schedulers.rollout import Rollout
+from mec_rllib.schedulers.shadow import Shadow
 
 __all__ = [
     "EDF",
     "FIFO",
     "SCHEDULERS",
     "SJF",
+    "Index",
     "OptimalScheduler",
     "Playable",
     "Priority",
@@ -32,6 +35,7 @@ __all__ = [
     "Reservation",
     "Rollout",
     "Scheduler",
+    "Shadow",
     "Tetris",
     "random_actions",
     "run",
@@ -45,6 +49,8 @@ SCHEDULERS: dict[str, Callable[..., Scheduler]] = {
     "priority": Priority,
     "reservation": Reservation,
     "tetris": Tetris,
+    "index": Index,
+    "shadow": Shadow,
     "rollout": Rollout,
     "optimal": OptimalScheduler,  # tiny instances only
 }

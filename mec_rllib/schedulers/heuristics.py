@@ -1,22 +1,16 @@
 """Rules that look at what waits: random, by arrival, length, deadline, weight, or packing."""
 
-from typing import Any, NamedTuple
+from typing import Annotated
 
 import numpy as np
+from pydantic import Field
 
-from mec_rllib.compiled import by_type, compiled
+from mec_rllib.compiled import compiled
 from mec_rllib.schedulers.base import Playable, random_actions
+from mec_rllib.schedulers.index import Index
 from mec_rllib.sim.jobs import Bools, Floats, Ints
 from mec_rllib.sim.server import ServerBatch
-from mec_rllib.sim.slot import Now, Rules, Servers
 from mec_rllib.sim.streams import Purpose, generator
-
-NOTHING = -1  # row of no job
-
-
-@by_type
-def select(rule: Any, servers: Servers, now: Now, rules: Rules, actions: Ints) -> None:
-    """Writes (N,) actions; `rule` says by its type how they are chosen."""
 
 
 class RandomScheduler:
@@ -30,95 +24,43 @@ class RandomScheduler:
         return random_actions(batch.mask, self._rng)
 
 
-class FIFO:
+class FIFO(Index):
     """Head of line only: if the first job does not fit, nobody starts."""
 
-    def select(self, batch: ServerBatch) -> Ints:
-        """Actions (N,)."""
-        return batch.mask[:, 1].astype(np.int64)
+    keys = Index(head=True).keys
+
+    def __init__(self) -> None:
+        """Takes no arguments."""
 
 
-class SJF:
+class SJF(Index):
     """Shortest execution time among the jobs that fit."""
 
-    def select(self, batch: ServerBatch) -> Ints:
-        """Actions (N,)."""
-        return _lowest(batch.servers.execution, batch.mask[:, 1:])
+    keys = Index(execution=-1.0).keys
+
+    def __init__(self) -> None:
+        """Takes no arguments."""
 
 
-class EDF:
+class EDF(Index):
     """Nearest deadline among the jobs that fit."""
 
-    def select(self, batch: ServerBatch) -> Ints:
-        """Actions (N,)."""
-        s = batch.servers
-        return _lowest(s.execution + s.slack - s.wait, batch.mask[:, 1:])
+    keys = Index(deadline=-1.0).keys
+
+    def __init__(self) -> None:
+        """Takes no arguments."""
 
 
-class Reserving(NamedTuple):
-    """Rule: the heaviest job that leaves enough units free, or is of the top weight, or urgent."""
-
-    reserve: Ints  # (2,) units that a job must leave free; second: one of low weight
-    patience: Ints  # (2,) slots of remaining slack up to which it need not
-    top: float  # weight
-
-
-@select.of(Reserving)
-def _reserving(rule: Reserving, servers: Servers, now: Now, rules: Rules, actions: Ints) -> None:
-    for i in range(len(actions)):
-        best = NOTHING
-        for row in range(servers.waiting[i]):
-            slack = servers.slack[i, row] - servers.wait[i, row]
-            weight = servers.weight[i, row]
-            low = 1 if 2.0 * weight < rule.top else 0
-            may = weight >= rule.top or slack <= rule.patience[low]
-            if now.mask[i, row + 1] and (
-                may or _spare(servers, now, rules, i, row) >= rule.reserve[low]
-            ):
-                is_first = best == NOTHING
-                if is_first or _is_above(servers, i, row, best):
-                    best = row
-        actions[i] = best + 1
-
-
-@compiled
-def _spare(servers: Servers, now: Now, rules: Rules, i: int, row: int) -> int:
-    """Units that would be left free if this job started, of the scarcest kind."""
-    spare: int = rules.capacity[0]
-    for d in range(len(rules.capacity)):
-        left = rules.capacity[d] - now.units_in_use[i, d] - servers.requirement[i, row, d]
-        spare = min(spare, left)
-    return spare
-
-
-@compiled
-def _is_above(servers: Servers, i: int, row: int, other: int) -> bool:
-    """Heavier, or as heavy with less slack."""
-    weight, than = servers.weight[i, row], servers.weight[i, other]
-    slack = servers.slack[i, row] - servers.wait[i, row]
-    less: bool = slack < servers.slack[i, other] - servers.wait[i, other]
-    return bool(weight > than or (weight == than and less))
-
-
-@compiled
-def _ask(rule: Any, servers: Servers, now: Now, rules: Rules, actions: Ints) -> None:
-    select(rule, servers, now, rules, actions)
-
-
-class Priority:
+class Priority(Index):
     """Highest weight, then least remaining slack, among the jobs that fit."""
 
-    def select(self, batch: ServerBatch) -> Ints:
-        """Actions (N,)."""
-        return asked(self.rule_for(batch), batch)
+    keys = Index(weight=1.0, by_slack=True).keys
 
-    def rule_for(self, batch: ServerBatch) -> Reserving:
-        """The rule for compiled code."""
-        nothing = np.full(2, -(10**9))
-        return Reserving(nothing, nothing, float(batch.workload.max_weight))
+    def __init__(self) -> None:
+        """Takes no arguments."""
 
 
-class Reservation:
+class Reservation(Index):
     """Priority that keeps units free for the most valuable jobs (a tuned rule, reconstructed).
 
     A job of the top weight starts when it fits. Jobs of low weight (below half the top one) may
@@ -133,21 +75,30 @@ class Reservation:
 
     def __init__(
         self,
-        reserve: int = 3,
-        patience: int = 10,
-        reserve_low: int | None = None,
-        patience_low: int | None = None,
+        reserve: Annotated[
+            int, Field(ge=0, le=100_000, description="units that a job below the top leaves free")
+        ] = 3,
+        patience: Annotated[
+            int,
+            Field(ge=-1, le=100_000, description="slots of slack left up to which it need not"),
+        ] = 10,
+        reserve_low: Annotated[
+            int | None,
+            Field(ge=0, le=100_000, description="reserve of jobs of low weight; null: the same"),
+        ] = None,
+        patience_low: Annotated[
+            int | None,
+            Field(ge=-1, le=100_000, description="patience of jobs of low weight; null: the same"),
+        ] = None,
     ):
-        self._reserve = np.array([reserve, reserve if reserve_low is None else reserve_low])
-        self._patience = np.array([patience, patience if patience_low is None else patience_low])
-
-    def select(self, batch: ServerBatch) -> Ints:
-        """Actions (N,)."""
-        return asked(self.rule_for(batch), batch)
-
-    def rule_for(self, batch: ServerBatch) -> Reserving:
-        """The rule for compiled code."""
-        return Reserving(self._reserve, self._patience, float(batch.workload.max_weight))
+        super().__init__(
+            weight=1.0,
+            by_slack=True,
+            reserve=reserve,
+            patience=patience,
+            reserve_low=reserve_low,
+            patience_low=patience_low,
+        )
 
 
 class Tetris:
@@ -164,7 +115,12 @@ class Tetris:
             source's, far above 1: the least work first.
     """
 
-    def __init__(self, remaining_work: float = 1.0):
+    def __init__(
+        self,
+        remaining_work: Annotated[
+            float, Field(description="weight of the remaining work against the alignment")
+        ] = 1.0,
+    ):
         if not 0 <= remaining_work < np.inf:
             raise ValueError(f"remaining_work must be 0 or more, not {remaining_work}")
         self._remaining_work = remaining_work
@@ -180,13 +136,6 @@ class Tetris:
         sums = [np.where(candidates, x, 0.0).sum(axis=1, keepdims=True) for x in (alignment, work)]
         epsilon = self._remaining_work * sums[0] / np.maximum(sums[1], 1e-12)
         return _lowest(epsilon * work - alignment, candidates)
-
-
-def asked(rule: Any, batch: ServerBatch) -> Ints:
-    """Actions (N,) that a compiled rule chooses."""
-    actions = np.empty(batch.num_servers, np.int64)
-    _ask(rule, batch.servers, batch.now, batch.rules, actions)
-    return actions
 
 
 @compiled

@@ -1,6 +1,9 @@
 """A rule that looks ahead: it tries every action in futures that it draws."""
 
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from mec_rllib.schedulers.heuristics import Reservation
 from mec_rllib.sim.jobs import Ints
@@ -31,9 +34,9 @@ class Rollout:
     def __init__(
         self,
         seed: int = 0,
-        futures: int = 32,
-        horizon: int = 30,
-        gamma: float = 0.95,
+        futures: Annotated[int, Field(description="drawn per decision")] = 32,
+        horizon: Annotated[int, Field(description="slots that each is played")] = 30,
+        gamma: Annotated[float, Field(description="discount per slot")] = 0.95,
         **rule: int,
     ):
         if futures < 1 or horizon < 1:

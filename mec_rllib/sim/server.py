@@ -178,6 +178,20 @@ class ServerBatch:
             cursor=self._cursor,
         )
 
+    def arrived(self, index: int) -> Jobs:
+        """The jobs that have come to a server since slot `drawn_from`, admitted or dropped.
+
+        Nothing of what is drawn ahead. From slot `drawn_from` on only: whoever keeps a log looks
+        once in each slot, or at least before `slots_ahead` draws on.
+        """
+        begin = self._cursor[index - 1, 1] if index else 0
+        return self._stream.take(slice(begin, self._cursor[index, 0]))
+
+    @property
+    def drawn_from(self) -> int:
+        """The first slot whose jobs `arrived` still knows."""
+        return self._drawn_until - CHUNK_SLOTS
+
     def slots_ahead(self) -> int:
         """Slots that `field` can be played with the jobs drawn, at least 1."""
         if self.slot + 1 == self._drawn_until:
@@ -314,6 +328,17 @@ class ServerBatch:
     def can_ask(self) -> Bools:
         """(N,) no training job waits or runs."""
         return self.servers.training == 0
+
+    @property
+    def use(self) -> Floats:
+        """(N,) share of the units in use, of the resource kind that is used most."""
+        used: Floats = (self.units_in_use / self.rules.capacity).max(axis=1)
+        return used
+
+    @property
+    def queue(self) -> Ints:
+        """(N,) jobs that wait."""
+        return self.servers.waiting
 
     @property
     def since_training(self) -> Ints:

@@ -105,22 +105,28 @@ def play_slot(servers, tally, now, rules, stream, cursor, next_slot, actions):
     Server i reads its arrivals from `stream` at cursor[i, 0], up to cursor[i, 1].
     """
     for i in range(len(actions)):
-        tally.waiting[i] += servers.waiting[i]
-        start = 0.0
-        if 0 < actions[i] < now.mask.shape[1] and now.mask[i, actions[i]]:
-            start = _start(servers, tally, i, actions[i] - 1)
-        now.completed[i] = _serve(servers, tally, rules, i)
-        expiry = _expire(servers, tally, i)
-        drop = _admit(servers, tally, stream, cursor, next_slot, i)
-        _allow(servers, rules, i, now.mask)
-        _measure_use(servers, rules, i, now)
-        now.reward_terms[i, START] = start
-        now.reward_terms[i, EXPIRY] = expiry
-        now.reward_terms[i, DROP] = drop
-        now.rewards[i] = start + expiry + drop
-        for term in range(3):
-            tally.reward[i, term] += now.reward_terms[i, term]
-        tally.slots[i] += 1
+        play_server(servers, tally, now, rules, stream, cursor, next_slot, i, actions[i])
+
+
+@inlined
+def play_server(servers, tally, now, rules, stream, cursor, next_slot, i, action):
+    """The same for server i alone."""
+    tally.waiting[i] += servers.waiting[i]
+    start = 0.0
+    if 0 < action < now.mask.shape[1] and now.mask[i, action]:
+        start = _start(servers, tally, i, action - 1)
+    now.completed[i] = _serve(servers, tally, rules, i)
+    expiry = _expire(servers, tally, i)
+    drop = _admit(servers, tally, stream, cursor, next_slot, i)
+    _allow(servers, rules, i, now.mask)
+    _measure_use(servers, rules, i, now)
+    now.reward_terms[i, START] = start
+    now.reward_terms[i, EXPIRY] = expiry
+    now.reward_terms[i, DROP] = drop
+    now.rewards[i] = start + expiry + drop
+    for term in range(3):
+        tally.reward[i, term] += now.reward_terms[i, term]
+    tally.slots[i] += 1
 
 
 @kernel

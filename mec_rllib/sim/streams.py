@@ -23,6 +23,11 @@ class Purpose(IntEnum):
     WEIGHT_NOISE = 8  # of noisy networks
     DAMAGE = 9  # done to Q on purpose
     IMAGINATION = 10  # what arrives in imagined servers
+    RULES = 15  # that a search tries; index: the server
+    GATE = 11  # that draws by itself
+    SECOND_OPINION = 12  # start and batches of a second network
+    PROBE = 13  # futures that a training job is priced in
+    PRICE = 14  # start and batches of a network that learns what a training job costs
 
 
 def sequence_of(seed: int, purpose: Purpose, index: int = 0) -> np.random.SeedSequence:

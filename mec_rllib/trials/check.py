@@ -1,17 +1,30 @@
 """Builds once what a strategy needs, and plays a few slots with it, before anything starts."""
 
 import pickle
+from collections.abc import Iterator
 from typing import Any
 
+from mec_rllib.config.explorations import exploration_class
 from mec_rllib.config.study import Strategy, Study
 from mec_rllib.envs.afterstates import encoder_of
 from mec_rllib.errors import ConfigError
 from mec_rllib.gates import Idle, ServerEmpty
+from mec_rllib.gates.scores import OF_AGENT, PRICES
 from mec_rllib.lookup import nearest, seeded
 from mec_rllib.results.claims import check_claims
 from mec_rllib.schedulers import SCHEDULERS
 from mec_rllib.trials.dry_run import dry_run, users_faults
 from mec_rllib.user_code import fault_of
+
+# What gates, and scores and fallbacks by name, ask of an environment of Gymnasium.
+ASKED: dict[Any, str] = {
+    Idle: "is_idle",
+    "idle": "is_idle",
+    ServerEmpty: "is_empty",
+    "server_empty": "is_empty",
+    "use": "use",
+    "queue": "queue",
+}
 
 
 def check_study(study: Study) -> None:
@@ -54,10 +67,34 @@ def _check_built(strategy: Strategy) -> None:
         if fault_of(error):
             raise
         raise ConfigError(f"env: {error}") from None
+    _check_advice(strategy)
     if not strategy.learns:
         scheduler = seeded(strategy.scheduler, strategy.args, seed=0)
         if hasattr(scheduler, "prepare"):
             scheduler.prepare(env.build_world(1))
+
+
+def _check_advice(strategy: Strategy) -> None:
+    """A second network, or a world that is played on, is of the trial's own process."""
+    experiment, args = strategy.experiment, strategy.args
+    by_agreement = args.get("reliability") == "agreement" and args.get("score", "psi") in OF_AGENT
+    if not by_agreement and args.get("score") not in PRICES:
+        return
+    asked = "reliability agreement" if by_agreement else f"score {args['score']}"
+    has_choice = len(experiment.env.training_job) > 1 and strategy.training_kind is None
+    if experiment.runners.num or has_choice:
+        raise ConfigError(
+            f"strategy {strategy.label}: gate.{asked} needs runners.num 0 and one kind of training "
+            "job (gate.kind)"
+        )
+    own_network = exploration_class(strategy.exploration).network is not None
+    learner = experiment.learner
+    is_plain = learner.algorithm == "dqn" and learner.experience == "replay" and not own_network
+    if by_agreement and not is_plain:
+        raise ConfigError(
+            f"strategy {strategy.label}: gate.{asked} needs learner.algorithm dqn, "
+            "learner.experience replay, and an exploration without a network of its own; else td"
+        )
 
 
 def _check_gym(strategy: Strategy, world: Any) -> None:
@@ -82,13 +119,19 @@ def _check_gym(strategy: Strategy, world: Any) -> None:
 
 
 def _check_world_says_what_the_gate_asks(strategy: Strategy, world: Any) -> None:
-    fallback, asked = strategy.args.get("fallback"), None
-    if strategy.gate is Idle or fallback == "idle":
-        asked = "is_idle"
-    if strategy.gate is ServerEmpty or fallback == "server_empty":
-        asked = "is_empty"
-    if asked is not None and not hasattr(world.envs[0].unwrapped, asked):
+    env = world.envs[0].unwrapped
+    missing = [name for name in _asked_of_the_world(strategy) if not hasattr(env, name)]
+    if missing:
         raise ConfigError(
-            f"strategy {strategy.label}: asks for {asked}, an attribute that "
-            f"{type(world.envs[0].unwrapped).__name__} does not have"
+            f"strategy {strategy.label}: asks for {missing[0]}, an attribute that "
+            f"{type(env).__name__} does not have"
         )
+
+
+def _asked_of_the_world(strategy: Strategy) -> Iterator[str]:
+    """Attributes of an environment that a gate looks at, its score and its fallback."""
+    if strategy.gate in ASKED:
+        yield ASKED[strategy.gate]
+    score = strategy.args.get("score", "psi")
+    names = [score, strategy.args.get("fallback") if score in OF_AGENT else None]
+    yield from (ASKED[name] for name in names if name in ASKED)

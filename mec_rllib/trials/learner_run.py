@@ -13,6 +13,7 @@ from mec_rllib.rl.gated_config import GatedConfig
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import Scheduler
+from mec_rllib.sim.jobs import Floats
 from mec_rllib.sim.totals import Sums
 
 
@@ -54,6 +55,16 @@ class LearnerRun:
         shown = ("timesteps_total", "reward", "miss_rate", "server", "share_training")
         learned = ("training", "gate", "learner", "training_slots", "faults")
         return {name: result[name] for name in shown + learned}
+
+    @property
+    def world(self) -> Any:
+        """What it plays in this process; it is not to be changed."""
+        return self._algorithm.env_runner.env.servers
+
+    def psi(self) -> Floats:
+        """(N,) what a training job now is worth, in Q; of several kinds, one of the first."""
+        psi: Floats = self._algorithm.env_runner.psi()
+        return psi[:, 0] if psi.ndim == 2 else psi
 
     @property
     def plays(self) -> str:

@@ -7,7 +7,7 @@ from mec_rllib.config.study import Strategy
 from mec_rllib.envs.gym_world import GymBatch
 from mec_rllib.envs.world import totals_of
 from mec_rllib.lookup import seeded
-from mec_rllib.schedulers import Scheduler, run
+from mec_rllib.schedulers import Scheduler, Shadow, run
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Sums, world_figures
 
@@ -57,7 +57,7 @@ class StrategyRun(Protocol):
 
 
 class SchedulerRun:
-    """A scheduler at work: it learns nothing and pays for nothing."""
+    """A scheduler at work: it learns nothing; only one that searches pays for anything."""
 
     learner_updates = 0
     updates_of_kinds: ClassVar[list[int]] = []
@@ -79,8 +79,9 @@ class SchedulerRun:
         return world_figures(self.totals, before) | faults
 
     def policy(self) -> Scheduler:
-        """The scheduler."""
-        return self._scheduler
+        """The scheduler; of one that searches for a rule, the rule."""
+        found = self._scheduler
+        return found.policy() if isinstance(found, Shadow) else found
 
     def save(self, folder: Path, to_go_on: bool) -> None:
         """A rule has nothing to keep."""

@@ -151,9 +151,14 @@ class Trial:
         if len(names) < 2 or not isinstance(totals, Totals):
             return {}
         jobs = totals.training_jobs_of_kinds.tolist()
+        slots = [
+            kind.slots / max(int(totals.slots), 1) for kind in self._experiment.env.training_job
+        ]
+        shares = [count * share for count, share in zip(jobs, slots, strict=True)]
         updates = self.run.updates_of_kinds or [0] * len(names)
         return {
             "training_jobs_by_kind": dict(zip(names, jobs, strict=True)),
+            "share_training_by_kind": dict(zip(names, shares, strict=True)),
             "learner_updates_by_kind": dict(zip(names, updates, strict=True)),
         }
 

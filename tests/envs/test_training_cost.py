@@ -6,6 +6,7 @@ import pytest
 from gym_worlds import Battery, Line
 from gymnasium import spaces
 
+from mec_rllib.envs.config import EnvConfig
 from mec_rllib.envs.gym_world import GymBatch, GymTotals
 from mec_rllib.envs.training_cost import (
     FixedAction,
@@ -189,8 +190,8 @@ def test_a_mask_that_cannot_be_is_named(mask, message):
         GymBatch(lambda: wrapped(1, FixedAction, env)).step(np.array([0]))
 
 
-def batch_of(steps=1, per_episode=False, **line):
-    return GymBatch(lambda: wrapped(steps, FixedAction, Line(**line)), 2, per_episode=per_episode)
+def batch_of(steps=1, per="step", **line):
+    return GymBatch(lambda: wrapped(steps, FixedAction, Line(**line)), 2, per=per)
 
 
 @pytest.mark.parametrize("terminates", [True, False])
@@ -209,8 +210,8 @@ def test_a_step_that_ends_an_episode_keeps_what_it_led_to(terminates):
 
 def test_sums_by_hand():
     """Two environments, 7 steps, episodes of 3: 14 steps, 4 episodes with a return of 3 each."""
-    for per_episode, mean in ((True, 3.0), (False, 1.0)):
-        batch = batch_of(steps=2, per_episode=per_episode, length=3)
+    for per, mean in (("episode", 3.0), ("step", 1.0), ("weight", 0.5)):
+        batch = batch_of(steps=2, per=per, length=3)
         batch.request_training(np.array([True, False]))
         for _ in range(7):
             batch.step(np.array([1, 2]))
@@ -222,6 +223,13 @@ def test_sums_by_hand():
         again = totals_from_json(totals.to_json())
         assert isinstance(again, GymTotals)
         assert (again - totals).slots == 0
+
+
+def test_who_names_no_weight_has_no_reward_per_weight():
+    make = lambda: wrapped(1, RepeatLastAction, gymnasium.make("CartPole-v1"))  # noqa: E731
+    batch = GymBatch(make, per="weight")
+    with pytest.raises(ValueError, match=r"CartPoleEnv names none in info\["):
+        batch.step(np.array([0]))
 
 
 def test_a_saved_batch_goes_on_as_if_nothing_had_happened():
@@ -260,3 +268,79 @@ def test_environment_k_is_the_same_whatever_n_is():
 def test_what_cannot_be_wrapped_is_refused(build, message):
     with pytest.raises(ValueError, match=message):
         build()
+
+
+class Tight(Line):
+    """Says in which steps a training job must not go on."""
+
+    tight = (3, 4, 7)
+
+    @property
+    def is_tight(self):
+        return len(self._played) in self.tight
+
+
+def test_a_training_job_in_pieces_pauses_while_deadlines_are_tight():
+    """Five steps in pieces of two: steps 1 2, a pause while it is tight (3, 4), 5 6, one (7), 8."""
+    env = TrainingCostWrapper(Tight(length=20), FixedAction(Line(), 1), steps=5, chunk=2)
+    env.reset(seed=0)
+    env.step(0)
+    env.request_training()
+    held, left = [], []
+    for _ in range(9):
+        held.append(env.action_masks().tolist() == [False, True, False])
+        left.append(env.steps_left)
+        env.step(2)
+    # step k of these leads to k + 2 steps played, where the next piece is decided
+    assert held == [True, True, False, False, True, True, False, True, False]
+    assert left == [5, 4, 3, 3, 3, 2, 1, 1, 0]
+    assert env.observation()[-1] == 0.0
+
+
+def test_pieces_of_a_training_job_are_one_credit():
+    gym = {"id": "LlmServing-v0", "cost": "own", "reward": "weight", "steps": 8}
+    for chunk in (None, 2, 3):
+        batch = EnvConfig.model_validate({"gym": gym | {"chunk": chunk}}).build_world(2, 1)
+        rng, asked, completed = np.random.default_rng(0), 0, 0
+        for _ in range(3000):
+            wanted = batch.can_ask & (rng.random(2) < 0.02)
+            batch.request_training(wanted)
+            asked += wanted.sum()
+            batch.step(np.where(batch.mask[:, 1], 1, np.where(batch.mask[:, 2], 2, 0)))
+            completed += (batch.completed == 0).sum()
+        totals = batch.totals()
+        assert totals.training_jobs == completed
+        under_way = [env.steps_left for env in batch.envs]
+        assert asked == completed + np.count_nonzero(under_way)
+        # whatever the pieces: a completed job has run for 8 slots, one under way for a part
+        parts = sum(8 - left for left in under_way if left)
+        assert totals.training_slots == 8 * completed + parts
+        assert completed > 30
+
+
+def test_a_saved_job_in_pieces_goes_on_as_if_nothing_had_happened():
+    gym = {"id": "LlmServing-v0", "cost": "own", "steps": 8, "chunk": 2}
+    one, other = (EnvConfig.model_validate({"gym": gym}).build_world(2, s) for s in (1, 2))
+    rng = np.random.default_rng(0)
+    actions = rng.integers(4, size=(600, 2))
+    for k in range(303):
+        one.request_training(rng.random(2) < 0.1)
+        one.step(actions[k])
+    other.set_state(one.get_state())
+    assert max(env.steps_left for env in one.envs) > 0
+    for k in range(303, 600):
+        np.testing.assert_array_equal(one.step(actions[k]), other.step(actions[k]))
+        np.testing.assert_array_equal(one.observations, other.observations)
+        np.testing.assert_array_equal(one.mask, other.mask)
+
+
+@pytest.mark.parametrize(
+    ("gym", "message"),
+    [
+        ({"id": "CartPole-v1", "steps": 4, "chunk": 2}, "CartPoleEnv has no attribute is_tight"),
+        ({"id": "Polling-v0", "steps": 2, "chunk": 4}, "chunk is 4, more than steps 2"),
+    ],
+)
+def test_pieces_that_cannot_be_are_refused(gym, message):
+    with pytest.raises(ValueError, match=message):
+        EnvConfig.model_validate({"gym": gym}).build_world()

@@ -6,7 +6,7 @@ from gate_slots import view
 from mec_rllib.gates import GATES, Costless
 
 
-def fired(gate, psis, since_of=None):
+def fired(gate, psis):
     """Slots in which server 0 is asked to train; a job runs in the slot in which it is wanted."""
     found, since = [], 0
     for slot, psi in enumerate(psis):
@@ -19,17 +19,19 @@ def fired(gate, psis, since_of=None):
 
 
 def test_it_waits_until_training_costs_nothing():
-    gate = Costless(1, rate=1.0, ahead=5, apart=1, longest_wait=None)
+    gate = Costless(1, rate=1.0, ahead=5, apart=1)
     assert fired(gate, [-0.1, -0.2, 0.0, -0.3, 1e-6, 0.4]) == [2, 4]
 
 
-def test_jobs_are_apart_and_forced_after_a_longest_wait():
-    gate = Costless(1, rate=1.0, ahead=100, apart=3, longest_wait=5)
-    assert fired(gate, [0.0] * 7 + [-1.0] * 10) == [2, 5, 10, 15]
+def test_jobs_are_apart_and_in_the_end_the_best_psi_will_do_or_any():
+    gate = Costless(1, rate=1.0, ahead=100, apart=3, longest_wait=5, forced_after=8)
+    psis = [0.0] * 6 + [-3.0, -1.0, -2.0, -2.0, -2.0, -1.0]  # 1 after 5 slots is as good as any
+    psis += [-1.0, -3.0, -3.0, -3.0, -3.0, -3.0, -3.0, -3.0]  # nothing is: forced
+    assert fired(gate, psis) == [2, 5, 11, 19]
 
 
 def test_its_budget_is_so_many_at_once_and_then_a_rate():
-    gate = Costless(1, rate=0.1, ahead=3, apart=1, longest_wait=None)
+    gate = Costless(1, rate=0.1, ahead=3, apart=1)
     slots = fired(gate, [0.0] * 40)
     # Slot t: fewer than 3 + t / 10 completed. A job is seen as completed in the slot after it.
     assert slots[:3] == [0, 1, 2]
@@ -39,4 +41,5 @@ def test_its_budget_is_so_many_at_once_and_then_a_rate():
 
 
 def test_a_gate_that_is_never_forced_trains_never_where_it_costs():
-    assert fired(GATES["costless"](1, longest_wait=None), [-1.0] * 1000) == []
+    gate = GATES["costless"](1, longest_wait=None, forced_after=None)
+    assert fired(gate, [-1.0] * 3000) == []

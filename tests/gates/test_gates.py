@@ -1,5 +1,7 @@
 """The gates, by hand."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from gate_slots import RELIABLE, UNRELIABLE, fires, play, view
@@ -7,7 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mec_rllib.envs.config import EnvConfig
-from mec_rllib.gates import ATS, GATES, PTS, Always, Ideal, Idle, ServerEmpty, TDStatistic
+from mec_rllib.gates import (
+    ATS,
+    GATES,
+    PTS,
+    Always,
+    Budget,
+    Ideal,
+    Idle,
+    ServerEmpty,
+    TDStatistic,
+)
 from mec_rllib.schedulers import SJF
 from mec_rllib.section import section_of
 from mec_rllib.sim.training_jobs import NO_KIND
@@ -55,11 +67,10 @@ def test_a_request_rests_on_psi_on_a_tie_or_on_the_fallback():
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(
     st.lists(st.tuples(st.integers(-2, 2), st.booleans()), min_size=4, max_size=60),
-    st.sampled_from([ATS, GATES["budget"], GATES["price"]]),
+    st.sampled_from([ATS, Budget]),
 )
 def test_a_psi_gate_that_wants_to_train_has_one_reason(slots, kind):
-    early = {} if kind is GATES["price"] else {"window": 4, "min_history": 4, "refresh": 1}
-    gate = kind(1, **early)
+    gate = kind(1, window=4, min_history=4, refresh=1)
     for psi, is_reliable in slots:
         wanted = gate.wants(view(float(psi), td=RELIABLE if is_reliable else UNRELIABLE))[0]
         assert len(why(gate)) <= 1
@@ -178,7 +189,7 @@ def test_gates_that_look_at_the_server(gate, state, expected):
     assert gate.wants(view(**state))[0] == expected
 
 
-@pytest.mark.parametrize("gate", [ATS, GATES["price"]])
+@pytest.mark.parametrize("gate", [ATS, partial(Budget, rate=1.0)])
 def test_a_fallback_need_not_wait_for_ever(gate):
     busy = {"idle": False, "empty": False, "td": UNRELIABLE}
     for fallback in ("idle", "server_empty"):
@@ -190,7 +201,7 @@ def test_a_fallback_need_not_wait_for_ever(gate):
 
 def test_training_is_free_under_ideal_only():
     assert [name for name, gate in GATES.items() if not gate.occupies] == ["ideal"]
-    assert Ideal(3).wants(view()).all()
+    assert Ideal(1).wants(view()).all()
 
 
 def test_the_td_statistic_is_a_ratio_of_averages():
@@ -236,3 +247,26 @@ def test_the_chance_of_a_tie_is_that_of_each_server():
     play(gate, np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 1.0], [0.0, 2.0]]))
     # Half of 4 values is wanted. Server 0: 4 tie, none is above. Server 1: 2 are above 0.5.
     assert gate.get_state()["tie_chance"].tolist() == [0.5, 0.0]
+
+
+@pytest.mark.parametrize("gate", [ATS, Budget])
+@pytest.mark.parametrize(
+    ("agreement", "td", "share"),
+    [(0.8, 0.1, 0.0), (0.79, 0.1, 1.0), (np.nan, 0.1, 1.0), (0.9, 0.11, 1.0)],
+)
+def test_by_agreement_psi_is_trusted_where_two_networks_agree_and_td_errors_are_small(
+    gate, agreement, td, share
+):
+    built = gate(1, min_history=1, refresh=1, reliability="agreement")
+    built.wants(view(td=td, agreement=agreement))
+    assert built.metrics()["fallback_share"] == share
+    by_td = gate(1, min_history=1, refresh=1)
+    by_td.wants(view(td=td, agreement=agreement))
+    assert by_td.metrics()["fallback_share"] == float(td > 0.1)
+
+
+def test_a_second_network_is_asked_for_only_where_it_matters():
+    assert not Budget(1).needs_agreement
+    assert Budget(1, reliability="agreement").needs_agreement
+    assert not Budget(1, "queue", reliability="agreement").needs_agreement
+    assert ATS(1, reliability="agreement").needs_agreement

@@ -3,6 +3,7 @@
 import pytest
 
 from mec_rllib.gates import GATES, Always, Gate, Ideal
+from mec_rllib.gates.scores import NAMES
 from mec_rllib.section import section_of
 
 # The smallest and the largest value, and the nearest ones that are refused.
@@ -14,22 +15,20 @@ LIMITS = {
     "refresh": (1, 10**9, 0, 10**9 + 1),
     "td_cutoff": (0.0, 1e9, -1e-9, 1.1e9),
     "longest_wait": (1, 10**12, 0, 10**12 + 1),
-    "first_share": (1e-9, 1.0, 0.0, 1.001),
-    "last_share": (1e-9, 1.0, 0.0, 1.001),
-    "half_life": (1, 10**12, 0, 10**12 + 1),
-    "burst": (1, 10**9, 0, 10**9 + 1),
-    "drift_boost": (0.0, 1e6, -1e-9, 1.1e6),
-    "drift_rate": (1e-9, 1.0, 0.0, 1.001),
-    "overhead": (1e-9, 1e9, 0.0, 1.1e9),
-    "worth": (0.0, 1e6, -1e-9, 1.1e6),
-    "least": (1e-9, 1.0, 0.0, 1.001),
-    "most": (1e-9, 1.0, 0.0, 1.001),
     "rate": (1e-9, 1.0, 0.0, 1.001),
+    "burst": (1, 10**9, 0, 10**9 + 1),
     "ahead": (0, 10**9, -1, 10**9 + 1),
+    "forced_after": (1, 10**12, 0, 10**12 + 1),
     "apart": (1, 10**9, 0, 10**9 + 1),
-    "td_rate": (1e-9, 1.0, 0.0, 1.001),
+    "least_agreement": (-1.0, 1.0, -1.001, 1.001),
 }
-CHOICES = {"ties": ("ge", "gt", "random"), "fallback": ("pts", "idle", "server_empty")}
+CHOICES = {
+    "ties": ("ge", "gt", "random"),
+    "fallback": ("pts", "idle", "server_empty"),
+    "score": NAMES,
+    "reliability": ("td", "agreement"),
+    "warm_up": (None,),
+}
 KEYS = [(name, key) for name, gate in GATES.items() for key in section_of(gate).model_fields]
 
 
@@ -53,7 +52,7 @@ def test_a_key_has_its_limits_and_its_meaning(gate, key):
 
 
 def test_a_moment_that_need_not_be_waited_for_is_null():
-    for gate in ("idle", "ats", "price"):
+    for gate in ("idle", "ats", "budget"):
         if "longest_wait" in section_of(GATES[gate]).model_fields:
             assert section_of(GATES[gate])(longest_wait=None).longest_wait is None
 

@@ -1,129 +1,29 @@
-"""The gates that are not the source's: budget, price, td_slope, bandit."""
+"""What training is worth, and the gates of the examples: td_slope, bandit."""
 
 import numpy as np
 import pytest
-from gate_slots import RELIABLE, UNRELIABLE, fires, play, view
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from gate_slots import fires, play, view
 
 from examples.gates.bandit import Bandit
 from examples.gates.td_slope import TDSlope
-from mec_rllib.gates import Budget, Price
+from mec_rllib.gates.value import TrainingValue
 
 SLOTS = 2000
-SMALL = {"window": 4, "min_history": 4, "refresh": 1}  # enough for paper
 
 
-def fixed_budget(share, **options):
-    return Budget(1, first_share=share, last_share=share, **options)
-
-
-def test_budget_spends_a_token_where_psi_reaches_the_quantile_of_its_rate():
-    psis = [-4, -3, -2, -1, 0, 5, -6, 6, -9, 7, 7, -9, 7]
-    # A quarter of a token a slot, one saved at most: the first is there in slot 3.
-    # 3: -4 -3 -2 -1 -> -1.75, -1 fires    5: 5 is the highest, but the token is gone until slot 7
-    # 7:  0  5 -6  6 ->  5.25,  6 fires    11: a token, -9    12: 7 7 -9 7 -> 7, a tie fires
-    assert fires(fixed_budget(0.25, burst=1, **SMALL), psis) == [3, 7, 12]
-
-
-@pytest.mark.parametrize(("fallback", "expected"), [("pts", [3, 7, 11]), ("server_empty", [5])])
-def test_budget_spends_at_its_rate_while_q_is_unreliable(fallback, expected):
-    empty = np.array([[0, 0, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0]], bool).T
-    gate = fixed_budget(0.25, burst=1, fallback=fallback, **SMALL)
-    # server_empty: the token of slot 3 waits for slot 5; the next is there in slot 9 only
-    assert fires(gate, np.zeros(12), td=UNRELIABLE, empty=empty) == expected
-
-
-def test_saved_tokens_are_spent_one_after_the_other():
-    empty = np.arange(100)[:, None] >= 90
-    gate = fixed_budget(0.1, burst=3, fallback="server_empty")
-    assert fires(gate, np.zeros(100), td=UNRELIABLE, empty=empty) == [90, 91, 92]
-
-
-@settings(max_examples=50, deadline=None, derandomize=True)
-@given(
-    st.integers(0, 2**32 - 1),
-    st.sampled_from([0.0, 0.3, 1.0]),
-    st.sampled_from(["pts", "server_empty"]),
-    st.integers(1, 20),
-)
-def test_budget_never_spends_what_has_not_come_in(seed, unreliable, fallback, burst):
-    rng = np.random.default_rng(seed)
-    psis = np.round(rng.normal(size=(600, 1)).cumsum(axis=0), 1)
-    td = np.where(rng.random((600, 1)) < unreliable, UNRELIABLE, RELIABLE)
-    gate = Budget(1, 0.2, 0.01, half_life=50, burst=burst, min_history=50, fallback=fallback)
-    fired = play(gate, psis, td=td, empty=rng.random((600, 1)) < 0.5)[:, 0]
-    came_in = np.cumsum(0.01 + 0.19 * 0.5 ** (np.arange(600) // 10 * 10 / 50))
-    assert (fired.cumsum() <= came_in + 1e-9).all()
-
-
-def test_a_constant_psi_spends_what_comes_in():
-    fired = fires(fixed_budget(0.01), np.full(10_000, -0.5))
-    assert 98 <= len(fired) <= 100
-    assert np.diff(fired).max() <= 101
-
-
-@pytest.mark.compiled
-def test_a_random_psi_spends_most_of_what_comes_in():
-    fired = fires(fixed_budget(0.01), np.random.default_rng(1).normal(size=20_000))
-    assert 160 <= len(fired) <= 200
-
-
-def test_the_rate_halves_its_way_to_the_last_share():
-    gate = Budget(1, first_share=0.05, last_share=0.01, half_life=100, refresh=1)
-    for slot, expected in ((0, 0.05), (100, 0.03), (200, 0.02), (10**6, 0.01)):
-        gate.wants(view(slot=slot))
-        assert gate.metrics()["token_rate"] == pytest.approx(expected)
-
-
-def test_drift_adds_to_the_rate_while_the_td_statistic_is_above_its_average():
-    gate = fixed_budget(0.01, drift_boost=4.0, drift_rate=0.5, refresh=1)
-    # its average: 0.1, then 0.125, 0.4125; the statistic is above it by 1/5 and by 7/10
-    for td, expected in ((0.1, 0.01), (0.15, 0.018), (0.7, 0.01 + 0.04 * (0.7 / 0.4125 - 1))):
-        gate.wants(view(td=td))
-        assert gate.metrics()["token_rate"] == pytest.approx(expected)
-    gate.wants(view(td=0.1))
-    assert gate.metrics()["token_rate"] == pytest.approx(0.01)
-
-
-def exact(gate=Price, **options):
+def exact(gate, **options):
     """A gate whose averages are the last TD error, and whose floor is it, too: share = least."""
     return gate(1, td_rate=1.0, drift_rate=1.0, **options)
 
 
-def test_price_waits_longer_for_a_dear_slot():
-    # kappa = 0.25 * since - 1: 0 after 4 slots, 0.5 after 6
-    options = {"overhead": 1.0, "least": 0.25, "most": 0.5}
-    assert fires(exact(**options), np.zeros(13)) == [3, 7, 11]
-    assert fires(exact(**options), np.full(13, -0.5)) == [5, 11]
-    assert fires(exact(**options), [-9, -9, -9, -9, 0, -9, -9, -9, -0.25, -0.25]) == [4, 9]
-
-
-def test_price_trains_at_its_share_while_q_is_unreliable():
-    gate = exact(overhead=1.0, least=0.25, most=0.5)
-    assert fires(gate, np.full(9, -50.0), td=UNRELIABLE) == [3, 7]
-
-
 def test_the_share_follows_the_td_error_above_its_floor():
-    gate = Price(1, worth=0.1, least=0.01, most=0.3, td_rate=1.0, drift_rate=0.5)
+    value = TrainingValue(1, worth=0.1, least=0.01, most=0.3, td_rate=1.0, drift_rate=0.5)
     # floor: 0.5, 0.75, 0.1 (down at once), 0.2 (the TD error is 0.3), 0.6 (1.0)
     steps = ((1.0, 0.1), (1.0, 0.1 / 3), (0.1, 0.01), (0.3, 0.05), (1.0, 0.1 * (1 / 0.6 - 1)))
     for td_error, expected in steps:
-        gate.wants(view(td_error=-td_error))
-        assert gate.metrics()["wanted_share"] == pytest.approx(expected)
-
-
-@pytest.mark.compiled
-@settings(max_examples=30, deadline=None, derandomize=True)
-@given(st.integers(0, 2**32 - 1), st.floats(0, 5))
-def test_price_neither_starves_nor_floods(seed, dearest):
-    rng = np.random.default_rng(seed)
-    psis = -dearest * rng.random((1000, 1))
-    td_errors = np.exp(rng.normal(size=(1000, 1)).cumsum(axis=0) / 20)
-    gate = Price(1, overhead=0.5, least=0.05, most=0.2, td_rate=0.1, drift_rate=0.01)
-    gaps = np.diff(np.flatnonzero(play(gate, psis, td_error=td_errors)))
-    assert gaps.min() >= 5
-    assert gaps.max() <= (1 + dearest / 0.5) / 0.05 + 1
+        kappa = value.of(view(td_error=-td_error, since=20))
+        assert value.share == pytest.approx(expected)
+        assert kappa == pytest.approx(0.1 * (20 * expected - 1))
 
 
 def test_td_slope_follows_the_td_error():
@@ -207,14 +107,6 @@ def test_bandit_regresses_rewards_on_what_it_did():
     np.testing.assert_allclose(gate.get_state()["correction"][0], expected)
 
 
-GATES_BY_NAME = {
-    "budget": lambda n: Budget(n, 0.1, 0.01, half_life=500, min_history=50, drift_boost=3.0),
-    "price": lambda n: Price(n, drift_rate=0.01, td_rate=0.05),
-    "td_slope": lambda n: TDSlope(n, td_rate=0.05),
-    "bandit": lambda n: Bandit(n, own_every=3, least=0.02),
-}
-
-
 def slots_of(servers, seed=2):
     """What so many servers go through."""
     rng, shape = np.random.default_rng(seed), (SLOTS, servers)
@@ -228,12 +120,11 @@ def slots_of(servers, seed=2):
     }
 
 
-@pytest.mark.parametrize("name", ["budget", "price", "bandit"])
-def test_a_batch_decides_as_its_servers_do_alone(name):
+def test_a_batch_decides_as_its_servers_do_alone():
     slots = slots_of(3)
-    together = play(GATES_BY_NAME[name](3), **slots)
+    together = play(Bandit(3, own_every=3, least=0.02), **slots)
     assert together.any(axis=0).all()
     for server in range(3):
         own = {k: v[:, server : server + 1] for k, v in slots.items()}
-        alone = play(GATES_BY_NAME[name](1), **own)
+        alone = play(Bandit(1, own_every=3, least=0.02), **own)
         np.testing.assert_array_equal(alone[:, 0], together[:, server])

@@ -18,6 +18,10 @@ def view(
     slot=0,
     td_error=0.1,
     reward=0.0,
+    use=0.0,
+    queue=0,
+    agreement=np.nan,
+    price=np.nan,
 ):
     per_server = (psi, can_ask, idle, empty, since, td)
     return GateView(
@@ -26,7 +30,15 @@ def view(
         rng or np.random.default_rng(0),
         np.atleast_1d(td_error),
         np.atleast_1d(reward),
+        *(like(np.atleast_1d(can_ask), value) for value in (np.asarray(use, float), queue)),
+        like(np.atleast_1d(can_ask), agreement),
+        like(np.atleast_1d(can_ask), price),
     )
+
+
+def like(servers, value):
+    """One value per server."""
+    return np.broadcast_to(value, servers.shape).copy()
 
 
 def play(gate, psis, rng=None, **others):

@@ -15,6 +15,7 @@ from mec_rllib.published.texts import filled, settings_of, unsupported
 from mec_rllib.published.units import pages
 from mec_rllib.published.write import beside_of, read_shelves, texts
 
+DEMOS = ("demo", "requests")
 SIDES = ("better", "worse", "strategy", "rivals")
 ROOT = Path(__file__).parents[2]
 RULES = """# Two rules at work.
@@ -294,8 +295,8 @@ def test_no_shipped_text_names_a_figure_that_its_tables_do_not_have(shipped):
             assert found == [], shelf.page.name
 
 
-def test_all_have_ten_seeds_but_for_the_demo(shipped):
-    units = [unit for shelf in shipped for unit in shelf.page.units if shelf.page.name != "demo"]
+def test_all_have_ten_seeds_but_for_the_demos(shipped):
+    units = [unit for shelf in shipped for unit in shelf.page.units if shelf.page.name not in DEMOS]
     for unit in units:
         assert unit.study.experiment.seeds == list(range(10)), unit.name
 

@@ -23,7 +23,9 @@ from mec_rllib.rl.modules import acting_function
 from mec_rllib.rl.policy import GreedyPolicy
 from mec_rllib.rl.policy_file import load_policy, save_policy
 from mec_rllib.schedulers import run
+from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.totals import Totals
+from mec_rllib.sim.workloads import ScriptedWorkload
 
 HEADS = 3
 KINDS = ("bootstrapped", "noisy")
@@ -144,7 +146,9 @@ def test_epsilon_is_that_of_the_slot_that_is_played(slot):
 
 
 def test_the_guide_decides_until_its_slots_are_over():
-    servers = SimpleNamespace(mask=np.ones((3, 3), bool))
+    """Two jobs wait, and both fit."""
+    jobs = ScriptedWorkload([(0, 2, 9, 9, 1.0), (0, 2, 9, 9, 1.0)])
+    servers = ServerBatch(jobs, num_servers=3, buffer=2)
     q = np.tile(np.array([0.0, 1.0, 2.0], np.float32), (3, 1))
     guided, rng = Guided("fifo", slots=100), np.random.default_rng(0)
     for slot, chosen in ((0, 1), (99, 1), (100, 2), (101, 2)):

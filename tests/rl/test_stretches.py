@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from mec_rllib.callbacks.training_gate import TrainingGateCallback
-from mec_rllib.gates import ATS, PTS, Always, Budget, Ideal, Idle, Never, Price, ServerEmpty
+from mec_rllib.gates import ATS, PTS, Always, Budget, Ideal, Idle, Never, ServerEmpty
 from mec_rllib.rl.dqn.afterstates import AfterstateQ
 from mec_rllib.rl.dqn.algorithm import GatedDQNConfig
+from mec_rllib.rl.duel import Duel
 from mec_rllib.rl.env_runner import MecEnvRunner
 from mec_rllib.rl.exploration import Boltzmann, EpsilonGreedy, Greedy, Guided
 from mec_rllib.schedulers import Reservation
@@ -19,13 +20,23 @@ COMPILED = "compiled stretches"
 AFTERSTATES = {"afterstates": True}
 # Small windows: psi decides from slot 60 on.
 PSI = {"window": 50, "min_history": 20, "refresh": 5, "td_cutoff": 1e9}
+QUICK_DUEL = {
+    "opens": 20,
+    "drives_from": 60,
+    "bin_slots": 20,
+    "bins": 4,
+    "period": 50,
+    "window": 100,
+    "candidates": 4,
+}
 RULES = {
     "ats": (ATS, PSI | {"percentile": 95.0}),
     "ats, unreliable": (ATS, PSI | {"td_cutoff": 0.0, "period": 7, "fallback": "idle"}),
     "ats, ties never": (ATS, PSI | {"ties": "gt", "fallback": "server_empty", "longest_wait": 30}),
-    "budget": (Budget, PSI | {"first_share": 0.1, "last_share": 0.02, "half_life": 100}),
-    "budget that follows": (Budget, PSI | {"first_share": 0.1, "drift_boost": 2.0}),
-    "price": (Price, {"td_cutoff": 1e9, "worth": 0.5, "most": 0.2}),
+    "budget": (Budget, PSI | {"rate": {"first": 0.1, "last": 0.02, "half_life": 100}}),
+    "budget, unreliable": (Budget, PSI | {"rate": 0.05, "td_cutoff": 0.0, "fallback": "use"}),
+    "budget, warm": (Budget, PSI | {"warm_up": {"start": 60, "until": 200, "jobs": 20}}),
+    "budget, queue": (Budget, PSI | {"score": "queue", "rate": 0.1}),
     "pts": (PTS, {"period": 9}),
     "idle": (Idle, {"period": 5, "longest_wait": 40}),
     "server_empty": (ServerEmpty, {"period": 5}),
@@ -150,6 +161,11 @@ def test_every_gate_whose_training_is_free(name):
 def test_every_exploration_and_encoder(observe, exploration, args):
     options = {"observe": observe, "exploration": exploration, "exploration_args": args}
     play_both(*RULES["ats"], 150, True, **options)
+
+
+def test_a_duel_among_afterstates():
+    options = {"observe": AFTERSTATES, "exploration": Duel, "exploration_args": QUICK_DUEL}
+    play_both(*RULES["ats"], 300, True, **options)
 
 
 @pytest.mark.parametrize("servers", [1, 3, 64])

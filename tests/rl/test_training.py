@@ -119,7 +119,7 @@ def test_pts_that_trains_for_free_keeps_its_clock_and_its_updates(build, gate, p
 
 @pytest.mark.parametrize(
     "gate",
-    ["pts", "ats", "idle", "server_empty", "always", "budget", "price", TD_SLOPE],
+    ["pts", "ats", "idle", "server_empty", "always", "budget", TD_SLOPE],
 )
 def test_every_update_is_paid_for(build, gate):
     algorithm = build(gate, slots=2000)

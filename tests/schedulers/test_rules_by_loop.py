@@ -87,7 +87,7 @@ def played(servers, slots=25, seed=0):
 def test_every_rule_is_what_a_plain_loop_over_the_buffer_says(name):
     rule, options = BY_LOOP[name]
     scheduler, started = SCHEDULERS[name](**options), 0
-    for batch in played(20):
+    for batch in played(400):  # 10,000 states
         actions = scheduler.select(batch)
         for i, action in enumerate(actions.tolist()):
             free = (batch.rules.capacity - batch.units_in_use[i]).tolist()

@@ -501,7 +501,9 @@ def outcome(path):
     return [column.tolist() for column in trace[:4]], own, trace.class_names
 
 
-@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(lines=st.lists(CELLS, min_size=1, max_size=4), block=st.sampled_from([40, 8 * 2**20]))
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 def test_the_fast_readers_say_what_the_slow_ones_say(tmp_path, monkeypatch, kind, lines, block):

@@ -16,6 +16,7 @@ from mec_rllib.config.load import build
 from mec_rllib.config.strategies import resolve
 from mec_rllib.envs.config import EnvConfig
 from mec_rllib.errors import ConfigError
+from mec_rllib.importers.llm import LLMRequests
 from mec_rllib.launch.cluster_check import _inputs
 from mec_rllib.launch.trainable import StrategyTrial
 from mec_rllib.results.folder import Folder
@@ -346,6 +347,7 @@ def test_rows_without_jobs_are_named():
 CHECKSUMS = {  # SHA-256 of the CSV: how tightly it is packed depends on the library
     "edge_day": "8bf0e4c9c4dbdddf39818f718107baf80015269edc0097d7c518ab4c8fcff019",
     "gpu_cluster": "d557330576ddbde39d9f1721048103ce7ef97f2983935acec3a54f0b70d4285a",
+    "llm_requests": "083685305017352ed1478828938e5056e73cda8044ea520893bca37a94eb0798",
 }
 
 
@@ -391,3 +393,23 @@ def test_the_made_cluster_is_never_empty_and_sleeps_at_night():
     hour = (trace.arrival_s / 3600).astype(int) % 24
     by_hour = np.bincount(hour, minlength=24)
     assert by_hour[11:19].sum() > 1.5 * np.concatenate([by_hour[:7], by_hour[-1:]]).sum()
+
+
+def test_the_made_requests_come_in_waves_and_are_what_an_import_makes_of_them():
+    trace = read_trace("made:llm_requests")
+    demand = trace.demand[:, 0]
+    work = trace.duration_s * demand
+    assert trace.arrival_s[-1] == pytest.approx(3600, rel=0.01)
+    assert work.sum() / 3600 == pytest.approx(0.85, abs=0.1)
+    counts = np.bincount((trace.arrival_s // 10).astype(int))
+    assert counts.var() / counts.mean() > 5
+    assert np.sort(work)[-len(work) // 100 :].sum() > 0.1 * work.sum()
+    # An import's defaults: two equations, two unknowns; tokens come out as whole numbers.
+    server = LLMRequests()
+    tokens = demand * server.cache_tokens
+    per_token = server.ms_per_token / 1000 - 1 / server.prefill_tokens_per_s
+    generated = (trace.duration_s - tokens / server.prefill_tokens_per_s) / per_token
+    assert np.abs(generated - np.round(generated)).max() < 0.25  # of rounded times
+    assert 1 <= np.round(generated).min() <= np.round(generated).max() <= 2000
+    is_short = np.round(generated) <= server.interactive_tokens
+    assert np.array_equal(is_short, trace.job_class == trace.class_names.index("interactive"))

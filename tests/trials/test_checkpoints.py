@@ -147,7 +147,7 @@ OWN = {  # gates that are not built in, by their labels
 RESUMED = [
     *(("ats", seed, 0) for seed in (0, 4, 9)),
     *(pytest.param("ats", seed, 0, marks=pytest.mark.slow) for seed in (1, 2, 3, 5, 6, 7, 8)),
-    *((gate, 0, 0) for gate in ("idle", "ideal", "budget", "price", *OWN)),
+    *((gate, 0, 0) for gate in ("idle", "ideal", "budget", *OWN)),
     ("ats", 0, 2),  # with remote runners
 ]
 

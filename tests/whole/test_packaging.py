@@ -20,7 +20,7 @@ def wheel(tmp_path_factory):
     folder = tmp_path_factory.mktemp("wheel")
     source = folder / "source"
     source.mkdir()
-    for name in ("mec_rllib", "callbacks"):
+    for name in ("mec_rllib", "callbacks", "tune_configs"):
         no_caches = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=no_caches)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
@@ -59,6 +59,16 @@ def test_the_wheel_has_every_module(wheel):
         name for name in modules(ROOT / "mec_rllib") if name.endswith((".py", ".j2", ".yaml"))
     }
     assert modules(wheel / "mec_rllib") >= sources
+
+
+def test_the_wheel_has_the_shipped_configs_as_files_and_finds_them_by_name(wheel, tmp_path):
+    shipped = wheel / "mec_rllib" / "tune_configs"
+    assert not shipped.is_symlink()
+    assert sorted(p.name for p in shipped.iterdir()) == sorted(
+        p.name for p in (ROOT / "tune_configs").glob("*.yaml")
+    )
+    code = "from mec_rllib.config.shipped import config_file; print(config_file('demo'))"
+    assert imported(wheel, tmp_path, code) == [shipped / "demo.yaml"]
 
 
 @pytest.mark.parametrize("user", ["callbacks.py", "callbacks/__init__.py"])

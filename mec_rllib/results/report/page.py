@@ -20,6 +20,7 @@ from mec_rllib.results.compare import check_labels
 from mec_rllib.results.folder import Folder, SuiteFolder
 from mec_rllib.results.gate_health import SIGNATURES, Finding, examine
 from mec_rllib.results.luck import luck_section
+from mec_rllib.results.probe import probe_section
 from mec_rllib.results.report.plots import PICTURES, Drawn
 from mec_rllib.results.robust import robust_section
 from mec_rllib.results.stored import StoredStudy, TrialResults, read_study
@@ -58,7 +59,8 @@ def report(folder: Path, console: Console, baseline: str | None = None) -> None:
     claims, requests = claim_section(summary["claims"]), request_section(summary["aggregate"])
     compared, front = compare_section(summary["comparisons"]), front_section(trade_off(study))
     robust, luck = robust_section(summary["rows"]), luck_section(study)
-    shown_sections = (compared, claims, luck, robust, front, requests)
+    probed = probe_section(study)
+    shown_sections = (compared, claims, luck, robust, front, requests, probed)
     sections = [section for section in shown_sections if section.rows]
     write_json(study.folder.summary, summary)
     pictures = _draw(study)
@@ -145,6 +147,12 @@ def print_rows(rows: Sequence[dict[str, Any]], console: Console) -> None:
     for row in rows:
         table.add_row(row["strategy"], str(row["seed"]), *figures(row[m] for m, _, _ in COLUMNS))
     console.print(table)
+
+
+def print_section(section: Section, console: Console) -> None:
+    """A table of a report, and what is said about it."""
+    console.print(_console_table(section))
+    console.print(section.note, highlight=False)
 
 
 def _print_lines(console: Console, folder: Folder | SuiteFolder, lines: Iterable[str]) -> None:

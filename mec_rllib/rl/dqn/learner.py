@@ -41,7 +41,7 @@ class GatedDQNTorchLearner(DQNTorchLearner):
     def build(self) -> None:
         """Builds RLlib's parts, then chooses how to update."""
         super().build()
-        self._compiled_updates = self._compile()
+        self._compiled_updates = self.compile_for(self.agent, self.get_optimizer())
 
     def set_state(self, state: StateDict) -> None:
         """Restores module and optimizer."""
@@ -70,7 +70,7 @@ class GatedDQNTorchLearner(DQNTorchLearner):
         self, drawn: Transitions, weights: np.ndarray
     ) -> tuple[float, float, Floats]:
         """One update of any network: the loss, the mean Q taken, and |TD error| (B,)."""
-        module, optimizer = self.module[DEFAULT_MODULE_ID].unwrapped(), self.get_optimizer()
+        module, optimizer = self.agent, self.get_optimizer()
         loss, q_selected, td_error = self.compute_flat_loss(module, drawn, weights)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
@@ -92,9 +92,13 @@ class GatedDQNTorchLearner(DQNTorchLearner):
         judge = q[QF_NEXT_PREDS][:, None] if self.config.double_q else target
         return td_loss(q[QF_PREDS][:, None], judge, target, drawn, weights)
 
-    def _compile(self) -> CompiledUpdates | None:
+    @property
+    def agent(self) -> Any:
+        """The network that is trained."""
+        return self.module[DEFAULT_MODULE_ID].unwrapped()
+
+    def compile_for(self, module: Any, optimizer: Any) -> CompiledUpdates | None:
         """None if the network, its optimizer, its device or a loss of its own need autograd."""
-        module, optimizer = self.module[DEFAULT_MODULE_ID].unwrapped(), self.get_optimizer()
         online = relu_mlp(module, "encoder", "af")
         if not online or not is_plain_adam(optimizer) or online[0].weight.device.type != "cpu":
             return None

@@ -70,9 +70,12 @@ class CompiledUpdates:
 
     def run(self, replay: PrioritizedReplay, updates: int, batch: int) -> UpdateMetrics:
         """Draws `updates` batches from the replay, trains on each, writes priorities back."""
-        uniforms = replay.uniforms(updates, batch)
-        sums = self._train(self._networks, self._adam, uniforms, *replay.parts)
+        sums = self.run_on(replay.parts, replay.uniforms(updates, batch))
         return UpdateMetrics(updates, *(sums / updates))
+
+    def run_on(self, parts: tuple[Any, ...], uniforms: Floats) -> Floats:
+        """The same for parts of a replay and the numbers (K, B) that batches are drawn with."""
+        return self._train(self._networks, self._adam, uniforms, *parts)
 
     @property
     def _adam(self) -> Adam:

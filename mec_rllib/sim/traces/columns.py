@@ -73,11 +73,12 @@ class Column(NamedTuple):
         if value is None:
             raise ValueError(f"{self.name} must be {what}, not {short(text)!r}")
         if math.isnan(value) or not self.allows(np.array(value)):
-            raise ValueError(f"{self.name} must be {self._bounds}, not {short(text)}")
+            raise ValueError(f"{self.name} must be {self.bounds}, not {short(text)}")
         return value
 
     @property
-    def _bounds(self) -> str:
+    def bounds(self) -> str:
+        """What it may hold, in words."""
         if self.above > -math.inf:
             low = f"above {self.above:g}"
         else:

@@ -80,13 +80,14 @@ class TraceFigures:
     def line(self) -> str:
         """One line: what was done to the trace."""
         recorded = f" at load {self.recorded_load:.3g}" if self.recorded_load is not None else ""
-        gap = f"largest gap {_time(self.largest_gap_s)} ({_share(self.largest_gap)} of the span"
+        silence, span = map(duration_in_words, (self.largest_gap_s, self.span_s))
+        gap = f"largest gap {silence} ({_share(self.largest_gap)} of the span"
         before = f", before {self.largest_gap_before}" if self.largest_gap_before else ""
         each = ", ".join(f"{kind} {load:.3g}" for kind, load in self.loads.items() if kind)
         moved = f" ({self.moved_jobs:,} out of order, sorted)" if self.moved_jobs else ""
         late = f"; {self._late()}" if self.late_jobs is not None else ""
         return (
-            f"trace {self.path}: {self.jobs:,} jobs{moved} in {_time(self.span_s)}{recorded}, "
+            f"trace {self.path}: {self.jobs:,} jobs{moved} in {span}{recorded}, "
             f"played in {self.slots:,} slots of {self.slot_s:g} s at load {self.load:.3g}"
             f"{f' ({each})' if each else ''}; "
             f"{self._stretching()}; {_share(self.cut_jobs)} of the jobs cut to "
@@ -227,7 +228,8 @@ def _largest_gap(trace: Trace, span: float) -> tuple[float, float, str | None]:
     return gap, share, trace.place(after) if strange else None
 
 
-def _time(seconds: float) -> str:
+def duration_in_words(seconds: float) -> str:
+    """In the largest unit that gives at least 2."""
     for length, name in UNITS:
         if seconds >= 2 * length:
             return f"{seconds / length:,.3g} {name}"

@@ -1,6 +1,6 @@
-"""Two workloads in the form of recordings, made by a program: nobody's jobs, free for all.
+"""Workloads in the form of recordings, made by a program: nobody's jobs, free for all.
 
-    python -m mec_rllib.sim.traces.made FOLDER     # writes both files again
+    python -m mec_rllib.sim.traces.made FOLDER     # writes all files again
 
 `made:edge_day`: twelve hours of requests at one edge server. Users come in sessions whose requests
 follow one another within a second; a slow rise and fall of the demand lies over them. Most requests
@@ -11,8 +11,14 @@ heavy tail, and take little.
 day more than by night, many of them in sets submitted at once; most ask for one of eight
 accelerators, and run for minutes. A few services run for weeks and hold most of the work.
 
-The shapes are those of public recordings (mobile requests; pods of GPU clusters), the numbers are
-drawn: reconstructed, and no row of any recording is in them. One seed; the same file everywhere.
+`made:llm_requests`: an hour of requests to a server of a large language model, as an import makes a
+trace of a log. Chats, completions of code and questions about long documents come in waves. A
+request runs for its prompt / 8,000 tokens per second and 25 ms for each token that it generates. It
+holds its tokens' share of a cache of 131,072.
+
+The shapes are those of public recordings (mobile requests; pods of GPU clusters; requests to
+language models), the numbers are drawn: reconstructed, and no row of any recording is in them. One
+seed; the same file everywhere.
 """
 
 import gzip
@@ -104,9 +110,37 @@ def gpu_cluster(rng: np.random.Generator, sets: int = 3700) -> str:
     return _csv(arrival[order], duration, demand, is_service, digits=0)
 
 
+PREFILL_TOKENS_PER_S, S_PER_TOKEN, CACHE_TOKENS = 8000.0, 0.025, 131_072
+INTERACTIVE_TOKENS = 256
+REQUESTS = (  # share; median and spread (of the logarithm) of prompt and generated tokens
+    (0.50, 1000.0, 1.2, 210.0, 0.9),  # chats
+    (0.35, 1600.0, 1.0, 20.0, 1.0),  # completions of code
+    (0.15, 9000.0, 0.8, 330.0, 0.8),  # documents
+)
+
+
+def llm_requests(rng: np.random.Generator, requests: int = 9_800) -> str:
+    """An hour of requests to a language model; see the module."""
+    arrival = _drawn_times(rng, requests, HOUR, _wandering(rng, 360, 0.45, 0.9))
+    share, *shapes = np.array(REQUESTS).T
+    kind = np.searchsorted(np.cumsum(share)[:-1], rng.random(requests))
+    tokens = [
+        np.exp(np.log(median[kind]) + spread[kind] * rng.standard_normal(requests))
+        for median, spread in (shapes[:2], shapes[2:])
+    ]
+    prompt, generated = (
+        np.clip(np.round(n), 1, most) for n, most in zip(tokens, (60_000, 2000), strict=True)
+    )
+    duration = prompt / PREFILL_TOKENS_PER_S + generated * S_PER_TOKEN
+    demand = (prompt + generated) / CACHE_TOKENS
+    is_short = generated <= INTERACTIVE_TOKENS
+    return _csv(arrival, duration, demand, is_short, digits=2, demand_digits=5)
+
+
 MADE: dict[str, Callable[[np.random.Generator], str]] = {
     "edge_day": edge_day,
     "gpu_cluster": gpu_cluster,
+    "llm_requests": llm_requests,
 }
 
 
@@ -133,7 +167,12 @@ def _since_the_first(pauses: Floats, lengths: Ints) -> Floats:
 
 
 def _csv(
-    arrival: Floats, duration: Floats, demand: Floats, is_interactive: Bools, digits: int
+    arrival: Floats,
+    duration: Floats,
+    demand: Floats,
+    is_interactive: Bools,
+    digits: int,
+    demand_digits: int = 3,
 ) -> str:
     """The file's text. Times are rounded as whole numbers: the last bit differs by processor."""
     unit = 10**digits
@@ -141,7 +180,7 @@ def _csv(
     when -= when[0]
     runs = np.maximum(np.round(duration * unit), 1).astype(np.int64)
     lines = [
-        f"{_decimal(a, digits)},{_decimal(d, digits)},{share:.3f},{name}"
+        f"{_decimal(a, digits)},{_decimal(d, digits)},{share:.{demand_digits}f},{name}"
         for a, d, share, name in zip(
             when.tolist(),
             runs.tolist(),
