@@ -152,7 +152,7 @@ def how_played(played: Played) -> list[str]:
     seeds = len(content["identity"]["seeds"])
     lines = [
         f"{len(content['identity']['strategies'])} strategies x {seeds} seeds, "
-        f"{content['minutes']:,.0f} minutes of one core",
+        f"{content['minutes']:,.0f} minutes of trials",
         f"{content['host']['cpu']}, {content['host']['cores']} cores",
         versions,
         f"commit {content['commit'] or 'unknown'}; behaviour {content['behaviour']}; "
