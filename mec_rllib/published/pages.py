@@ -63,10 +63,10 @@ def _why_nothing(shelf: Shelf) -> str:
 
 def _of_suite(shelf: Shelf) -> list[str]:
     over_all = claim_section(shelf.claims_over_worlds, "mean over the experiments")
-    return _shown([world_section(shelf.suite), _middles(shelf), over_all], "##")
+    return _shown([world_section(shelf.suite), middles(shelf), over_all], "##")
 
 
-def _middles(shelf: Shelf) -> Section:
+def middles(shelf: Shelf) -> Section:
     """Strategies that are in all worlds, where R is not normal in one of them."""
     worlds = [_rewards(played.rows) for played in shelf.played]
     labels = [s for s in worlds[0] if all(s in world for world in worlds)]

@@ -3,13 +3,14 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.published.__main__ import main
-from mec_rllib.published.pages import page_text
+from mec_rllib.published.pages import detectable, middles, page_text
 from mec_rllib.published.source import read_lines, source_text
 from mec_rllib.published.texts import filled, settings_of, unsupported
 from mec_rllib.published.units import pages
@@ -206,6 +207,37 @@ def test_figures_in_a_text_are_those_of_the_data(project):
     text = f"SJF has {reward:.3f}, and {claim['estimate']:+.3f} [{low:+.3f}, {high:+.3f}] more"
     assert text in page(project, "rules")
     assert f"that {claim['verdict']}." in page(project, "rules")
+
+
+def test_a_suite_has_the_middle_of_what_is_not_normal_somewhere():
+    """`never` has two humps in one world: the middle half of both is the other one, 5.09 / 10."""
+    humps = [-0.5, -0.52, -0.49, -0.51, -0.5, 0.8, 0.81, 0.79, 0.8, 0.82]
+    level = [0.50, 0.52, 0.51, 0.49, 0.53, 0.51, 0.5, 0.52, 0.51, 0.5]
+
+    def world(**values):
+        rows = [
+            {"strategy": label, "reward_lifetime": value}
+            for label, of_label in values.items()
+            for value in of_label
+        ]
+        return SimpleNamespace(rows=rows)
+
+    worlds = [world(never=humps, ats=level), world(never=level, ats=level, only=humps)]
+    ((label, middle, spread),) = middles(SimpleNamespace(played=worlds)).rows
+    assert (label, middle) == ("never", "0.509")
+    low, high = (float(bound) for bound in spread.strip("[]").split(", "))
+    assert low <= 0.509 <= high
+
+
+def test_what_is_undecided_says_which_effect_its_seeds_could_have_found():
+    decided = [
+        {"text": "a", "verdict": "undecided", "detectable": 0.0123, "unit": "R"},
+        {"text": "b", "verdict": "undecided", "detectable": float("nan"), "unit": "R"},
+        {"text": "c", "verdict": "holds", "detectable": 0.5, "unit": "R"},
+        {"text": "d", "verdict": "undecided", "detectable": 1234.0, "unit": "slots"},
+    ]
+    assert detectable(decided).endswith("in four of five cases: a (0.012), d (1,234).")
+    assert detectable(decided[1:3]) == ""
 
 
 @pytest.mark.parametrize(
