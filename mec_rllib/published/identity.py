@@ -47,6 +47,12 @@ def stale_by(written: Mapping[str, Any], study: Study) -> str | None:
     return difference(written["identity"], study)
 
 
+def is_same(written: Mapping[str, Any], strategy: Strategy) -> bool:
+    """Whether a strategy is what was written down of one, under whatever label."""
+    now = _without_folders(strategy.identity)
+    return _first(dict(written), now, _defaults(strategy)) is None
+
+
 def digest(study: Study) -> str:
     """A short name for a study as this code plays it."""
     text = dumps(made_of(study), sort_keys=True)

@@ -63,10 +63,10 @@ def _why_nothing(shelf: Shelf) -> str:
 
 def _of_suite(shelf: Shelf) -> list[str]:
     over_all = claim_section(shelf.claims_over_worlds, "mean over the experiments")
-    return _shown([world_section(shelf.suite), _middles(shelf), over_all], "##")
+    return _shown([world_section(shelf.suite), middles(shelf), over_all], "##")
 
 
-def _middles(shelf: Shelf) -> Section:
+def middles(shelf: Shelf) -> Section:
     """Strategies that are in all worlds, where R is not normal in one of them."""
     worlds = [_rewards(played.rows) for played in shelf.played]
     labels = [s for s in worlds[0] if all(s in world for world in worlds)]
@@ -152,7 +152,7 @@ def how_played(played: Played) -> list[str]:
     seeds = len(content["identity"]["seeds"])
     lines = [
         f"{len(content['identity']['strategies'])} strategies x {seeds} seeds, "
-        f"{content['minutes']:,.0f} minutes of one core",
+        f"{content['minutes']:,.0f} minutes of trials",
         f"{content['host']['cpu']}, {content['host']['cores']} cores",
         versions,
         f"commit {content['commit'] or 'unknown'}; behaviour {content['behaviour']}; "

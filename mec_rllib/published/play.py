@@ -16,6 +16,7 @@ from rich.console import Console
 from mec_rllib.files import write_json
 from mec_rllib.published.data import DataFile, asked_anew
 from mec_rllib.published.identity import digest, made_of, stale_by
+from mec_rllib.published.reuse import take_over
 from mec_rllib.published.units import Page, Unit
 from mec_rllib.results.folder import Folder
 from mec_rllib.results.stored import read_study
@@ -52,7 +53,7 @@ def play_pages(
             tell(f"{unit.name}: not played here ({unit.recording} is not there), left as it is")
         else:
             tell(f"{unit.name}: is played ({reason})")
-            failures += [f"{unit.name}: {line}" for line in _play(unit, path, runs, cores)]
+            failures += [f"{unit.name}: {line}" for line in _play(unit, path, runs, cores, tell)]
     return failures
 
 
@@ -64,9 +65,13 @@ def why_play(found: DataFile | None, unit: Unit) -> str | None:
     return f"stale: {stale_by}" if stale_by else None
 
 
-def _play(unit: Unit, path: Path, runs: Path, cores: int | None) -> list[str]:
+def _play(unit: Unit, path: Path, runs: Path, cores: int | None, tell: Tell) -> list[str]:
     folder = _folder_of(unit, runs)
     commit = commit_here()
+    if not folder.is_begun:
+        taken = take_over(unit.study, folder, runs)
+        if taken:
+            tell(f"{unit.name}: {taken} of {len(unit.study.trials)} trials are there already")
     try:
         failures = _play_rest(unit, folder, cores)
     except RuntimeError as error:  # the others can still be played

@@ -118,7 +118,7 @@ def _experiments(shelves: Sequence[Shelf]) -> str:
     rows = [row for shelf in shelves for row in _of_shelf(shelf)]
     minutes = sum(p.data.content["minutes"] for shelf in shelves for p in shelf.played)
     table = pipes(["experiment", "trials", "slots", "minutes", "commit", "state"], rows)
-    return f"{table}\n\nAll together: {minutes / 60:,.1f} hours of one core."
+    return f"{table}\n\nAll together: {minutes / 60:,.1f} hours of trials, by the clock."
 
 
 def _of_shelf(shelf: Shelf) -> Iterator[list[str]]:

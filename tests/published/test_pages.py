@@ -3,18 +3,20 @@
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
 
 from mec_rllib.errors import ConfigError
 from mec_rllib.published.__main__ import main
-from mec_rllib.published.pages import page_text
+from mec_rllib.published.pages import detectable, middles, page_text
 from mec_rllib.published.source import read_lines, source_text
 from mec_rllib.published.texts import filled, settings_of, unsupported
 from mec_rllib.published.units import pages
 from mec_rllib.published.write import beside_of, read_shelves, texts
 
+DEMOS = ("demo", "requests")
 SIDES = ("better", "worse", "strategy", "rivals")
 ROOT = Path(__file__).parents[2]
 RULES = """# Two rules at work.
@@ -125,6 +127,27 @@ def test_what_was_begun_goes_on_though_the_config_has_grown_keys_since(project, 
     assert "| sjf | 3 |" in page(project, "rules")
 
 
+def test_a_trial_that_another_experiment_has_played_is_not_played_again(project, capsys):
+    play("--only", "rules")
+    more = RULES.replace("[sjf, fifo]", "[{scheduler: sjf, label: shortest}, fifo, edf]")
+    more = more.replace("name: rules", "name: more").replace("better: sjf", "better: shortest")
+    (project / "tune_configs" / "more.yaml").write_text(more)
+    capsys.readouterr()
+    assert play("--only", "more") == 0
+    assert "more: 6 of 9 trials are there already" in capsys.readouterr().out
+    rows = {(r["strategy"], r["seed"]): r for r in shelf_of(project, "more").played[0].rows}
+    assert sorted({label for label, _ in rows}) == ["edf", "fifo", "shortest"]
+    for there, here in (("sjf", "shortest"), ("fifo", "fifo")):
+        for row in shelf_of(project, "rules").played[0].rows:
+            if row["strategy"] == there:
+                assert rows[here, row["seed"]] == row | {"strategy": here}
+    # Other slots are other trials.
+    other = more.replace("name: more", "name: longer").replace("slots: 400\n", "slots: 500\n")
+    (project / "tune_configs" / "longer.yaml").write_text(other)
+    assert play("--only", "longer") == 0
+    assert "there already" not in capsys.readouterr().out
+
+
 def test_a_new_claim_is_decided_without_playing_anything(project, capsys):
     play("--only", "rules")
     path = project / "tune_configs" / "rules.yaml"
@@ -184,6 +207,37 @@ def test_figures_in_a_text_are_those_of_the_data(project):
     text = f"SJF has {reward:.3f}, and {claim['estimate']:+.3f} [{low:+.3f}, {high:+.3f}] more"
     assert text in page(project, "rules")
     assert f"that {claim['verdict']}." in page(project, "rules")
+
+
+def test_a_suite_has_the_middle_of_what_is_not_normal_somewhere():
+    """`never` has two humps in one world: the middle half of both is the other one, 5.09 / 10."""
+    humps = [-0.5, -0.52, -0.49, -0.51, -0.5, 0.8, 0.81, 0.79, 0.8, 0.82]
+    level = [0.50, 0.52, 0.51, 0.49, 0.53, 0.51, 0.5, 0.52, 0.51, 0.5]
+
+    def world(**values):
+        rows = [
+            {"strategy": label, "reward_lifetime": value}
+            for label, of_label in values.items()
+            for value in of_label
+        ]
+        return SimpleNamespace(rows=rows)
+
+    worlds = [world(never=humps, ats=level), world(never=level, ats=level, only=humps)]
+    ((label, middle, spread),) = middles(SimpleNamespace(played=worlds)).rows
+    assert (label, middle) == ("never", "0.509")
+    low, high = (float(bound) for bound in spread.strip("[]").split(", "))
+    assert low <= 0.509 <= high
+
+
+def test_what_is_undecided_says_which_effect_its_seeds_could_have_found():
+    decided = [
+        {"text": "a", "verdict": "undecided", "detectable": 0.0123, "unit": "R"},
+        {"text": "b", "verdict": "undecided", "detectable": float("nan"), "unit": "R"},
+        {"text": "c", "verdict": "holds", "detectable": 0.5, "unit": "R"},
+        {"text": "d", "verdict": "undecided", "detectable": 1234.0, "unit": "slots"},
+    ]
+    assert detectable(decided).endswith("in four of five cases: a (0.012), d (1,234).")
+    assert detectable(decided[1:3]) == ""
 
 
 @pytest.mark.parametrize(
@@ -273,8 +327,8 @@ def test_no_shipped_text_names_a_figure_that_its_tables_do_not_have(shipped):
             assert found == [], shelf.page.name
 
 
-def test_all_have_ten_seeds_but_for_the_demo(shipped):
-    units = [unit for shelf in shipped for unit in shelf.page.units if shelf.page.name != "demo"]
+def test_all_have_ten_seeds_but_for_the_demos(shipped):
+    units = [unit for shelf in shipped for unit in shelf.page.units if shelf.page.name not in DEMOS]
     for unit in units:
         assert unit.study.experiment.seeds == list(range(10)), unit.name
 
