@@ -12,7 +12,7 @@ from mec_rllib.sim.server import ServerBatch
 
 Keys = dict[str, float | None]
 
-MOST = 1000.0  # of an exponent
+MOST, UNITS = 1000.0, 1e5  # of an exponent; of units
 NEVER = -1.0  # patience of jobs that are never urgent
 
 
@@ -22,19 +22,48 @@ def _exponent(of: str) -> object:
 
 def _reserve(jobs: str) -> object:
     return Field(
-        ge=-1e5, le=1e5, description=f"units that {jobs} must leave free, unless it is urgent"
+        ge=-UNITS, le=UNITS, description=f"units that {jobs} must leave free, unless it is urgent"
     )
 
 
 def _patience(jobs: str) -> object:
-    return Field(
-        ge=-1,
-        le=1e5,
-        description=f"slots of slack left up to which {jobs} is urgent; -1: never",
-    )
+    text = f"slots of slack left up to which {jobs} is urgent; -1: never"
+    return Field(ge=-1, le=1e5, description=text)
 
 
-TOP, MIDDLE, LOW = "a job of the top tier", "a job of the middle tier", "a job of the low tier"
+def _units(text: str) -> object:
+    return Field(ge=-UNITS, le=UNITS, description=text)
+
+
+AS_MIDDLE = "a job of the low tier (null: as the middle one)"
+Weight = Annotated[float, _exponent("the weight")]
+Execution = Annotated[float, _exponent("the execution time (slots)")]
+Requirement = Annotated[float, _exponent("the share of the server it needs")]
+Slack = Annotated[float, _exponent("1 + the slots it may still wait")]
+Wait = Annotated[float, _exponent("1 + the slots it has waited")]
+Deadline = Annotated[float, _exponent("the slots until its deadline")]
+Top = Annotated[
+    float | None,
+    Field(ge=0, le=1e9, description="weight of the top tier; null = the largest there is"),
+]
+Low = Annotated[
+    float | None, Field(ge=0, le=1e9, description="the low tier is below it; null = half of top")
+]
+ReserveTop = Annotated[float, _reserve("a job of the top tier")]
+Reserve = Annotated[float, _reserve("a job of the middle tier")]
+ReserveLow = Annotated[float | None, _reserve(AS_MIDDLE)]
+PatienceTop = Annotated[float, _patience("a job of the top tier")]
+Patience = Annotated[float, _patience("a job of the middle tier")]
+PatienceLow = Annotated[float | None, _patience(AS_MIDDLE)]
+Long = Annotated[float, _units("further units to leave free, times ln(execution time)")]
+Crowd = Annotated[float, _units("further units, times the share of the buffer in use")]
+Ahead = Annotated[
+    float, Field(ge=0, le=10, description="what a unit counts that comes free while the job runs")
+]
+BySlack = Annotated[
+    bool, Field(description="equal indices go to the least slack left, then to the first")
+]
+Head = Annotated[bool, Field(description="only the head of the line may start")]
 
 
 class Index:
@@ -72,46 +101,25 @@ class Index:
 
     def __init__(
         self,
-        weight: Annotated[float, _exponent("the weight")] = 0.0,
-        execution: Annotated[float, _exponent("the execution time (slots)")] = 0.0,
-        requirement: Annotated[float, _exponent("the share of the server it needs")] = 0.0,
-        slack: Annotated[float, _exponent("1 + the slots it may still wait")] = 0.0,
-        wait: Annotated[float, _exponent("1 + the slots it has waited")] = 0.0,
-        deadline: Annotated[float, _exponent("the slots until its deadline")] = 0.0,
-        top: Annotated[
-            float | None,
-            Field(ge=0, le=1e9, description="weight of the top tier; null = the largest there is"),
-        ] = None,
-        low: Annotated[
-            float | None,
-            Field(ge=0, le=1e9, description="the low tier is below it; null = half of top"),
-        ] = None,
-        reserve_top: Annotated[float, _reserve(TOP)] = 0.0,
-        reserve: Annotated[float, _reserve(MIDDLE)] = 0.0,
-        reserve_low: Annotated[float | None, _reserve(LOW + " (null: as the middle one)")] = None,
-        patience_top: Annotated[float, _patience(TOP)] = NEVER,
-        patience: Annotated[float, _patience(MIDDLE)] = NEVER,
-        patience_low: Annotated[float | None, _patience(LOW + " (null: as the middle one)")] = None,
-        long: Annotated[
-            float,
-            Field(
-                ge=-1e5, le=1e5, description="further units to leave free, times ln(execution time)"
-            ),
-        ] = 0.0,
-        crowd: Annotated[
-            float,
-            Field(
-                ge=-1e5, le=1e5, description="further units, times the share of the buffer in use"
-            ),
-        ] = 0.0,
-        ahead: Annotated[
-            float,
-            Field(ge=0, le=10, description="what a unit counts that comes free while the job runs"),
-        ] = 0.0,
-        by_slack: Annotated[
-            bool, Field(description="equal indices go to the least slack left, then to the first")
-        ] = False,
-        head: Annotated[bool, Field(description="only the head of the line may start")] = False,
+        weight: Weight = 0.0,
+        execution: Execution = 0.0,
+        requirement: Requirement = 0.0,
+        slack: Slack = 0.0,
+        wait: Wait = 0.0,
+        deadline: Deadline = 0.0,
+        top: Top = None,
+        low: Low = None,
+        reserve_top: ReserveTop = 0.0,
+        reserve: Reserve = 0.0,
+        reserve_low: ReserveLow = None,
+        patience_top: PatienceTop = NEVER,
+        patience: Patience = NEVER,
+        patience_low: PatienceLow = None,
+        long: Long = 0.0,
+        crowd: Crowd = 0.0,
+        ahead: Ahead = 0.0,
+        by_slack: BySlack = False,
+        head: Head = False,
     ):
         given = locals()
         self.keys = {name: given[name] for name in COLUMNS}
