@@ -140,7 +140,7 @@ def test_every_gate(name, until_credit):
     assert name != "ats" or runner.requests["psi"] > 3
 
 
-@pytest.mark.parametrize("name", ["ats", "pts", "price"])
+@pytest.mark.parametrize("name", ["ats", "pts", "budget"])
 def test_every_gate_whose_training_is_free(name):
     gate, gate_args = RULES[name]
     runner = play_both(gate, gate_args, 400, False, gating={"train_free": True})

@@ -57,8 +57,6 @@ class LlmServing(gymnasium.Env):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
     _trains: bool  # the next slot is one of training
 
-    _trains: bool
-
     def __init__(self, variant: str = "plain", share: float | None = None):
         if variant not in VARIANTS:
             raise ValueError(f"unknown variant {variant!r}; {nearest(variant, VARIANTS)}")

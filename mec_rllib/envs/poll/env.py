@@ -41,8 +41,6 @@ class PollingServer(gymnasium.Env):
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}
     _trains: bool  # the next slot is one of training
 
-    _trains: bool
-
     def __init__(self, drift: bool = False):
         self._drift = drift
         most = float(np.log(1.0 + PLACES))
