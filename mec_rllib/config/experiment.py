@@ -84,6 +84,12 @@ class Experiment(Section):
                 f"exploration is {exploration}, which does not go with learner.algorithm "
                 f"{algorithm}: sac and ppo are sampled, dqn is not"
             )
+        sees = learner.observe.afterstates and not learner.observe.hide_weights
+        if exploration_class(exploration).needs_afterstates and not sees:
+            raise ValueError(
+                f"exploration {exploration} plays servers of its own: it needs "
+                "learner.observe.afterstates, and no hide_weights (agent: deployable)"
+            )
         if learner.observe.afterstates and exploration_class(exploration).network is not None:
             raise ValueError(
                 f"exploration {exploration} has a network of its own: no afterstates (agent: paper)"

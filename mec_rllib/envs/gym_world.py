@@ -12,7 +12,7 @@ from gymnasium.vector.utils import batch_space
 from mec_rllib.envs.observation import Observations
 from mec_rllib.envs.training_cost import TrainingCostWrapper
 from mec_rllib.sim.jobs import Bools, Floats, Ints
-from mec_rllib.sim.streams import Purpose, seed_of
+from mec_rllib.sim.streams import Purpose, generator, seed_of
 from mec_rllib.sim.totals import Sums
 from mec_rllib.sim.training_jobs import NO_KIND, kinds_wanted
 
@@ -189,7 +189,7 @@ class GymBatch:
         self.ended[:], self.completed[:] = False, NO_KIND
         for i in range(self.num_servers):
             env = self.envs[i] = copy.deepcopy(real.envs[index])
-            env.unwrapped.np_random = np.random.default_rng(seeds[i % len(seeds)])
+            env.unwrapped.np_random = generator(seeds[i % len(seeds)], Purpose.FUTURES)
             self.since_training[i] = real.since_training[index]
             self._return[i] = real._return[index]
             self._look(i, env)

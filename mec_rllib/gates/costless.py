@@ -12,7 +12,7 @@ from mec_rllib.sim.jobs import Bools, Floats, Ints
 
 TOLERANCE = 1e-5  # of psi: two rows of one matrix product may differ in their last bits
 
-Rate = Annotated[
+PerSlot = Annotated[
     float, Field(gt=0, le=1, description="training jobs per slot that it may have had, on average")
 ]
 Ahead = Annotated[
@@ -32,7 +32,7 @@ Forced = Annotated[
 class CostlessRule(NamedTuple):
     """Rule: training costs nothing now, and its jobs are within the budget."""
 
-    rate: float
+    per_slot: float
     ahead: int
     apart: int  # slots
     longest_wait: int  # slots
@@ -50,7 +50,7 @@ def _costs_nothing(rule: CostlessRule, view: GateView, wanted: Bools) -> None:
             rule.jobs[i] += 1
             rule.best[i] = -np.inf
         rule.since[i] = since
-        is_due = since >= rule.apart and rule.jobs[i] < rule.ahead + rule.rate * view.slot
+        is_due = since >= rule.apart and rule.jobs[i] < rule.ahead + rule.per_slot * view.slot
         costs_nothing = abs(view.psi[i]) <= TOLERANCE
         will_do = since >= rule.longest_wait and view.psi[i] >= rule.best[i]
         rule.best[i] = max(rule.best[i], view.psi[i])
@@ -67,13 +67,13 @@ class Costless(RuleGate):
 
     A training job of one slot takes then what nobody wants. (On afterstates that is exact; a
     network over rows hardly ever says 0.) Within that it spends a budget: `ahead` jobs at once,
-    for early learning pays most, then `rate` per slot (reconstructed, after an independent
+    for early learning pays most, then `per_slot` (reconstructed, after an independent
     prototype of this project).
 
     Args:
         num_servers: N.
-        rate: training jobs per slot.
-        ahead: training jobs that may be ahead of the rate.
+        per_slot: training jobs per slot.
+        ahead: training jobs that may be ahead of it.
         apart: slots between two training jobs, at least.
         longest_wait: slots of looking on, after which the first psi that is at least the best one
             since the last job will do (as in the secretary problem); None: never.
@@ -85,7 +85,7 @@ class Costless(RuleGate):
     def __init__(
         self,
         num_servers: int,
-        rate: Rate = 0.014,
+        per_slot: PerSlot = 0.014,
         ahead: Ahead = 60,
         apart: Apart = 10,
         longest_wait: Patience = 200,
@@ -95,4 +95,4 @@ class Costless(RuleGate):
         nothing = np.zeros(num_servers, np.int64)
         unseen = np.full(num_servers, -np.inf)
         waits = slots_of(longest_wait), slots_of(forced_after)
-        self.rule = CostlessRule(rate, ahead, apart, *waits, nothing, nothing - 1, unseen)
+        self.rule = CostlessRule(per_slot, ahead, apart, *waits, nothing, nothing - 1, unseen)

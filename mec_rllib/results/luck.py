@@ -15,6 +15,7 @@ from mec_rllib.results.measures import Finished, window_rewards
 from mec_rllib.results.stats import CONFIDENCE, Interval, Values, known
 from mec_rllib.results.stored import StoredStudy
 from mec_rllib.results.tables import Section, text
+from mec_rllib.sim.streams import Purpose, generator
 
 BLOCK = 0.1  # of the reports, in a block
 RESAMPLES = 2000
@@ -32,7 +33,7 @@ def over_time(gap: Values, block: float = BLOCK) -> Interval:
     if len(there := known(x)) < ENOUGH:
         return Interval(float(there.mean()) if len(there) else np.nan, np.nan, np.nan)
     length = max(1, round(block * len(x)))
-    rng = np.random.default_rng(0)
+    rng = generator(0, Purpose.BOOTSTRAP)
     starts = rng.integers(len(x), size=(RESAMPLES, -(-len(x) // length)))
     places = (starts[:, :, None] + np.arange(length)) % len(x)
     means = np.nanmean(x[places.reshape(RESAMPLES, -1)[:, : len(x)]], axis=1)

@@ -12,6 +12,7 @@ import numpy as np
 from mec_rllib.files import number
 from mec_rllib.results.stats import CONFIDENCE, Interval, Values, all_equal, interval, known
 from mec_rllib.results.tables import Section, text
+from mec_rllib.sim.streams import Purpose, generator
 
 ENOUGH = 5  # values to tell anything of their distribution
 LEVEL = 0.05  # of the Shapiro-Wilk test
@@ -54,7 +55,7 @@ def iqm(strata: Sequence[Values]) -> Interval:
         n_resamples=RESAMPLES,
         confidence_level=CONFIDENCE,
         method="percentile",
-        rng=np.random.default_rng(0),
+        rng=generator(0, Purpose.BOOTSTRAP),
     )
     return Interval(middle, *map(float, found.confidence_interval))
 

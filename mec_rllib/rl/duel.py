@@ -161,6 +161,8 @@ class Duel(Greedy):
         price: factor on what a search costs; 0: nothing.
     """
 
+    needs_afterstates = True
+
     def __init__(
         self,
         seed: int = 0,
@@ -237,12 +239,17 @@ class Duel(Greedy):
         """The same for compiled code."""
         if self._search is None:
             self._begin(batch)
+        network = getattr(q, "compiled_network", None)
+        if network is None:
+            raise ValueError(
+                f"exploration duel plays {type(q).__name__} in compiled code: it cannot"
+            )
         agents, rules = (_shadow_of(apart) for apart in self._apart)
         encoder = AfterstateEncoder(self._apart[0])
         return DuelRule(
             IndexRule(self._vector),
             encoder.sight,
-            q.compiled_network,
+            network,
             np.empty((batch.num_servers, encoder.size), np.float32),
             agents,
             rules,

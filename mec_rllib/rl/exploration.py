@@ -86,6 +86,7 @@ class Greedy:
     """
 
     network: ClassVar[type[Any] | None] = None  # an RLModule; None: any network will do
+    needs_afterstates: ClassVar[bool] = False  # with certain rewards
 
     @classmethod
     def network_config(cls, **arguments: Any) -> dict[str, Any]:

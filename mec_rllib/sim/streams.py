@@ -28,6 +28,7 @@ class Purpose(IntEnum):
     SECOND_OPINION = 12  # start and batches of a second network
     PROBE = 13  # futures that a training job is priced in
     PRICE = 14  # start and batches of a network that learns what a training job costs
+    BOOTSTRAP = 16  # of intervals in a report
 
 
 def sequence_of(seed: int, purpose: Purpose, index: int = 0) -> np.random.SeedSequence:

@@ -19,19 +19,19 @@ def fired(gate, psis):
 
 
 def test_it_waits_until_training_costs_nothing():
-    gate = Costless(1, rate=1.0, ahead=5, apart=1)
+    gate = Costless(1, per_slot=1.0, ahead=5, apart=1)
     assert fired(gate, [-0.1, -0.2, 0.0, -0.3, 1e-6, 0.4]) == [2, 4]
 
 
 def test_jobs_are_apart_and_in_the_end_the_best_psi_will_do_or_any():
-    gate = Costless(1, rate=1.0, ahead=100, apart=3, longest_wait=5, forced_after=8)
+    gate = Costless(1, per_slot=1.0, ahead=100, apart=3, longest_wait=5, forced_after=8)
     psis = [0.0] * 6 + [-3.0, -1.0, -2.0, -2.0, -2.0, -1.0]  # 1 after 5 slots is as good as any
     psis += [-1.0, -3.0, -3.0, -3.0, -3.0, -3.0, -3.0, -3.0]  # nothing is: forced
     assert fired(gate, psis) == [2, 5, 11, 19]
 
 
 def test_its_budget_is_so_many_at_once_and_then_a_rate():
-    gate = Costless(1, rate=0.1, ahead=3, apart=1)
+    gate = Costless(1, per_slot=0.1, ahead=3, apart=1)
     slots = fired(gate, [0.0] * 40)
     # Slot t: fewer than 3 + t / 10 completed. A job is seen as completed in the slot after it.
     assert slots[:3] == [0, 1, 2]

@@ -80,7 +80,7 @@ BUILT = {
     "budget": lambda n: Budget(n, rate=FALLS, fallback="queue", **SMALL),
     "budget-worth": lambda n: Budget(n, "worth", 0.1, fallback="idle", longest_wait=9, **SMALL),
     "budget-random": lambda n: Budget(n, "random", 0.1, seed=4, **SMALL),
-    "costless": lambda n: GATES["costless"](n, rate=0.5, ahead=2, apart=3, longest_wait=40),
+    "costless": lambda n: GATES["costless"](n, per_slot=0.5, ahead=2, apart=3, longest_wait=40),
     "td_slope": lambda n: TDSlope(n, td_rate=0.05),
     "bandit": lambda n: Bandit(n, own_every=3, least=0.05, most=0.3, horizon=4),
 }

@@ -265,13 +265,14 @@ def test_it_learns_what_a_rule_cannot_say(built):
         ({"agent": "deployable", "learner": {"n_step": 3}}, "n_step must be 1"),
         (
             {"agent": "deployable", "learner": {"observe": {"hide_weights": True}}},
-            "no hide_weights (agent: replay)",
+            "no hide_weights",
         ),
         (
             {"agent": "deployable", "learner": {"imagined": {"server": 3}}},
             "did you mean 'servers'",
         ),
         ({"agent": "deployable", "learner": {"lr": [[0, 0.0]]}}, "learner.lr"),
+        ({"exploration": "duel"}, "exploration duel plays servers of its own: it needs"),
     ],
 )
 def test_a_wrong_key_is_one_line(values, message):
