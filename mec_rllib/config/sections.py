@@ -3,7 +3,7 @@
 import math
 from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, field_validator, model_validator
 
 from mec_rllib.section import Section
 
@@ -146,6 +146,17 @@ class LearnerConfig(Section):
     guide: dict[str, Any] = Field({}, description="older spelling of exploration.guided")
     observe: ObserveConfig = Field(default_factory=ObserveConfig, description="what it sees")
     corrupt: CorruptConfig = Field(default_factory=CorruptConfig, description="damage on purpose")
+
+    @field_validator("lr")
+    @classmethod
+    def _schedule_begins(cls, lr: Any) -> Any:
+        if isinstance(lr, list):
+            slots = [slot for slot, _ in lr]
+            if len(lr) < 2 or slots[0] != 0 or sorted(set(slots)) != slots:
+                raise ValueError(
+                    "a schedule has at least two [slot, size], the first at slot 0, slots rising"
+                )
+        return lr
 
     @model_validator(mode="after")
     def _can_imagine(self) -> Self:

@@ -272,6 +272,8 @@ def test_it_learns_what_a_rule_cannot_say(built):
             "did you mean 'servers'",
         ),
         ({"agent": "deployable", "learner": {"lr": [[0, 0.0]]}}, "learner.lr"),
+        ({"learner": {"lr": [[5, 0.1], [9, 0.2]]}}, "the first at slot 0"),
+        ({"learner": {"lr": [[0, 0.1], [9, 0.2], [9, 0.3]]}}, "slots rising"),
         ({"exploration": "duel"}, "exploration duel plays servers of its own: it needs"),
     ],
 )
