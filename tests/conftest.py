@@ -32,6 +32,20 @@ def readme_examples(tmp_path, monkeypatch):
         del sys.modules[name]
 
 
+@pytest.fixture
+def fresh_modules(monkeypatch):
+    """Modules that tests call my_... are imported anew, and forgotten afterwards."""
+
+    def named():
+        return [name for name in sys.modules if name.startswith("my_")]
+
+    for name in named():
+        monkeypatch.delitem(sys.modules, name)
+    yield
+    for name in named():
+        del sys.modules[name]
+
+
 @pytest.fixture(scope="session")
 def modules(tmp_path_factory):
     """A folder that this process and those of `cluster` import from: for what users bring along.

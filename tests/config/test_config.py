@@ -318,6 +318,7 @@ def test_the_config_reference_is_that_of_the_code():
     assert (ROOT / "docs" / "config.md").read_text() == reference(), "run `make docs`"
 
 
+@pytest.mark.usefixtures("fresh_modules")
 def test_a_newcomer_adds_a_gate_with_a_key_and_a_claim(tmp_path, monkeypatch):
     """CONTRIBUTING's gate: one file of code, one YAML; the key is checked and described."""
     page = (ROOT / "CONTRIBUTING.md").read_text()

@@ -203,7 +203,7 @@ def trained(cluster):
     [
         ({"gate": "pts", "kind": "small", "period": 40}, [True, False]),
         ({"gate": "ats", "kind": "large", "period": 200}, [False, True]),
-        ({"gate": "ats", "agent": "deployable"}, [True, True]),
+        ({"gate": "ats", "agent": "replay"}, [True, True]),
         ({"gate": "ats", "servers": 4}, [True, True]),
         ({"gate": "ats", "servers": 2, "runners": 1}, [True, True]),
         ({"gate": "ats", "agent": "sac"}, [True, True]),

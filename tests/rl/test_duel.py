@@ -118,7 +118,7 @@ def test_a_world_that_turns_over_turns_the_wheel():
 def test_a_search_is_paid_with_the_next_training_jobs():
     runner = runner_of(PTS, {"period": 15}, slots_per_job=300, price=2.0)
     paid = runner.sample(num_slots=140).credits.sum()
-    assert paid == runner.env.servers.tally.training_jobs.sum() > 5
+    assert paid == runner.env.servers.tally.training_jobs.sum() > 3
     before = runner._exploration._vector.copy()
     later = runner.sample(num_slots=300)
     jobs = len(later.training_slots)

@@ -33,6 +33,7 @@ def project_tests(folder, *options):
     return done.stdout
 
 
+@pytest.mark.usefixtures("fresh_modules")
 def test_a_project_is_written_that_resolves_and_whose_tests_pass(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "a b" / "mine"
     assert run_main(monkeypatch, "init", folder) == 0

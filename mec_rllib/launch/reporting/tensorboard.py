@@ -31,7 +31,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from mec_rllib.config.study import Strategy
 
 PREFIX = "ray/tune/"  # of every tag, as Tune's own logger writes them
-REASONS = ("psi", "tie", "fallback", "warm_up")  # of gates that look at psi
+REASONS = ("psi", "tie", "fallback")  # of gates that look at psi
 CHARTS = {  # group: chart: tags; the "Custom Scalars" tab of TensorBoard
     "reward": {
         "R": ["reward/window", "reward/lifetime"],
