@@ -161,8 +161,6 @@ class LearnerConfig(Section):
     @model_validator(mode="after")
     def _can_imagine(self) -> Self:
         if self.experience == "replay":
-            if self.imagined != ImaginedConfig():
-                raise ValueError("learner.imagined is for experience: imagined")
             return self
         if self.algorithm != "dqn" or not self.observe.afterstates or self.observe.hide_weights:
             raise ValueError(

@@ -22,6 +22,8 @@ OF_ALGORITHMS = {
     "alpha": ("dqn", "sac"),
     "beta": ("dqn", "sac"),
 }
+# Of one kind of experience only.
+OF_EXPERIENCES = {"imagined": "imagined", "replay": "replay", "alpha": "replay", "beta": "replay"}
 DRAWN = ("bernoulli", "drift")  # workloads that draw their jobs from classes
 OF_WORKLOADS = {
     "load": DRAWN,
@@ -118,13 +120,21 @@ def _of_learner(name: str) -> Asked | None:
         )
     if name not in LearnerConfig.model_fields:
         return None
-    algorithms = OF_ALGORITHMS.get(name)
-    if algorithms is None:
+    algorithms, experience = OF_ALGORITHMS.get(name), OF_EXPERIENCES.get(name)
+    if algorithms is None and experience is None:
         return LEARNS
-    return (
-        lambda s: s.learns and s.experiment.learner.algorithm in algorithms,
-        _nobody(f"learner.algorithm {' or '.join(algorithms)}"),
-    )
+    wanted = []
+    if algorithms is not None:
+        wanted.append(f"learner.algorithm {' or '.join(algorithms)}")
+    if experience is not None:
+        wanted.append(f"learner.experience: {experience}")
+
+    def is_used(strategy: Strategy) -> bool:
+        learner = strategy.experiment.learner
+        fits = algorithms is None or learner.algorithm in algorithms
+        return strategy.learns and fits and experience in (None, learner.experience)
+
+    return is_used, _nobody(" with ".join(wanted))
 
 
 def _of_env(name: str) -> Asked | None:

@@ -21,11 +21,19 @@ from mec_rllib.rl.exploration import Greedy, choose
 from mec_rllib.rl.masks import take_best
 from mec_rllib.schedulers.index_rule import IndexRule
 from mec_rllib.schedulers.rule import select
-from mec_rllib.schedulers.rule_search import RuleSearch, jobs_for
+from mec_rllib.schedulers.rule_search import (
+    CandidateCount,
+    Period,
+    Price,
+    RuleSearch,
+    SlotsPerJob,
+    Window,
+    jobs_for,
+)
 from mec_rllib.sim.jobs import Floats, Ints
+from mec_rllib.sim.recorded import silent
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.slot import Now, Rules, Servers, Tally, play_slot
-from mec_rllib.sim.workloads import Silent
 
 RULE, AGENT = range(2)  # who drives
 
@@ -116,9 +124,8 @@ def _close_bin(score, terms, slot):
     if slot < terms.drives_from:
         return
     lead = lead_of(score)
-    if (
-        slot < terms.drives_from + terms.bin_slots or abs(lead) > terms.clearly
-    ):  # nobody has driven before: the better one
+    is_first = slot < terms.drives_from + terms.bin_slots  # there was no choice before
+    if is_first or abs(lead) > terms.clearly:
         score.driver[0] = AGENT if lead > 0.0 else RULE
 
 
@@ -177,22 +184,11 @@ class Duel(Greedy):
         clearly: Annotated[
             float, Field(ge=0, le=100, description="standard errors of a lead that takes the wheel")
         ] = 1.0,
-        period: Annotated[
-            int, Field(ge=1, le=10**9, description="slots from one search to the next")
-        ] = 5000,
-        window: Annotated[
-            int, Field(ge=1, le=10**7, description="slots back whose arrivals are replayed")
-        ] = 15_000,
-        candidates: Annotated[
-            int, Field(ge=1, le=100_000, description="index rules that a search tries")
-        ] = 96,
-        slots_per_job: Annotated[
-            int,
-            Field(ge=1, le=10**12, description="slots of rules played per training job it costs"),
-        ] = 51_000,
-        price: Annotated[
-            float, Field(ge=0, le=1e6, description="factor on what a search costs; 0: nothing")
-        ] = 1.0,
+        period: Period = 5000,
+        window: Window = 15_000,
+        candidates: CandidateCount = 96,
+        slots_per_job: SlotsPerJob = 51_000,
+        price: Price = 1.0,
     ):
         self._seed, self._searching = seed, (period, window, candidates)
         self._slots_per_job, self._price = slots_per_job, price
@@ -266,9 +262,9 @@ class Duel(Greedy):
         }
 
     def _begin(self, batch: ServerBatch) -> RuleSearch:
-        silent = Silent(batch.workload)
+        described = silent(batch.workload)  # a copy of the duel need not hold a whole trace
         self._search = RuleSearch(
-            silent, batch.buffer, *self._searching, seed=self._seed, index=batch.first_index
+            described, batch.buffer, *self._searching, seed=self._seed, index=batch.first_index
         )
         self._vector: Floats = self._search.rule[None].copy()
         self._apart = [batch.without_arrivals(batch.num_servers) for _ in range(2)]

@@ -1,9 +1,10 @@
 """Looks for the index rule that would have earned most on the jobs that came last."""
 
 import math
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import Field
 
 from mec_rllib.schedulers.candidates import Candidates
 from mec_rllib.schedulers.index import Index
@@ -13,6 +14,19 @@ from mec_rllib.sim.recorded import RecordedJobs
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.workloads import Workload
+
+# Keys of whoever searches: their bounds and meaning.
+Period = Annotated[int, Field(ge=1, le=10**9, description="slots from one search to the next")]
+Window = Annotated[int, Field(ge=1, le=10**7, description="slots back whose arrivals are replayed")]
+CandidateCount = Annotated[
+    int, Field(ge=1, le=100_000, description="index rules that a search tries")
+]
+SlotsPerJob = Annotated[
+    int, Field(ge=1, le=10**12, description="slots of rules played per training job it costs")
+]
+Price = Annotated[
+    float, Field(ge=0, le=1e6, description="factor on what a search costs; 0: nothing")
+]
 
 GENERATIONS = 4  # of the candidates of a search: each but the first varies the best so far
 KEPT = 8  # best rules of a search that the next one tries again

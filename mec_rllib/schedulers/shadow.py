@@ -8,7 +8,15 @@ from pydantic import Field
 from mec_rllib.schedulers.index import Index
 from mec_rllib.schedulers.index_rule import IndexRule, play_by_index
 from mec_rllib.schedulers.rule import asked
-from mec_rllib.schedulers.rule_search import RuleSearch, jobs_for
+from mec_rllib.schedulers.rule_search import (
+    CandidateCount,
+    Period,
+    Price,
+    RuleSearch,
+    SlotsPerJob,
+    Window,
+    jobs_for,
+)
 from mec_rllib.sim.jobs import Bools, Ints
 from mec_rllib.sim.server import ServerBatch
 from mec_rllib.sim.training_jobs import NO_KIND
@@ -42,22 +50,11 @@ class Shadow:
     def __init__(
         self,
         seed: int = 0,
-        period: Annotated[
-            int, Field(ge=1, le=10**9, description="slots from one search to the next")
-        ] = 5000,
-        window: Annotated[
-            int, Field(ge=1, le=10**7, description="slots back whose arrivals are replayed")
-        ] = 15_000,
-        candidates: Annotated[
-            int, Field(ge=1, le=100_000, description="index rules that a search tries")
-        ] = 96,
-        slots_per_job: Annotated[
-            int,
-            Field(ge=1, le=10**12, description="slots of rules played per training job it costs"),
-        ] = 51_000,
-        price: Annotated[
-            float, Field(ge=0, le=1e6, description="factor on what a search costs; 0: nothing")
-        ] = 1.0,
+        period: Period = 5000,
+        window: Window = 15_000,
+        candidates: CandidateCount = 96,
+        slots_per_job: SlotsPerJob = 51_000,
+        price: Price = 1.0,
         longest_wait: Annotated[
             int,
             Field(ge=0, le=10**9, description="slots that its training jobs wait for a free slot"),

@@ -11,11 +11,12 @@ import numpy as np
 from mec_rllib.sim import slot
 from mec_rllib.sim.arrivals import Arrivals
 from mec_rllib.sim.jobs import Bools, Floats, Ints, Jobs
+from mec_rllib.sim.recorded import silent
 from mec_rllib.sim.slot import WAITING, Field, Now, Rules, Servers, Tally
 from mec_rllib.sim.streams import Purpose, generator
 from mec_rllib.sim.training_jobs import NO_KIND, kinds_wanted
 from mec_rllib.sim.workload_check import check_workload, checked_jobs
-from mec_rllib.sim.workloads import Silent, Workload, of_seed
+from mec_rllib.sim.workloads import Workload, of_seed
 
 TrainingMode = Literal["drain", "backfill", "pause"]  # in the order of Rules.mode
 
@@ -304,10 +305,10 @@ class ServerBatch:
 
     def without_arrivals(self, num_servers: int) -> "ServerBatch":
         """Empty servers of the same kind, on which no job arrives unless somebody hands one in."""
-        silent = ServerBatch(Silent(self.workload), num_servers, self.buffer)
-        silent.rules = self.rules
-        silent.reset(seed=0)  # as many kinds of training jobs
-        return silent
+        empty = ServerBatch(silent(self.workload), num_servers, self.buffer)
+        empty.rules = self.rules
+        empty.reset(seed=0)  # as many kinds of training jobs
+        return empty
 
     @property
     def kinds(self) -> int:

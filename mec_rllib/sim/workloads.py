@@ -11,7 +11,7 @@ import numpy as np
 
 from mec_rllib.compiled import compiled
 from mec_rllib.sim.bursts import Bursts
-from mec_rllib.sim.jobs import Floats, Ints, JobClass, Jobs, no_jobs
+from mec_rllib.sim.jobs import Floats, Ints, JobClass, Jobs
 
 
 class Workload(Protocol):
@@ -190,21 +190,6 @@ class ScriptedWorkload:
         """The scripted jobs of these slots; draws nothing."""
         rows = slice(*np.searchsorted(self.jobs.arrival, [start, stop]))
         return self.jobs.take(rows)
-
-
-class Silent:
-    """A workload on which nothing arrives; otherwise as another one."""
-
-    length: int | None = None
-
-    def __init__(self, workload: Workload):
-        self.class_names, self.capacity = workload.class_names, workload.capacity
-        self.max_execution, self.max_slack = workload.max_execution, workload.max_slack
-        self.max_weight = workload.max_weight
-
-    def arrivals(self, rng: np.random.Generator, start: int, stop: int) -> Jobs:
-        """None (see `Workload.arrivals`)."""
-        return no_jobs(len(self.capacity))
 
 
 def _check_ranges(classes: Sequence[JobClass], capacity: tuple[int, ...]) -> None:

@@ -77,6 +77,7 @@ NOBODY = {  # with the paper's agent, ats, bernoulli jobs; in the file, and with
     "gate.burst: 1": "gate.burst: none of the strategies uses it; budget would",
     "learner.temperature.start: 1": "exploration: boltzmann would",
     "learner.sigma0: 0.3": "exploration: noisy would",
+    "learner.imagined.servers: 8": "learner.experience: imagined would",
     "env.bursts.factor: 3": None,  # of bernoulli: used
     "env.drift.worlds: 3": "env.workload: drift would",
     "learner.epsilon.floor: 0.2": None,

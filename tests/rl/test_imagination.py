@@ -146,12 +146,23 @@ def test_where_training_jobs_come_only_what_is_seen_of_them_counts():
     assert 0 < flags[:, :2].mean() < 0.6
 
 
+def test_training_jobs_of_every_kind_are_imagined():
+    batch = ServerBatch(
+        ScriptedWorkload(JOBS), buffer=4, training_share=[1.0, 0.9], training_slots=[1, 3]
+    )
+    batch.recording = True
+    experience = ImaginedExperience(batch, 0.9, 1, seed=3, **SMALL)
+    experience.add(batch.take_arrivals())
+    flags = [imagined(experience, updates=16)[0].features[..., -2:] for _ in range(12)]
+    assert (np.concatenate(flags).sum(axis=(0, 1)) > 0).all()
+
+
 def config_of(**options):
     env = {"load": 0.6, "buffer": 6} | options.pop("env", {})
     return (
         GatedDQNConfig()
         .environment(env_config=env)
-        .imagining(servers=16)
+        .imagining(**{"servers": 16} | options.pop("imagined", {}))
         .training(tau=0.01, gamma=0.98, lr=[[0, 1e-3], [2000, 5e-4]])
         .gating(gate=options.pop("gate", PTS), gate_args={"period": 20})
         .replay(learning_starts=100)
@@ -192,6 +203,25 @@ def test_updates_are_paid_and_the_step_size_follows_the_slots(built):
         algorithm.train()
     rate = algorithm.learner_group._learner.get_optimizer().param_groups[0]["lr"]
     assert rate == pytest.approx(5e-4)
+
+
+@pytest.mark.ray
+def test_what_does_not_count_moves_no_weight(built):
+    """All servers are such that only a waiting training job counts, and none comes."""
+    algorithm = built(imagined={"interrupted": 0.99})
+    algorithm.train()
+    drawn = algorithm.replay.uniforms
+    algorithm.replay.uniforms = lambda *sizes: drawn(*sizes)._replace(
+        training=np.ones_like(drawn(*sizes).training)
+    )
+    algorithm.replay._servers.reset(seed=0)  # none waits from before
+    for state in algorithm.learner_group._learner.get_optimizer().state.values():
+        state["exp_avg"].zero_()
+    before = weights_of(algorithm)
+    algorithm.learn(kind=0, updates=4)
+    for name, values in weights_of(algorithm).items():
+        if not name.startswith("_target"):
+            np.testing.assert_array_equal(values, before[name])
 
 
 class Vetoing(TrainingGateCallback):
@@ -282,6 +312,17 @@ def test_a_wrong_key_is_one_line(values, message):
         build(values, "config.yaml")
     assert message in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_an_agent_that_replays_may_compete_with_one_that_imagines():
+    values = {"learner": {"imagined": {"servers": 8}}, "agent": "deployable"}
+    entries = ["costless", {"gate": "ats", "agent": "paper", "label": "paper"}]
+    ours, paper = resolve(build(values | {"strategies": entries}, "test")).strategies
+    assert ours.experiment.learner.imagined.servers == 8
+    assert (ours.experiment.learner.experience, paper.experiment.learner.experience) == (
+        "imagined",
+        "replay",
+    )
 
 
 def test_an_agent_alone_brings_its_gate():

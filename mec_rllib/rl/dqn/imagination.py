@@ -66,7 +66,7 @@ def train_in_imagination(networks, adam, chances, field, sight, terms, recorded)
     """All updates of a training job; returns sums of their loss, |TD error| and V (3,).
 
     Args:
-        networks: `Networks`; the target network plays and judges.
+        networks: `Networks`; the online network plays and judges.
         adam: `Adam`.
         chances: `Chances`.
         field: of the imagined servers; they go on from where they are.
@@ -129,8 +129,9 @@ def imagine(field, sight, network, terms, chances, recorded):
     )
     for t in range(slots):
         for i in range(servers):
-            is_inserted = i < terms.interrupted and chances.training[t, i] < INTERRUPTIONS
-            kinds[i] = 0 if is_inserted else NO_KIND
+            drawn = chances.training[t, i] / INTERRUPTIONS  # below 1: a kind, each as likely
+            is_inserted = i < terms.interrupted and drawn < 1.0
+            kinds[i] = int(drawn * field.rules.demand.shape[0]) if is_inserted else NO_KIND
         insert_training(field.servers, field.tally, field.rules, kinds, field.now.mask)
         see(sight, field, obs)
         q = rate(network, obs)
