@@ -17,7 +17,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	  || { echo "venv is missing: apt-get install python3-venv" >&2; exit 2; }
 	$(VENV)/bin/pip install -q -r requirements.lock
 	$(VENV)/bin/pip install -q --no-deps -e .
-	@echo 'compiling what the demo uses, once (about a minute)'
+	@echo 'compiling what the demo uses, once (a minute or two)'
 	@$(VENV)/bin/mec-rllib check tune_configs/demo.yaml > /dev/null
 	@touch $@
 
