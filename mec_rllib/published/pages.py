@@ -128,17 +128,14 @@ def sections_of(played: Played) -> list[Section]:
 def detectable(claims: Sequence[Mapping[str, Any]]) -> str:
     """What undecided claims could have seen; empty where there is none."""
     found = [c for c in claims if c["verdict"] == "undecided" and c["detectable"] is not None]
-    if not found:
-        return ""
-    effects = ", ".join(
-        f"{c['text']} ({_effect(c)})" for c in found if c["detectable"] == c["detectable"]
-    )
+    effects = [f"- {c['text']}: {_effect(c)}" for c in found if c["detectable"] == c["detectable"]]
     if not effects:
         return ""
-    return (
-        "Undecided, with the distance from the margin that these seeds would have found in four "
-        f"of five cases: {effects}."
+    head = (
+        "Undecided. Beside each claim stands the distance from its margin that as many seeds find "
+        "in four of five cases:"
     )
+    return "\n".join([head, "", *effects])
 
 
 def _effect(claim: Mapping[str, Any]) -> str:

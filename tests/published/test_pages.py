@@ -236,7 +236,7 @@ def test_what_is_undecided_says_which_effect_its_seeds_could_have_found():
         {"text": "c", "verdict": "holds", "detectable": 0.5, "unit": "R"},
         {"text": "d", "verdict": "undecided", "detectable": 1234.0, "unit": "slots"},
     ]
-    assert detectable(decided).endswith("in four of five cases: a (0.012), d (1,234).")
+    assert detectable(decided).endswith("in four of five cases:\n\n- a: 0.012\n- d: 1,234")
     assert detectable(decided[1:3]) == ""
 
 
